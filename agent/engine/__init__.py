@@ -1,0 +1,1 @@
+"""Engines behind one protocol: the reference engine in numpy, later ExLlamaV2."""

@@ -1,0 +1,1 @@
+"""The engineer's screen and the collector behind it."""

@@ -1,0 +1,1 @@
+"""A whole local world: simulated provider, agents, load."""

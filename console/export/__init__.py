@@ -1,0 +1,1 @@
+"""Figures in files that other programs read."""

@@ -1,0 +1,1 @@
+"""GPU hosts: their agents, and later SSH."""

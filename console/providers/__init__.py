@@ -1,0 +1,1 @@
+"""Adapters to the clouds that bill us, and the simulated one."""

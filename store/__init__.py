@@ -1,0 +1,1 @@
+"""The ground floor: what is recorded, and what follows from it."""

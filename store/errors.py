@@ -1,0 +1,84 @@
+"""Every error that mtok raises on purpose.
+
+    MtokError                    exit code 1
+    ├── SettingsError            2   a settings file, a missing secret, a port in use
+    ├── StoreError               4
+    │   ├── StoreUnreachable         cannot be opened, locked, or gone
+    │   ├── StoreVersion             made by a newer or by no mtok
+    │   ├── FenceLost                another collector leads now
+    │   └── AmountError              a provider's amount that is no finite number
+    ├── console/errors.py        ProviderError (3) and what the console adds
+    └── agent/errors.py          what the agent adds
+
+A leaf holds fields and makes its message from them: what failed, which one, what to do.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a command tells the shell that called it."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    PROVIDER = 3
+    STORE = 4
+    UNKNOWN_FIGURE = 5
+    INTERRUPTED = 130
+
+
+class MtokError(Exception):
+    """The root: one line for a person, and the exit code that a command ends with."""
+
+    exit_code = ExitCode.FAILED
+
+
+class SettingsError(MtokError):
+    """A setting that cannot be used: where it stands, what is wrong, what to do."""
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, where: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{where}: {problem}; {remedy}")
+        self.where, self.problem, self.remedy = where, problem, remedy
+
+
+class StoreError(MtokError):
+    """The store cannot do what was asked of it."""
+
+    exit_code = ExitCode.STORE
+
+
+class StoreUnreachable(StoreError):
+    """The store cannot be opened, or does not answer."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"store {url}: {reason}; check the path, its rights and the free space")
+        self.url, self.reason = url, reason
+
+
+class StoreVersion(StoreError):
+    """The store was made by another version of mtok than this one can read."""
+
+    def __init__(self, url: str, found: str) -> None:
+        super().__init__(
+            f"store {url}: its version {found!r} is unknown to this mtok; upgrade mtok, or name another store"
+        )
+        self.url, self.found = url, found
+
+
+class FenceLost(StoreError):
+    """Another collector has taken the lead: nothing was written."""
+
+    def __init__(self, fence: int) -> None:
+        super().__init__(f"leadership with fence {fence} is over; another collector leads")
+        self.fence = fence
+
+
+class AmountError(StoreError):
+    """A provider's amount that cannot be kept as nano-dollars."""
+
+    def __init__(self, raw: str, problem: str) -> None:
+        super().__init__(f"amount {raw[:40]!r}: {problem}; this reading is not used")
+        self.raw, self.problem = raw, problem

@@ -1,0 +1,56 @@
+"""Exact amounts: integer nano-dollars, parsed from the provider's own text.
+
+A nano-dollar (`nusd`) is 10⁻⁹ of the provider's currency unit; BIGINT holds ±9.2 × 10⁹ units.
+"""
+
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation, localcontext
+from fractions import Fraction
+
+from store.errors import AmountError
+
+NUSD = 10**9
+_MAX_NUSD = 2**63 - 1
+_MAX_CHARACTERS = 64  # the longest float repr has 24; beyond this it is no price but an attack or a fault
+_EXACT = Context(prec=120, rounding=ROUND_HALF_EVEN)
+
+
+def parse_nusd(raw: str) -> int:
+    """Nano-dollars of an amount as the provider wrote it, rounded half even, once.
+
+    Raises:
+        AmountError: not a finite decimal number, too long, or more than a BIGINT holds.
+    """
+    if len(raw) > _MAX_CHARACTERS:
+        raise AmountError(raw, f"has {len(raw)} characters")
+    try:
+        amount = Decimal(raw)
+    except InvalidOperation:
+        raise AmountError(raw, "is not a number") from None
+    if not amount.is_finite():
+        raise AmountError(raw, "is not finite")
+    if amount.adjusted() > 10:
+        raise AmountError(raw, "is larger than any bill")
+    with localcontext(_EXACT):
+        nusd = int((amount * NUSD).to_integral_value(ROUND_HALF_EVEN))
+    if abs(nusd) > _MAX_NUSD:
+        raise AmountError(raw, "is larger than any bill")
+    return nusd
+
+
+def format_nusd(nusd: int) -> str:
+    """The amount as a decimal string with nine decimals, exact: `-0.000000001`."""
+    sign = "-" if nusd < 0 else ""
+    whole, part = divmod(abs(nusd), NUSD)
+    return f"{sign}{whole}.{part:09d}"
+
+
+def display_usd(nusd: int, decimals: int = 2) -> str:
+    """The amount for a screen, rounded half even: `$12.34`, `-$0.05`."""
+    rounded = round(Fraction(abs(nusd), NUSD), decimals)
+    text = f"{Decimal(rounded.numerator) / Decimal(rounded.denominator):,.{decimals}f}"
+    return f"-${text}" if nusd < 0 and rounded else f"${text}"
+
+
+def per_mtok_nusd(spend_nusd: int, tokens: int) -> int:
+    """Nano-dollars per million tokens, rounded half even; `tokens` is above zero."""
+    return round(Fraction(spend_nusd * 10**6, tokens))
