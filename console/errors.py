@@ -1,11 +1,11 @@
 """What the console adds to the tree in `store/errors.py`.
 
-    MtokError
-    ├── ProviderError            3
-    │   ├── ProviderRefused          the provider said no: 4xx, a wrong state
-    │   ├── ProviderUnreadable       an answer that is not what its documents say
-    │   └── ProviderUnreachable      no answer: refused, dropped, timed out, 5xx, 429
-    └── AgentUnreachable         1
+MtokError
+├── ProviderError            3
+│   ├── ProviderRefused          the provider said no: 4xx, a wrong state
+│   ├── ProviderUnreadable       an answer that is not what its documents say
+│   └── ProviderUnreachable      no answer: refused, dropped, timed out, 5xx, 429
+└── AgentUnreachable         1
 """
 
 from store.errors import ExitCode, MtokError
@@ -16,7 +16,9 @@ class ProviderError(MtokError):
 
     exit_code = ExitCode.PROVIDER
 
-    def __init__(self, provider: str, call: str, problem: str, remedy: str = "the next tick asks again") -> None:
+    def __init__(
+        self, provider: str, call: str, problem: str, remedy: str = "the next tick asks again"
+    ) -> None:
         super().__init__(f"{provider}: {call}: {problem}; {remedy}")
         self.provider, self.call, self.problem = provider, call, problem
 

@@ -1,0 +1,263 @@
+"""`mtok.toml`: what it may say, and one clear line for whatever it may not.
+
+Secrets never stand in the file: it names an environment variable (`…_env`) or a file (`…_file`).
+Relative paths, of files and of a SQLite store, are relative to the settings file.
+"""
+
+import os
+import re
+import tomllib
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from store.errors import AmountError, SettingsError
+from store.fleet import TierSpec
+from store.gate import GatePolicy
+from store.money import parse_nusd
+from store.words import UNASSIGNED, Market
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNIT_S = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
+
+
+def _duration(value: object) -> timedelta:
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        msg = "write a duration as text, such as '170s', '15m' or '1h'"
+        raise ValueError(msg)
+    return timedelta(seconds=float(Decimal(match[1]) * _UNIT_S[match[2]]))
+
+
+def _usd(value: object) -> int:
+    if not isinstance(value, str):
+        msg = "write an amount as text, so that it is exact, such as '200' or '12.50'"
+        raise ValueError(msg)  # noqa: TRY004 - pydantic reports ValueError, not TypeError
+    try:
+        return parse_nusd(value)
+    except AmountError as error:
+        raise ValueError(error.problem) from None
+
+
+def _zone(value: object) -> ZoneInfo:
+    try:
+        return ZoneInfo(str(value))
+    except (ZoneInfoNotFoundError, ValueError):
+        msg = f"there is no time zone {value!r}; write one such as 'UTC' or 'Europe/Berlin'"
+        raise ValueError(msg) from None
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Amount = Annotated[int, BeforeValidator(_usd)]
+Zone = Annotated[ZoneInfo, BeforeValidator(_zone)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class StoreSection(_Section):
+    """Where the store is."""
+
+    url: str = "sqlite:///mtok.db"
+
+
+class BudgetSection(_Section):
+    """The day's limit, the zone in which a day begins, and how long billing may be silent."""
+
+    daily_usd: Amount
+    timezone: Zone = ZoneInfo("UTC")
+    dark_after: Duration = timedelta(seconds=170)
+
+
+class CollectorSection(_Section):
+    """How often to tick, how long to wait for answers, and when a silent leader is replaced."""
+
+    every: Duration = timedelta(seconds=60)
+    bills_within: Duration = timedelta(seconds=20)
+    usage_within: Duration = timedelta(seconds=10)
+    lease_within: Duration = timedelta(seconds=5)
+    leader_expires_after: Duration = timedelta(seconds=25)
+    drain_within: Duration = timedelta(seconds=120)
+    wake_within: Duration = timedelta(minutes=10)
+
+
+class ProviderSection(_Section):
+    """One account with one cloud. `simulator` is our own server that speaks Hyperstack's wire format."""
+
+    kind: Literal["hyperstack", "simulator"]
+    base_url: str = "https://infrahub-api.nexgencloud.com/v1"
+    currency: str = "USD"
+    api_key_env: str | None = None
+    api_key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_key(self) -> "ProviderSection":
+        if (self.api_key_env is None) == (self.api_key_file is None):
+            msg = "give either api_key_env or api_key_file"
+            raise ValueError(msg)
+        return self
+
+
+class AgentSection(_Section):
+    """An agent of a tier: on which instance it runs, and where its control API answers."""
+
+    name: str
+    instance: str
+    control_url: str
+    control_secret_env: str | None = None
+    control_secret_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> "AgentSection":
+        if (self.control_secret_env is None) == (self.control_secret_file is None):
+            msg = "give either control_secret_env or control_secret_file"
+            raise ValueError(msg)
+        return self
+
+
+class TierSection(_Section):
+    """One rung of the fleet: what it consists of at its provider, and its agents."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")
+    provider: str
+    gpu: str = ""
+    market: Market
+    instances: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    agents: tuple[AgentSection, ...] = ()
+
+
+class Settings(_Section):
+    """The whole file. `path` is where it was read."""
+
+    path: Path
+    store: StoreSection = StoreSection()
+    budget: BudgetSection
+    collector: CollectorSection = CollectorSection()
+    providers: dict[str, ProviderSection]
+    tiers: tuple[TierSection, ...]
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> "Settings":
+        _unique("tier", [tier.name for tier in self.tiers])
+        _unique("agent", [agent.name for tier in self.tiers for agent in tier.agents])
+        _unique("instance", [f"{tier.provider}/{id_}" for tier in self.tiers for id_ in tier.instances])
+        _unique("volume", [f"{tier.provider}/{id_}" for tier in self.tiers for id_ in tier.volumes])
+        for tier in self.tiers:
+            if tier.name == UNASSIGNED:
+                msg = f"tier {UNASSIGNED!r}: the name is taken for resources that no tier names"
+                raise ValueError(msg)
+            if tier.provider not in self.providers:
+                known = ", ".join(sorted(self.providers)) or "none"
+                msg = f"tier {tier.name!r} names provider {tier.provider!r}, which is not among: {known}"
+                raise ValueError(msg)
+            for agent in tier.agents:
+                if agent.instance not in tier.instances:
+                    msg = f"agent {agent.name!r} is on instance {agent.instance!r}, which tier {tier.name!r} lacks"
+                    raise ValueError(msg)
+        return self
+
+    @property
+    def gate_policy(self) -> GatePolicy:
+        """What the gate decides by."""
+        return GatePolicy(self.budget.daily_usd, self.budget.timezone, self.budget.dark_after)
+
+    @property
+    def tier_specs(self) -> tuple[TierSpec, ...]:
+        """What a screen needs to know of each tier."""
+        return tuple(
+            TierSpec(
+                tier.name,
+                tier.provider,
+                tier.gpu,
+                tier.market,
+                is_simulated=self.providers[tier.provider].kind == "simulator",
+            )
+            for tier in self.tiers
+        )
+
+    @property
+    def store_url(self) -> str:
+        """The store's address, a relative SQLite path made absolute from the settings file."""
+        prefix = "sqlite:///"
+        if self.store.url.startswith(prefix) and not self.store.url.startswith("sqlite:////"):
+            return f"{prefix}{(self.path.parent / self.store.url.removeprefix(prefix)).resolve()}"
+        return self.store.url
+
+    def secret(self, where: str, env: str | None, file: Path | None) -> str:
+        """The secret that the setting at `where` points to.
+
+        Raises:
+            SettingsError: the variable is unset, or the file cannot be read or is empty.
+        """
+        if env is not None:
+            value = os.environ.get(env, "").strip()
+            if not value:
+                raise SettingsError(where, f"environment variable {env} is not set", "set it, or use a file")
+            return value
+        assert file is not None
+        try:
+            value = (self.path.parent / file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(
+                where, f"cannot read {file}: {error}", "check the path and its rights"
+            ) from None
+        if not value:
+            raise SettingsError(where, f"{file} is empty", "put the secret into it")
+        return value
+
+
+def find_settings(path: Path | None) -> Path:
+    """The settings file: as given, else `MTOK_CONFIG`, else `./mtok.toml`, else the XDG place."""
+    if path is not None:
+        return path
+    if "MTOK_CONFIG" in os.environ:
+        return Path(os.environ["MTOK_CONFIG"])
+    here = Path("mtok.toml")
+    if here.exists():
+        return here
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return home / "mtok" / "mtok.toml"
+
+
+def load_settings(path: Path) -> Settings:
+    """Read and check a settings file.
+
+    Raises:
+        SettingsError: not there, not TOML, an unknown key, a wrong value; it names the first at fault.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SettingsError(str(path), f"cannot be read: {reason}", "name one with --config") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(str(path), f"is not TOML: {error}", "mend that line") from None
+    try:
+        return Settings.model_validate({**raw, "path": path.resolve()})
+    except ValidationError as error:
+        raise _first_fault(path, raw, error) from None
+
+
+def _first_fault(path: Path, raw: dict[str, object], error: ValidationError) -> SettingsError:
+    fault = error.errors()[0]
+    place = ".".join(str(part + 1) if isinstance(part, int) else part for part in fault["loc"])
+    where = f"{path}: {place}" if place else str(path)
+    if fault["type"] == "extra_forbidden":
+        return SettingsError(where, "there is no such setting", "remove it, or check its spelling")
+    if fault["type"] == "missing":
+        return SettingsError(where, "this setting is missing", "add it")
+    problem = fault["msg"].removeprefix("Value error, ")
+    return SettingsError(where, problem, "correct it")
+
+
+def _unique(what: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            msg = f"{what} {name!r} is named twice"
+            raise ValueError(msg)

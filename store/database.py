@@ -1,0 +1,149 @@
+"""One way into the store: `open_database(url)`, then `read()` or `write()`.
+
+SQLite runs in WAL with foreign keys and a busy timeout; a write transaction takes its lock at the start
+(BEGIN IMMEDIATE), so that it waits its turn instead of failing half-way.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlmodel import Session
+
+from store.errors import StoreUnreachable, StoreVersion
+
+HEAD = "0001"
+BUSY_TIMEOUT_MS = 5_000  # longer than any of our transactions, shorter than a person's patience
+_WRITES = {"mtok_writes": True}
+
+
+class Database:
+    """An open store. Sessions come from `read()` and `write()` alone."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._writer = engine.execution_options(**_WRITES)
+
+    @property
+    def url(self) -> str:
+        """The store's address, without a password."""
+        return self.engine.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """One consistent view of the store; nothing is written.
+
+        Raises:
+            StoreUnreachable: the store does not answer.
+        """
+        with self._translated(), Session(self.engine) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One transaction: all of it, or nothing.
+
+        Raises:
+            StoreUnreachable: the store is locked, full or gone; nothing was written.
+        """
+        with self._translated(), Session(self._writer, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def now(self, session: Session) -> datetime:
+        """The database's own clock, the only one that leadership trusts."""
+        if self.engine.dialect.name == "sqlite":
+            stamp = (
+                session.connection().execute(text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')")).scalar_one()
+            )
+            return datetime.fromisoformat(stamp).replace(tzinfo=UTC)
+        instant: datetime = session.connection().execute(text("SELECT clock_timestamp()")).scalar_one()
+        return instant.astimezone(UTC)
+
+    def close(self) -> None:
+        """Give every connection back."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            raise StoreUnreachable(self.url, _reason(error)) from error
+
+
+def open_database(url: str) -> Database:
+    """Open the store at `url`, making or upgrading it where needed.
+
+    Raises:
+        StoreUnreachable: bad address, no such directory, no rights, locked.
+        StoreVersion: made by a newer mtok, or not by mtok at all.
+    """
+    try:
+        engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    except (ArgumentError, SQLAlchemyError, ImportError) as error:
+        raise StoreUnreachable(_without_password(url), _reason(error)) from error
+    if engine.dialect.name == "sqlite":
+        _prepare_sqlite(engine)
+    database = Database(engine)
+    with database._translated(), database._writer.connect() as connection, connection.begin():
+        _bring_to_head(connection, database.url)
+    return database
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    path = engine.url.database
+    if path and path != ":memory:" and not Path(path).parent.is_dir():
+        raise StoreUnreachable(str(engine.url), f"there is no directory {Path(path).parent}")
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection, _record) -> None:  # type: ignore[no-untyped-def]
+        connection.isolation_level = None  # we say BEGIN ourselves
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("mtok_writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _bring_to_head(connection: Connection, url: str) -> None:
+    tables = set(inspect(connection).get_table_names())
+    found = None
+    if "alembic_version" in tables:
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    elif tables:
+        raise StoreVersion(url, "none")
+    if found == HEAD:
+        return
+    from alembic import command  # 100 ms that only an upgrade pays
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if found is not None and found not in known:
+        raise StoreVersion(url, found)
+    command.upgrade(config, "head")
+
+
+def _reason(error: Exception) -> str:
+    cause = getattr(error, "orig", None) or error
+    return " ".join(str(cause).split())[:200]
+
+
+def _without_password(url: str) -> str:
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "(unreadable address)"

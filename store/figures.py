@@ -1,0 +1,70 @@
+"""The figures: spend and usage of a tier side by side, over the same edges."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from sqlmodel import Session
+
+from store.edges import snap
+from store.money import per_mtok_nusd
+from store.spend import Spend, spend_between
+from store.unknown import Unknown
+from store.usage import Usage, usage_between
+from store.window import Edges, Window
+
+NO_TOKENS = Unknown("no tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A tier's figures in a window. Ratios are made from the sums, never from other ratios."""
+
+    window: Window
+    edges: Edges | Unknown
+    spend: Spend | Unknown
+    usage: Usage | Unknown
+
+    @property
+    def output_nusd_per_mtok(self) -> int | Unknown:
+        """Spend ÷ completion tokens × 10⁶, in nano-dollars."""
+        if isinstance(self.usage, Unknown):
+            return self.usage
+        return self._per_mtok(self.usage.completion_tokens)
+
+    @property
+    def total_nusd_per_mtok(self) -> int | Unknown:
+        """Spend ÷ (prompt + completion tokens) × 10⁶, in nano-dollars."""
+        if isinstance(self.usage, Unknown):
+            return self.usage
+        return self._per_mtok(self.usage.prompt_tokens + self.usage.completion_tokens)
+
+    @property
+    def utilisation(self) -> Fraction | Unknown:
+        """Busy time ÷ running time of the tier's instances."""
+        if isinstance(self.usage, Unknown):
+            return self.usage
+        if not self.usage.running_ms:
+            return Unknown("no instance ran")
+        return min(Fraction(self.usage.busy_ms, self.usage.running_ms), Fraction(1))
+
+    def _per_mtok(self, tokens: int) -> int | Unknown:
+        if isinstance(self.spend, Unknown):
+            return self.spend
+        return per_mtok_nusd(self.spend.nusd, tokens) if tokens else NO_TOKENS
+
+
+def figures(session: Session, tier: str, window: Window) -> Figures:
+    """The figures of `tier` in `window`, both sides read at the same two ticks."""
+    edges = snap(session, tier, window)
+    if isinstance(edges, Unknown):
+        return Figures(window, edges, edges, edges)
+    return Figures(window, edges, spend_between(session, tier, edges), usage_between(session, tier, edges))
+
+
+def trend(
+    session: Session, tier: str, now: datetime, step: timedelta, count: int
+) -> tuple[int | Unknown, ...]:
+    """$/Mtok output of the last `count` steps, oldest first: what a sparkline draws."""
+    starts = [now - step * (count - index) for index in range(count)]
+    return tuple(figures(session, tier, Window(start, start + step)).output_nusd_per_mtok for start in starts)

@@ -1,0 +1,218 @@
+"""The fleet at one instant, as every reader of the store sees it: screens, `mtok status`, exports.
+
+Values only: nothing here can be changed, and nothing needs the store again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlmodel import Session, col, select
+
+from store.database import Database
+from store.figures import Figures, figures, trend
+from store.gate import GatePolicy, Verdict
+from store.leader import leader
+from store.operations import OperationKind, current, instances, seen_state, why_not
+from store.tables import AgentRow, BillCounter, ProviderTick, ResourceRow, VerdictRow
+from store.unknown import Unknown
+from store.verdicts import last_verdict, verdict_now
+from store.window import named_window
+from store.words import UNASSIGNED, Market, State
+
+WINDOWS = ("5m", "1h", "24h", "today")
+TREND_POINTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TierSpec:
+    """What the settings say of a tier."""
+
+    name: str
+    provider: str
+    gpu: str
+    market: Market
+    is_simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OperationView:
+    """An operation under way: what, in which phase, since when."""
+
+    kind: str
+    phase: str
+    detail: str
+    requested_at: datetime
+    phase_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SleepView:
+    """What sleeping goes on billing and what it loses, in the provider's case."""
+
+    bills: str
+    loses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TierView:
+    """One tier: its state in one word, its rate as quoted, its figures by window name.
+
+    `refusals`: by kind of operation, why it makes no sense now; a kind that is not in it may be asked.
+    """
+
+    spec: TierSpec
+    state: str
+    seen: str
+    rate_nusd_per_hour: int | Unknown
+    figures: Mapping[str, Figures]
+    trend: tuple[int | Unknown, ...]
+    in_flight: int | Unknown
+    engine: str
+    problem: str | None
+    operation: OperationView | None
+    sleep: SleepView | None
+    refusals: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderHealth:
+    """How one provider's billing answers: its last complete tick, and what is wrong since."""
+
+    provider: str
+    last_complete_at: datetime | None
+    problem: str | None
+    latency_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Everything that a screen shows. `led_by` is None when no collector leads."""
+
+    at: datetime
+    tiers: tuple[TierView, ...]
+    verdict: Verdict
+    closed_since: datetime | None
+    health: tuple[ProviderHealth, ...]
+    led_by: str | None
+
+    def tier(self, name: str) -> TierView | None:
+        """The tier called `name`, if there is one."""
+        return next((tier for tier in self.tiers if tier.spec.name == name), None)
+
+
+def read_fleet(
+    database: Database, specs: Sequence[TierSpec], policy: GatePolicy, now: datetime, trend_step: timedelta
+) -> Fleet:
+    """The fleet at `now`, in one consistent view of the store.
+
+    Raises:
+        StoreUnreachable: the store does not answer.
+    """
+    with database.read() as session:
+        tiers = [*specs, *_unassigned(session)]
+        verdict = verdict_now(session, policy, now)
+        kept = last_verdict(session)
+        led_by = leader(database, session)
+        return Fleet(
+            at=now,
+            tiers=tuple(_tier(session, spec, policy, now, trend_step) for spec in tiers),
+            verdict=verdict,
+            closed_since=_closed_since(kept),
+            health=tuple(_health(session, name) for name in sorted({spec.provider for spec in specs})),
+            led_by=led_by[0] if led_by else None,
+        )
+
+
+def _unassigned(session: Session) -> Sequence[TierSpec]:
+    query = select(BillCounter.provider).where(BillCounter.tier == UNASSIGNED).distinct()
+    return [TierSpec(UNASSIGNED, provider, "", Market.ON_DEMAND) for provider in session.exec(query).all()]
+
+
+def _tier(
+    session: Session, spec: TierSpec, policy: GatePolicy, now: datetime, trend_step: timedelta
+) -> TierView:
+    rows = instances(session, spec.name)
+    agents = session.exec(select(AgentRow).where(AgentRow.tier == spec.name)).all()
+    windows = {name: figures(session, spec.name, named_window(name, now, policy.zone)) for name in WINDOWS}
+    refusals = {kind: why_not(session, kind, spec.name) for kind in OperationKind}
+    return TierView(
+        spec=spec,
+        state=_state(rows, agents),
+        seen=seen_state(session, spec.name),
+        rate_nusd_per_hour=_rate(session, spec.name),
+        figures=windows,
+        trend=trend(session, spec.name, now, trend_step, TREND_POINTS),
+        in_flight=_in_flight(agents),
+        engine=", ".join(sorted({agent.engine for agent in agents if agent.engine})),
+        problem=next((f"agent {agent.agent}: {agent.problem}" for agent in agents if agent.problem), None),
+        operation=_operation(session, spec.name),
+        sleep=_sleep(rows),
+        refusals={kind: why for kind, why in refusals.items() if why is not None},
+    )
+
+
+def _state(rows: Sequence[ResourceRow], agents: Sequence[AgentRow]) -> str:
+    """One word for a tier: `serving` when an agent with an open lease answers on a running instance."""
+    states = {row.state for row in rows}
+    if not states:
+        return State.UNKNOWN
+    if State.RUNNING in states and any(agent.lease_open and agent.problem is None for agent in agents):
+        return "serving"
+    for state in (
+        State.RUNNING,
+        State.WAKING,
+        State.SLEEPING,
+        State.STARTING,
+        State.HALTED_BILLED,
+        State.ERROR,
+    ):
+        if state in states:
+            return state
+    return State.ASLEEP if State.ASLEEP in states else State.UNKNOWN
+
+
+def _rate(session: Session, tier: str) -> int | Unknown:
+    """What the provider quotes for the tier per hour, all its resources together; shown, never used."""
+    rows = session.exec(select(ResourceRow).where(ResourceRow.tier == tier)).all()
+    rates = [row.rate_nusd_per_hour for row in rows]
+    known = [rate for rate in rates if rate is not None]
+    if not rates or len(known) < len(rates):
+        return Unknown("the provider quotes no rate")
+    return sum(known)
+
+
+def _in_flight(agents: Sequence[AgentRow]) -> int | Unknown:
+    answering = [agent.in_flight for agent in agents if agent.problem is None and agent.seen_at is not None]
+    return sum(answering) if answering else Unknown("no agent answers")
+
+
+def _operation(session: Session, tier: str) -> OperationView | None:
+    row = current(session, tier)
+    if row is None:
+        return None
+    return OperationView(row.kind, row.phase, row.detail, row.requested_at, row.phase_at)
+
+
+def _sleep(rows: Sequence[ResourceRow]) -> SleepView | None:
+    if not rows:
+        return None
+    loses = sorted({item for row in rows for item in row.sleep_loses.split(", ") if item})
+    return SleepView(bills=", ".join(sorted({row.sleep_bills for row in rows})), loses=tuple(loses))
+
+
+def _health(session: Session, provider: str) -> ProviderHealth:
+    query = select(ProviderTick).where(ProviderTick.provider == provider)
+    query = query.order_by(col(ProviderTick.at).desc()).limit(1)
+    newest = session.exec(query).first()
+    complete = session.exec(query.where(col(ProviderTick.complete))).first()
+    return ProviderHealth(
+        provider=provider,
+        last_complete_at=complete.at if complete else None,
+        problem=newest.problem if newest else "never asked",
+        latency_ms=newest.latency_ms if newest else None,
+    )
+
+
+def _closed_since(kept: VerdictRow | None) -> datetime | None:
+    return kept.at if kept is not None and not kept.is_open else None

@@ -1,0 +1,18 @@
+"""The append-only account of who did what."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlmodel import Session, col, select
+
+from store.tables import JournalEntry
+
+
+def note(session: Session, at: datetime, actor: str, what: str, subject: str, detail: str = "") -> None:
+    """Add one entry to the journal, in the caller's transaction."""
+    session.add(JournalEntry(at=at, actor=actor, what=what, subject=subject, detail=detail))
+
+
+def latest(session: Session, count: int) -> Sequence[JournalEntry]:
+    """The last `count` entries, newest first."""
+    return session.exec(select(JournalEntry).order_by(col(JournalEntry.id).desc()).limit(count)).all()

@@ -1,0 +1,1 @@
+"""The store's versions, as Alembic steps."""

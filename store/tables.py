@@ -1,0 +1,254 @@
+"""The tables. Money is BIGINT nano-dollars, instants are UTC, samples are keyed by counter and tick.
+
+Every sample of a tick carries the tick's own instant `at`, so that bills and tokens share their edges.
+"""
+
+from datetime import datetime
+from typing import ClassVar
+
+from sqlalchemy import BigInteger, Index, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+_BY_KEY = {"sqlite_with_rowid": False}  # rows lie in the order of their key: an edge is one seek
+
+
+class Tick(SQLModel, table=True):
+    """One run of the collector. `duration_ms`: from the first question to the commit."""
+
+    __tablename__: ClassVar[str] = "ticks"
+
+    at: datetime = Field(primary_key=True)
+    fence: int = Field(sa_type=BigInteger)
+    complete: bool
+    duration_ms: int
+
+
+class ProviderTick(SQLModel, table=True):
+    """Whether a provider's every known bill counter was read at a tick, and if not, why."""
+
+    __tablename__: ClassVar[str] = "provider_ticks"
+    __table_args__ = (Index("ix_provider_ticks_complete", "provider", "complete", "at"),)
+
+    provider: str = Field(primary_key=True)
+    at: datetime = Field(primary_key=True, foreign_key="ticks.at")
+    complete: bool
+    problem: str | None = None
+    latency_ms: int
+
+
+class TierTick(SQLModel, table=True):
+    """Whether a tier's bills and agents were all read. `running_ms`: cumulative, over its instances."""
+
+    __tablename__: ClassVar[str] = "tier_ticks"
+    __table_args__ = (Index("ix_tier_ticks_complete", "tier", "complete", "at"),)
+
+    tier: str = Field(primary_key=True)
+    at: datetime = Field(primary_key=True, foreign_key="ticks.at")
+    complete: bool
+    problem: str | None = None
+    running_ms: int = Field(sa_type=BigInteger)
+
+
+class BillCounter(SQLModel, table=True):
+    """One bill counter of one provider. `counter` is its identity: a reset is a new identity.
+
+    `opening_nusd` was billed before our time; zero when the counter was born under our eyes.
+    """
+
+    __tablename__: ClassVar[str] = "bill_counters"
+    __table_args__ = (UniqueConstraint("provider", "counter"), Index("ix_bill_counters_tier", "tier"))
+
+    id: int | None = Field(default=None, primary_key=True)
+    provider: str
+    counter: str
+    kind: str
+    resource_id: str
+    name: str
+    tier: str
+    currency: str
+    started_at: datetime | None = None
+    first_seen_at: datetime
+    opening_nusd: int = Field(sa_type=BigInteger)
+    excluded: bool = False
+    final_at: datetime | None = None
+
+
+class BillSample(SQLModel, table=True):
+    """A bill counter at a tick. `raw` is the provider's own text, `as_of_at` the provider's own clock.
+
+    `debits_nusd`: every rise of the counter so far, added up; a credit does not lower it.
+    """
+
+    __tablename__: ClassVar[str] = "bill_samples"
+    __table_args__ = _BY_KEY
+
+    counter_id: int = Field(primary_key=True, foreign_key="bill_counters.id")
+    at: datetime = Field(primary_key=True, foreign_key="ticks.at")
+    total_nusd: int = Field(sa_type=BigInteger)
+    debits_nusd: int = Field(sa_type=BigInteger)
+    raw: str
+    as_of_at: datetime
+    rate_nusd_per_hour: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class Ledger(SQLModel, table=True):
+    """An agent's ledger: its identity is a UUID and an instant of creation."""
+
+    __tablename__: ClassVar[str] = "ledgers"
+    __table_args__ = (UniqueConstraint("uuid", "created_at"), Index("ix_ledgers_tier", "tier"))
+
+    id: int | None = Field(default=None, primary_key=True)
+    uuid: str
+    created_at: datetime
+    tier: str
+    agent: str
+    first_seen_at: datetime
+    is_newborn: bool = False
+
+
+class UsageSample(SQLModel, table=True):
+    """A ledger's totals at a tick, in one wide row. `reserved_*` are those under `mtok.` labels."""
+
+    __tablename__: ClassVar[str] = "usage_samples"
+    __table_args__ = _BY_KEY
+
+    ledger_id: int = Field(primary_key=True, foreign_key="ledgers.id")
+    at: datetime = Field(primary_key=True, foreign_key="ticks.at")
+    prompt_tokens: int = Field(sa_type=BigInteger)
+    cached_tokens: int = Field(sa_type=BigInteger)
+    completion_tokens: int = Field(sa_type=BigInteger)
+    delivered_tokens: int = Field(sa_type=BigInteger)
+    requests: int = Field(sa_type=BigInteger)
+    busy_ms: int = Field(sa_type=BigInteger)
+    reserved_prompt_tokens: int = Field(default=0, sa_type=BigInteger)
+    reserved_completion_tokens: int = Field(default=0, sa_type=BigInteger)
+
+
+class Gap(SQLModel, table=True):
+    """A tick at which a source gave no usable reading, and why."""
+
+    __tablename__: ClassVar[str] = "gaps"
+    __table_args__ = _BY_KEY
+
+    source: str = Field(primary_key=True)
+    at: datetime = Field(primary_key=True, foreign_key="ticks.at")
+    problem: str
+
+
+class ResourceRow(SQLModel, table=True):
+    """What is known now of an instance or a volume: for screens and operations, never for a figure."""
+
+    __tablename__: ClassVar[str] = "resources"
+
+    provider: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    resource_id: str = Field(primary_key=True)
+    tier: str
+    name: str
+    state: str
+    raw_state: str
+    address: str | None = None
+    rate_nusd_per_hour: int | None = Field(default=None, sa_type=BigInteger)
+    can_sleep: bool = False
+    can_wake: bool = False
+    sleep_bills: str = "unknown"
+    sleep_loses: str = ""
+    seen_at: datetime
+
+
+class AgentRow(SQLModel, table=True):
+    """What an agent last said of itself; `problem` when it did not answer at the last tick."""
+
+    __tablename__: ClassVar[str] = "agents"
+
+    agent: str = Field(primary_key=True)
+    tier: str
+    seen_at: datetime | None = None
+    problem: str | None = None
+    in_flight: int = 0
+    last_token_at: datetime | None = None
+    engine: str = ""
+    lease_open: bool = False
+
+
+class VerdictRow(SQLModel, table=True):
+    """The gate's verdicts: a row whenever one differs from the one before. `reasons` is a JSON list."""
+
+    __tablename__: ClassVar[str] = "verdicts"
+
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime
+    is_open: bool
+    reasons: str
+    debits_today_nusd: int | None = Field(default=None, sa_type=BigInteger)
+    limit_nusd: int = Field(sa_type=BigInteger)
+
+
+class Allowance(SQLModel, table=True):
+    """Money added to one day's limit by a reset of the gate. `day` is a date in the budget's zone."""
+
+    __tablename__: ClassVar[str] = "allowances"
+    __table_args__ = (Index("ix_allowances_day", "day"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    day: str
+    amount_nusd: int = Field(sa_type=BigInteger)
+    at: datetime
+    actor: str
+    reason: str
+
+
+class OperationRow(SQLModel, table=True):
+    """A hibernate or a wake that someone asked for, with its phase and its outcome."""
+
+    __tablename__: ClassVar[str] = "operations"
+    __table_args__ = (Index("ix_operations_open", "finished_at", "tier"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    tier: str
+    kind: str
+    actor: str
+    reason: str
+    seen: str
+    requested_at: datetime
+    phase: str
+    phase_at: datetime
+    calls: int = 0
+    outcome: str | None = None
+    detail: str = ""
+    finished_at: datetime | None = None
+
+
+class OperationPhase(SQLModel, table=True):
+    """When an operation entered each of its phases."""
+
+    __tablename__: ClassVar[str] = "operation_phases"
+
+    operation_id: int = Field(primary_key=True, foreign_key="operations.id")
+    phase: str = Field(primary_key=True)
+    at: datetime
+    detail: str = ""
+
+
+class JournalEntry(SQLModel, table=True):
+    """Who did what, to what, and how it ended; rows are only ever added."""
+
+    __tablename__: ClassVar[str] = "journal"
+
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime
+    actor: str
+    what: str
+    subject: str
+    detail: str = ""
+
+
+class Leadership(SQLModel, table=True):
+    """The one row that says who leads, until when by the database's clock, and with which fence."""
+
+    __tablename__: ClassVar[str] = "leadership"
+
+    id: int = Field(default=1, primary_key=True)
+    owner: str
+    fence: int = Field(sa_type=BigInteger)
+    expires_at: datetime
