@@ -25,7 +25,12 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNIT_S = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
 
 
-def _duration(value: object) -> timedelta:
+def parse_duration(value: object) -> timedelta:
+    """A duration written as `170s`, `15m`, `1.5h`.
+
+    Raises:
+        ValueError: it is not.
+    """
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         msg = "write a duration as text, such as '170s', '15m' or '1h'"
@@ -36,7 +41,7 @@ def _duration(value: object) -> timedelta:
 def _usd(value: object) -> int:
     if not isinstance(value, str):
         msg = "write an amount as text, so that it is exact, such as '200' or '12.50'"
-        raise ValueError(msg)  # noqa: TRY004 - pydantic reports ValueError, not TypeError
+        raise ValueError(msg)
     try:
         return parse_nusd(value)
     except AmountError as error:
@@ -51,7 +56,7 @@ def _zone(value: object) -> ZoneInfo:
         raise ValueError(msg) from None
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Amount = Annotated[int, BeforeValidator(_usd)]
 Zone = Annotated[ZoneInfo, BeforeValidator(_zone)]
 
@@ -158,7 +163,7 @@ class Settings(_Section):
                 raise ValueError(msg)
             for agent in tier.agents:
                 if agent.instance not in tier.instances:
-                    msg = f"agent {agent.name!r} is on instance {agent.instance!r}, which tier {tier.name!r} lacks"
+                    msg = f"agent {agent.name!r}: tier {tier.name!r} has no instance {agent.instance!r}"
                     raise ValueError(msg)
         return self
 
@@ -241,10 +246,10 @@ def load_settings(path: Path) -> Settings:
     try:
         return Settings.model_validate({**raw, "path": path.resolve()})
     except ValidationError as error:
-        raise _first_fault(path, raw, error) from None
+        raise _first_fault(path, error) from None
 
 
-def _first_fault(path: Path, raw: dict[str, object], error: ValidationError) -> SettingsError:
+def _first_fault(path: Path, error: ValidationError) -> SettingsError:
     fault = error.errors()[0]
     place = ".".join(str(part + 1) if isinstance(part, int) else part for part in fault["loc"])
     where = f"{path}: {place}" if place else str(path)

@@ -74,6 +74,12 @@ def last_bill(session: Session, counter_id: int) -> BillSample | None:
     return session.exec(query.order_by(col(BillSample.at).desc()).limit(1)).first()
 
 
+def first_bill(session: Session, counter_id: int) -> BillSample | None:
+    """A counter's oldest sample: what it held when we first saw it."""
+    query = select(BillSample).where(BillSample.counter_id == counter_id)
+    return session.exec(query.order_by(col(BillSample.at)).limit(1)).first()
+
+
 def last_usage(session: Session, ledger_id: int) -> UsageSample | None:
     """A ledger's newest sample."""
     query = select(UsageSample).where(UsageSample.ledger_id == ledger_id)

@@ -145,7 +145,7 @@ def _tier(
         trend=trend(session, spec.name, now, trend_step, TREND_POINTS),
         in_flight=_in_flight(agents),
         engine=", ".join(sorted({agent.engine for agent in agents if agent.engine})),
-        problem=next((f"agent {agent.agent}: {agent.problem}" for agent in agents if agent.problem), None),
+        problem=_problem(rows, agents),
         operation=_operation(session, spec.name),
         sleep=_sleep(rows),
         refusals={kind: why for kind, why in refusals.items() if why is not None},
@@ -170,6 +170,13 @@ def _state(rows: Sequence[ResourceRow], agents: Sequence[AgentRow]) -> str:
         if state in states:
             return state
     return State.ASLEEP if State.ASLEEP in states else State.UNKNOWN
+
+
+def _problem(rows: Sequence[ResourceRow], agents: Sequence[AgentRow]) -> str | None:
+    """What is wrong with the tier's agents; nothing is, while its instances sleep."""
+    if rows and all(row.state == State.ASLEEP for row in rows):
+        return None
+    return next((f"agent {agent.agent}: {agent.problem}" for agent in agents if agent.problem), None)
 
 
 def _rate(session: Session, tier: str) -> int | Unknown:

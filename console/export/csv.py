@@ -73,8 +73,8 @@ def write_text(path: Path, text: str) -> None:
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", newline="") as file:
-            file.write(text)
+        draft.touch(mode=0o600)
+        draft.write_bytes(text.encode())
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)

@@ -1,0 +1,117 @@
+"""When things happen: leading, ticking, deciding, carrying out. The only file that imports apscheduler."""
+
+import asyncio
+import os
+import socket
+import uuid
+from collections.abc import Awaitable, Callable
+
+import structlog
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from console.collector.operations import Operations
+from console.collector.tick import Collector, in_store
+from store.errors import FenceLost, MtokError
+from store.leader import acquire, release
+
+log = structlog.get_logger()
+
+# A late run is better than none (the default grace of 1 s drops it), one late run stands for all missed,
+# and a run never overlaps itself.
+_OPTIONS = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+_LOOK_EVERY_S = 1.0  # how soon an operation that someone asked for, or a gate gone dark, is noticed
+
+
+class Schedule:
+    """Runs a collector until told to stop: a candidate at first, then the leader while it can be."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+        self._operations = Operations(collector)
+        self._limits = collector.settings.collector
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._fence: int | None = None
+        self._scheduler = AsyncIOScheduler(job_defaults=_OPTIONS, timezone="UTC")
+
+    @property
+    def leads(self) -> bool:
+        """Whether this collector leads, as far as it knows."""
+        return self._fence is not None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Lead when nobody else does, and tick while leading, until `stop` is set."""
+        every_s = self._limits.every.total_seconds()
+        lead_s = self._limits.leader_expires_after.total_seconds() / 4
+        look_s = min(_LOOK_EVERY_S, every_s / 4)
+        self._scheduler.add_listener(
+            self._heard, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
+        )
+        self._add("lead", self._lead, lead_s)
+        self._add("tick", self._tick, every_s)
+        self._add("gate", self._gate, look_s)
+        self._add("operations", self._carry_out, look_s)
+        await self._lead()
+        self._scheduler.start()
+        self._now("tick")
+        try:
+            await stop.wait()
+        finally:
+            self._scheduler.shutdown(wait=False)
+            await self._step_down()
+
+    def _add(self, name: str, job: Callable[[], Awaitable[None]], every_s: float) -> None:
+        self._scheduler.add_job(job, "interval", seconds=every_s, id=name, name=name)
+
+    def _now(self, name: str) -> None:
+        self._scheduler.modify_job(name, next_run_time=self._collector.clock.now())
+
+    async def _lead(self) -> None:
+        try:
+            fence = await in_store(
+                acquire,
+                self._collector.database,
+                self._owner,
+                self._limits.leader_expires_after.total_seconds(),
+            )
+        except MtokError as error:
+            log.warning("cannot lead", problem=str(error))
+            return
+        if fence != self._fence:
+            log.info("leading" if fence is not None else "standing by", fence=fence, owner=self._owner)
+            if fence is not None and self._scheduler.running:
+                self._now("tick")  # a new leader ticks at once
+        self._fence = fence
+
+    async def _tick(self) -> None:
+        await self._as_leader("tick", self._collector.tick)
+
+    async def _gate(self) -> None:
+        await self._as_leader("gate", self._collector.decide)
+
+    async def _carry_out(self) -> None:
+        await self._as_leader("operations", self._operations.advance)
+
+    async def _as_leader(self, what: str, job: Callable[[int], Awaitable[object]]) -> None:
+        """Do `job` while leading. Whatever it raises ends this run alone: the next one starts afresh."""
+        if self._fence is None:
+            return
+        try:
+            await job(self._fence)
+        except FenceLost:
+            log.warning("lost the lead", during=what)
+            self._fence = None
+        except MtokError as error:
+            log.error("not done", what=what, problem=str(error))
+        except Exception:
+            log.exception("failed", what=what)
+
+    async def _step_down(self) -> None:
+        try:
+            await in_store(release, self._collector.database, self._owner)
+        except MtokError as error:
+            log.warning("could not step down", problem=str(error))
+
+    def _heard(self, event: JobEvent) -> None:
+        problem = getattr(event, "exception", None)
+        log.warning("schedule", job=event.job_id, event=event.code, problem=str(problem) if problem else None)

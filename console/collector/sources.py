@@ -1,0 +1,157 @@
+"""Asking every source at once, each within its deadline: what they said, as the store keeps it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from console.errors import AgentUnreachable
+from console.hosts.agent_client import AgentClient, AgentUsage
+from console.providers.protocol import Action, Batch, BillReading, Provider, Resource
+from console.settings import Settings, TierSection
+from store.readings import AgentReading, Bill, ProviderReading, TierResources
+from store.tables import ResourceRow
+from store.words import UNASSIGNED, ResourceKind, State
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderAnswer:
+    """One provider's bills and inventory."""
+
+    bills: Batch[BillReading]
+    inventory: Batch[Resource]
+    latency_ms: int
+
+
+class TierMap:
+    """Which tier a resource belongs to, by the settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.tiers = settings.tiers
+        self._owner: dict[tuple[str, ResourceKind, str], str] = {}
+        for tier in settings.tiers:
+            for id_ in tier.instances:
+                self._owner[tier.provider, ResourceKind.INSTANCE, id_] = tier.name
+            for id_ in tier.volumes:
+                self._owner[tier.provider, ResourceKind.VOLUME, id_] = tier.name
+
+    def owner(self, provider: str, kind: ResourceKind, resource_id: str) -> str:
+        """The tier that names the resource, or `unassigned`: the whole account is watched."""
+        return self._owner.get((provider, kind, resource_id), UNASSIGNED)
+
+
+async def ask_provider(
+    provider: Provider, known: Collection[str], within_s: float, clock_s: Callable[[], float]
+) -> ProviderAnswer:
+    """Bills and inventory of one provider; whatever is late is a problem, not an exception."""
+    start_s = clock_s()
+    bills, inventory = await asyncio.gather(
+        _within(provider.bills(known), within_s, f"{provider.name}: bills"),
+        _within(provider.inventory(), within_s, f"{provider.name}: inventory"),
+    )
+    return ProviderAnswer(
+        bills=Batch((), (bills,)) if isinstance(bills, str) else bills,
+        inventory=Batch((), (inventory,)) if isinstance(inventory, str) else inventory,
+        latency_ms=round((clock_s() - start_s) * 1000),
+    )
+
+
+async def ask_agent(client: AgentClient, within_s: float) -> AgentUsage | str:
+    """One agent's usage, or why there is none."""
+    try:
+        async with asyncio.timeout(within_s):
+            return await client.usage()
+    except AgentUnreachable as error:
+        return error.problem
+    except TimeoutError:
+        return f"no answer within {within_s:g} s"
+
+
+async def _within(question: Awaitable[Answer], within_s: float, what: str) -> Answer | str:
+    try:
+        async with asyncio.timeout(within_s):
+            return await question
+    except TimeoutError:
+        return f"{what}: no answer within {within_s:g} s"
+
+
+def provider_reading(tiers: TierMap, provider: str, answer: ProviderAnswer) -> ProviderReading:
+    """A provider's answer as the store takes it."""
+    bills = tuple(_bill(tiers, provider, reading) for reading in answer.bills.items)
+    problem = "; ".join(answer.bills.problems) or None
+    return ProviderReading(bills, problem, answer.latency_ms)
+
+
+def _bill(tiers: TierMap, provider: str, reading: BillReading) -> Bill:
+    return Bill(
+        counter=reading.counter,
+        kind=reading.ref.kind,
+        resource_id=reading.ref.id,
+        name=reading.name,
+        tier=tiers.owner(provider, reading.ref.kind, reading.ref.id),
+        currency=reading.currency,
+        raw=reading.raw,
+        total_nusd=reading.total_nusd,
+        as_of=reading.as_of,
+        started_at=reading.started_at,
+        rate_nusd_per_hour=reading.rate_nusd_per_hour,
+        final=reading.final,
+        excluded=reading.excluded,
+    )
+
+
+def agent_reading(
+    tier: TierSection, instance: str, answer: AgentUsage | str, inventory: Batch[Resource]
+) -> AgentReading:
+    """An agent's answer as the store takes it, with whether its instance is known to sleep."""
+    asleep = any(
+        resource.ref.kind is ResourceKind.INSTANCE
+        and resource.ref.id == instance
+        and resource.state is State.ASLEEP
+        for resource in inventory.items
+    )
+    if isinstance(answer, str):
+        return AgentReading(tier.name, None, f"{answer}{' (its instance is asleep)' * asleep}", asleep)
+    return AgentReading(tier.name, answer.totals, None, asleep)
+
+
+def tier_resources(tier: TierSection, inventory: Batch[Resource]) -> TierResources:
+    """What a tier consists of, and how many of its instances run."""
+    running = sum(
+        resource.ref.kind is ResourceKind.INSTANCE
+        and resource.ref.id in tier.instances
+        and resource.state is State.RUNNING
+        for resource in inventory.items
+    )
+    return TierResources(tier.provider, frozenset((*tier.instances, *tier.volumes)), running)
+
+
+def resource_rows(
+    tiers: TierMap, provider: str, answer: ProviderAnswer, at: datetime
+) -> tuple[ResourceRow, ...]:
+    """The inventory as the store keeps it, each resource with the rate that its bill quotes."""
+    rates: Mapping[tuple[ResourceKind, str], int | None] = {
+        (bill.ref.kind, bill.ref.id): bill.rate_nusd_per_hour for bill in answer.bills.items
+    }
+    return tuple(
+        ResourceRow(
+            provider=provider,
+            kind=resource.ref.kind,
+            resource_id=resource.ref.id,
+            tier=tiers.owner(provider, resource.ref.kind, resource.ref.id),
+            name=resource.name,
+            state=resource.state,
+            raw_state=resource.raw_state,
+            address=resource.address,
+            rate_nusd_per_hour=rates.get((resource.ref.kind, resource.ref.id)),
+            can_sleep=Action.SLEEP in resource.can,
+            can_wake=Action.WAKE in resource.can,
+            sleep_bills=resource.sleep.billed if resource.sleep else "unknown",
+            sleep_loses=", ".join(resource.sleep.loses) if resource.sleep else "",
+            seen_at=at,
+        )
+        for resource in answer.inventory.items
+    )

@@ -1,0 +1,226 @@
+"""The tick: ask, store, decide, lease. One minute of the fleet's history, whole or not at all."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ParamSpec, TypeVar
+
+import structlog
+
+from console.collector.leases import Leases
+from console.collector.sources import (
+    ProviderAnswer,
+    TierMap,
+    agent_reading,
+    ask_agent,
+    ask_provider,
+    provider_reading,
+    resource_rows,
+    tier_resources,
+)
+from console.errors import AgentUnreachable
+from console.hosts.agent_client import AgentClient, AgentUsage
+from console.providers.protocol import Provider
+from console.settings import Settings
+from store.clock import Clock
+from store.database import Database
+from store.gate import Verdict
+from store.inventory import keep_agent, keep_resources, mark_lease, mark_unreachable
+from store.leader import check_fence
+from store.operations import OperationKind, under_way
+from store.readings import AgentReading, TickReadings
+from store.samples import live_counters, record_tick
+from store.tables import AgentRow
+from store.verdicts import record_verdict, verdict_now
+
+log = structlog.get_logger()
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Everything that a collector talks to."""
+
+    providers: Mapping[str, Provider]
+    agents: Mapping[str, AgentClient]
+
+    async def close(self) -> None:
+        """Give every connection back."""
+        await asyncio.gather(
+            *(provider.close() for provider in self.providers.values()),
+            *(agent.close() for agent in self.agents.values()),
+        )
+
+
+class Collector:
+    """Runs ticks against a store, as the leader with a given fence."""
+
+    def __init__(self, database: Database, settings: Settings, account: Account, clock: Clock) -> None:
+        self.database, self.settings, self.account, self.clock = database, settings, account, clock
+        self.policy = settings.gate_policy
+        self.tiers = TierMap(settings)
+        self._placed = {agent.name: (tier, agent) for tier in settings.tiers for agent in tier.agents}
+        tier_of = {name: tier.name for name, (tier, _) in self._placed.items()}
+        self.leases = Leases(self.policy, account.agents, tier_of)
+        self._engines: dict[str, str] = {}
+        self._alone = asyncio.Lock()
+
+    async def tick(self, fence: int) -> bool:
+        """Run one tick; answers whether it was complete for money.
+
+        Raises:
+            FenceLost: another collector leads; nothing was written.
+            StoreUnreachable: nothing was written.
+        """
+        async with self._alone:
+            at, start_s = self.clock.now(), self.clock.monotonic_s()
+            bills, usage = await self._ask()
+            elapsed_ms = round((self.clock.monotonic_s() - start_s) * 1000)
+            readings = self._readings(at, elapsed_ms, bills, usage)
+            complete = await in_store(record_tick, self.database, readings, fence)
+            await in_store(self._keep_inventory, at, bills, usage, readings.agents, fence)
+            for agent, answer in usage.items():
+                self.leases.learn(agent, None if isinstance(answer, str) else answer.nonce)
+            await self.decide(fence, push_always=True)
+            log.info("tick", at=at.isoformat(), complete=complete, took_ms=elapsed_ms)
+            return complete
+
+    async def decide(self, fence: int, *, push_always: bool = False) -> Verdict:
+        """Let the gate decide by what the store holds now, and push leases where the verdict changed."""
+        verdict, changed, draining = await in_store(self._verdict, fence)
+        if changed:
+            log.info("gate", open=verdict.is_open, reasons=list(verdict.reasons), why=verdict.sentence)
+        if changed or push_always:
+            within_s = self.settings.collector.lease_within.total_seconds()
+            confirmed = await self.leases.push(verdict, fence, draining, within_s)
+            await in_store(self._keep_leases, confirmed)
+        return verdict
+
+    async def refresh_inventory(self, fence: int) -> None:
+        """Read the providers' inventories between ticks, for an operation that waits for a state."""
+        within_s = self.settings.collector.bills_within.total_seconds()
+        at = self.clock.now()
+        answers = await asyncio.gather(
+            *(
+                ask_provider(provider, (), within_s, self.clock.monotonic_s)
+                for provider in self.account.providers.values()
+            )
+        )
+        await in_store(
+            self._keep_inventory, at, dict(zip(self.account.providers, answers, strict=True)), {}, {}, fence
+        )
+
+    async def _ask(self) -> tuple[dict[str, ProviderAnswer], dict[str, AgentUsage | str]]:
+        limits = self.settings.collector
+        known = await in_store(self._known_counters)
+        bills = asyncio.gather(
+            *(
+                ask_provider(
+                    provider, known[name], limits.bills_within.total_seconds(), self.clock.monotonic_s
+                )
+                for name, provider in self.account.providers.items()
+            )
+        )
+        usage = asyncio.gather(
+            *(ask_agent(agent, limits.usage_within.total_seconds()) for agent in self.account.agents.values())
+        )
+        answers, usages = await bills, await usage
+        await self._learn_engines(dict(zip(self.account.agents, usages, strict=True)))
+        return (
+            dict(zip(self.account.providers, answers, strict=True)),
+            dict(zip(self.account.agents, usages, strict=True)),
+        )
+
+    async def _learn_engines(self, usage: Mapping[str, AgentUsage | str]) -> None:
+        """Ask an agent once per life what its engine is."""
+        for agent, answer in usage.items():
+            if isinstance(answer, str):
+                self._engines.pop(agent, None)
+            elif agent not in self._engines:
+                try:
+                    async with asyncio.timeout(self.settings.collector.usage_within.total_seconds()):
+                        self._engines[agent] = await self.account.agents[agent].engine()
+                except (AgentUnreachable, TimeoutError) as error:
+                    log.warning("engine not known", agent=agent, problem=str(error))
+
+    def _known_counters(self) -> dict[str, list[str]]:
+        with self.database.read() as session:
+            return {name: list(live_counters(session, name)) for name in self.account.providers}
+
+    def _readings(
+        self,
+        at: datetime,
+        elapsed_ms: int,
+        bills: Mapping[str, ProviderAnswer],
+        usage: Mapping[str, AgentUsage | str],
+    ) -> TickReadings:
+        agents = {
+            name: agent_reading(tier, agent.instance, usage[name], bills[tier.provider].inventory)
+            for name, (tier, agent) in self._placed.items()
+        }
+        return TickReadings(
+            at=at,
+            duration_ms=elapsed_ms,
+            providers={name: provider_reading(self.tiers, name, answer) for name, answer in bills.items()},
+            agents=agents,
+            tiers={
+                tier.name: tier_resources(tier, bills[tier.provider].inventory) for tier in self.tiers.tiers
+            },
+        )
+
+    def _keep_inventory(
+        self,
+        at: datetime,
+        bills: Mapping[str, ProviderAnswer],
+        usage: Mapping[str, AgentUsage | str],
+        readings: Mapping[str, AgentReading],
+        fence: int,
+    ) -> None:
+        with self.database.write() as session:
+            check_fence(self.database, session, fence)
+            for name, answer in bills.items():
+                rows = resource_rows(self.tiers, name, answer, at)
+                keep_resources(session, name, rows, at, complete=answer.inventory.complete)
+            for agent, said in usage.items():
+                reading = readings[agent]
+                if isinstance(said, str):
+                    mark_unreachable(session, agent, reading.tier, reading.problem or said)
+                else:
+                    keep_agent(
+                        session, self._agent_row(session.get(AgentRow, agent), agent, reading, said, at)
+                    )
+
+    def _agent_row(
+        self, known: AgentRow | None, agent: str, reading: AgentReading, said: AgentUsage, at: datetime
+    ) -> AgentRow:
+        return AgentRow(
+            agent=agent,
+            tier=reading.tier,
+            seen_at=at,
+            problem=reading.problem,
+            in_flight=said.in_flight,
+            last_token_at=said.last_token_at,
+            engine=self._engines.get(agent, ""),
+            lease_open=known.lease_open if known else False,
+        )
+
+    def _verdict(self, fence: int) -> tuple[Verdict, bool, frozenset[str]]:
+        with self.database.write() as session:
+            check_fence(self.database, session, fence)
+            verdict = verdict_now(session, self.policy, self.clock.now())
+            changed = record_verdict(session, verdict)
+            draining = [row.tier for row in under_way(session) if row.kind == OperationKind.HIBERNATE]
+            return verdict, changed, frozenset(draining)
+
+    def _keep_leases(self, confirmed: Mapping[str, bool]) -> None:
+        with self.database.write() as session:
+            for is_open in (True, False):
+                agents = [agent for agent, state in confirmed.items() if state is is_open]
+                mark_lease(session, agents, is_open=is_open)
+
+
+async def in_store(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a store call in a thread: the store blocks, the loop must not."""
+    return await asyncio.to_thread(call, *args, **kwargs)

@@ -1,0 +1,144 @@
+"""What the commands do, once the command line has been understood."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from console.export.csv import csv_text, write_text
+from console.export.explain import explain_body
+from console.export.status import status_body
+from console.export.text import explanation_text, status_text
+from console.service import Service
+from console.settings import Settings, find_settings, load_settings
+from store.clock import SystemClock
+from store.database import Database, open_database
+from store.errors import ExitCode, SettingsError
+from store.fleet import TierSpec
+from store.window import NAMES, Window, named_window
+
+
+@contextmanager
+def opened(config: Path | None) -> Iterator[tuple[Settings, Database]]:
+    """The settings and the store that they name.
+
+    Raises:
+        SettingsError: the settings file cannot be used.
+        StoreError: the store cannot be used.
+    """
+    settings = load_settings(find_settings(config))
+    database = open_database(settings.store_url)
+    try:
+        yield settings, database
+    finally:
+        database.close()
+
+
+def print_status(config: Path | None, *, as_json: bool) -> None:
+    """Every tier and the gate, once, on stdout."""
+    with opened(config) as (settings, database):
+        fleet = Service(database, settings, SystemClock()).fleet()
+    print(dumped(status_body(fleet)) if as_json else status_text(fleet))
+
+
+def print_explanation(
+    config: Path | None, tier: str, window: str, start: str | None, end: str | None, *, as_json: bool
+) -> int:
+    """The samples behind a figure, on stdout; exit code 5 when the spend is unknown."""
+    with opened(config) as (settings, database):
+        spec = _spec(settings, tier)
+        wanted = _window(settings, window, start, end)
+        with database.read() as session:
+            body = explain_body(session, spec, wanted)
+    print(dumped(body) if as_json else explanation_text(body))
+    return int(ExitCode.UNKNOWN_FIGURE if "unknown" in body["spend"] else ExitCode.OK)
+
+
+def export(config: Path | None, output: Path | None) -> None:
+    """The figures as CSV, to a file or to stdout."""
+    with opened(config) as (settings, database):
+        text = csv_text(Service(database, settings, SystemClock()).fleet())
+    if output is None:
+        sys.stdout.buffer.write(text.encode())  # as it is: print would change the line ends
+        return
+    write_text(output, text)
+    print(f"wrote {output}", file=sys.stderr)
+
+
+def run_collector(config: Path | None) -> None:
+    """Collect until SIGTERM or SIGINT."""
+    from console.collector.build import build_collector
+    from console.collector.schedule import Schedule
+    from console.logs import configure_logs
+
+    configure_logs()
+    with opened(config) as (settings, database):
+        collector = build_collector(database, settings, SystemClock())
+
+        async def work() -> None:
+            stop = asyncio.Event()
+            for signum in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+            try:
+                await Schedule(collector).run(stop)
+            finally:
+                await collector.account.close()
+
+        asyncio.run(work())
+
+
+def open_console(config: Path | None, *, no_collect: bool, export_to: Path | None = None) -> int:
+    """The screen, with a collector inside where one may lead."""
+    from console.collector.inside import collecting
+    from console.tui.app import MtokApp
+
+    with (
+        opened(config) as (settings, database),
+        collecting(database, settings, wanted=not no_collect) as note,
+    ):
+        screen = MtokApp(Service(database, settings, SystemClock()), export_to or Path.cwd(), note)
+        screen.run()
+        return screen.return_code or 0
+
+
+def dumped(body: dict[str, Any]) -> str:
+    """JSON for a person and a program alike."""
+    return json.dumps(body, indent=2, ensure_ascii=False)
+
+
+def _spec(settings: Settings, tier: str) -> TierSpec:
+    for spec in settings.tier_specs:
+        if spec.name == tier:
+            return spec
+    known = ", ".join(spec.name for spec in settings.tier_specs)
+    raise SettingsError(f"tier {tier!r}", "there is no such tier", f"choose one of: {known}")
+
+
+def _window(settings: Settings, name: str, start: str | None, end: str | None) -> Window:
+    now = datetime.now(UTC)
+    if start is not None or end is not None:
+        begin = _instant("--from", start)
+        until = _instant("--to", end) if end is not None else now
+        if begin >= until:
+            raise SettingsError("--from", "is not before --to", "swap them")
+        return Window(begin, until)
+    if name not in NAMES:
+        raise SettingsError(
+            f"--window {name}", "there is no such window", f"choose one of: {', '.join(NAMES)}"
+        )
+    return named_window(name, now, settings.budget.timezone)
+
+
+def _instant(option: str, text: str | None) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text or "")
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise SettingsError(option, f"{text!r} is no instant", "write one such as 2026-11-24T08:00:00Z")
+    return instant.astimezone(UTC)

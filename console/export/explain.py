@@ -1,0 +1,110 @@
+"""`mtok explain`: the two samples behind each term of a figure, so that a person can redo the sum by hand."""
+
+from typing import Any
+
+from sqlmodel import Session
+
+from console.export.status import amount, figures_body, unknown
+from store.clock import rfc3339
+from store.counters import first_bill
+from store.figures import Figures, figures
+from store.fleet import TierSpec
+from store.money import format_nusd
+from store.spend import Spend, SpendTerm
+from store.tables import BillCounter, BillSample, UsageSample
+from store.unknown import Unknown
+from store.usage import FIELDS, Usage, UsageTerm
+from store.window import Window
+
+
+def explain_body(session: Session, spec: TierSpec, window: Window) -> dict[str, Any]:
+    """The figures of a tier in a window, and every term of them."""
+    found = figures(session, spec.name, window)
+    return {
+        "tier": spec.name,
+        "provider": spec.provider,
+        "simulated": spec.is_simulated,
+        "window": {"name": window.name, "start": rfc3339(window.start), "end": rfc3339(window.end)},
+        "figures": figures_body(found),
+        "spend": _spend(session, found),
+        "usage": _usage(found),
+        "formula": {
+            "spend_nusd": "sum over terms of (end.nusd - start.nusd)",
+            "usd_per_mtok_output": "spend / completion_tokens * 10^6",
+            "usd_per_mtok_total": "spend / (prompt_tokens + completion_tokens) * 10^6",
+        },
+    }
+
+
+def _spend(session: Session, found: Figures) -> dict[str, Any]:
+    if isinstance(found.spend, Unknown):
+        return unknown(found.spend)
+    spend: Spend = found.spend
+    return {
+        "nusd": spend.nusd,
+        "usd": amount(spend.nusd),
+        "currency": spend.currency,
+        "terms": [_spend_term(session, term) for term in spend.terms],
+    }
+
+
+def _spend_term(session: Session, term: SpendTerm) -> dict[str, Any]:
+    counter = term.counter
+    return {
+        "counter": counter.counter,
+        "resource_type": counter.kind,
+        "resource_id": counter.resource_id,
+        "name": counter.name,
+        "excluded_from_billing": counter.excluded,
+        "start": _bill(term.start) if term.start else _start_of(session, counter),
+        "end": _bill(term.end),
+        "nusd": term.nusd,
+        "usd": format_nusd(term.nusd),
+    }
+
+
+def _start_of(session: Session, counter: BillCounter) -> dict[str, Any]:
+    """Where a counter without a sample at the start edge begins: from zero, or from its opening balance."""
+    assert counter.id is not None
+    opening = first_bill(session, counter.id)
+    if counter.opening_nusd and opening is not None:
+        return {**_bill(opening), "why": "opening balance: billed before our first look"}
+    born = rfc3339(counter.started_at) if counter.started_at else None
+    return {"at": born, "as_of": born, "raw": "0", "nusd": 0, "why": "the counter began inside the window"}
+
+
+def _bill(sample: BillSample) -> dict[str, Any]:
+    return {
+        "at": rfc3339(sample.at),
+        "as_of": rfc3339(sample.as_of_at),
+        "raw": sample.raw,
+        "nusd": sample.total_nusd,
+    }
+
+
+def _usage(found: Figures) -> dict[str, Any]:
+    if isinstance(found.usage, Unknown):
+        return unknown(found.usage)
+    usage: Usage = found.usage
+    return {
+        **{field: getattr(usage, field) for field in FIELDS},
+        "running_ms": usage.running_ms,
+        "terms": [_usage_term(term) for term in usage.terms],
+    }
+
+
+def _usage_term(term: UsageTerm) -> dict[str, Any]:
+    ledger = term.ledger
+    zero = {"at": rfc3339(ledger.created_at), **dict.fromkeys(FIELDS, 0), "why": "the ledger began here"}
+    return {
+        "ledger": ledger.uuid,
+        "ledger_created_at": rfc3339(ledger.created_at),
+        "agent": ledger.agent,
+        "start": _totals(term.start) if term.start else zero,
+        "end": _totals(term.end),
+        "difference": {field: term.rise(field) for field in FIELDS},
+    }
+
+
+def _totals(sample: UsageSample) -> dict[str, Any]:
+    return {"at": rfc3339(sample.at), **{field: getattr(sample, field) for field in FIELDS}}

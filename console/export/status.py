@@ -1,0 +1,111 @@
+"""`mtok status --json`: the fleet as other programs read it. Its shape is stable.
+
+Amounts are decimal strings with nine decimals, instants RFC 3339 in UTC; what is not known is
+`{"unknown": reason}` in the place of its value.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from store.clock import rfc3339
+from store.figures import Figures
+from store.fleet import Fleet, ProviderHealth, TierView
+from store.money import format_nusd
+from store.unknown import Unknown
+from store.usage import Usage
+
+
+def status_body(fleet: Fleet) -> dict[str, Any]:
+    """The whole fleet as JSON has it."""
+    verdict = fleet.verdict
+    return {
+        "as_of": rfc3339(fleet.at),
+        "simulated": any(tier.spec.is_simulated for tier in fleet.tiers),
+        "gate": {
+            "state": "open" if verdict.is_open else "closed",
+            "reasons": [str(reason) for reason in verdict.reasons],
+            "message": verdict.sentence,
+            "closed_since": _instant(fleet.closed_since),
+            "spend_today_usd": amount(verdict.facts.debits_today_nusd),
+            "limit_usd": format_nusd(verdict.limit_nusd),
+        },
+        "billing": {
+            "last_complete_tick": _instant(verdict.facts.last_complete_at),
+            "age_s": age_s(fleet.at, verdict.facts.last_complete_at),
+            "providers": [_health(fleet.at, health) for health in fleet.health],
+        },
+        "collector": {"led_by": fleet.led_by},
+        "tiers": [_tier(tier) for tier in fleet.tiers],
+    }
+
+
+def amount(nusd: int | Unknown) -> str | dict[str, str]:
+    """An amount as JSON has it."""
+    return unknown(nusd) if isinstance(nusd, Unknown) else format_nusd(nusd)
+
+
+def unknown(value: Unknown) -> dict[str, str]:
+    """What stands in the place of a figure that is not known."""
+    return {"unknown": value.reason}
+
+
+def age_s(now: datetime, at: datetime | None) -> float | None:
+    """Seconds since `at`, to the millisecond."""
+    return None if at is None else round((now - at).total_seconds(), 3)
+
+
+def figures_body(figures: Figures) -> dict[str, Any]:
+    """One window of one tier."""
+    spend, usage, edges = figures.spend, figures.usage, figures.edges
+    utilisation = figures.utilisation
+    return {
+        "start": None if isinstance(edges, Unknown) else rfc3339(edges.start_at),
+        "end": None if isinstance(edges, Unknown) else rfc3339(edges.end_at),
+        "since_first_tick": None if isinstance(edges, Unknown) else edges.since,
+        "spend_usd": amount(spend if isinstance(spend, Unknown) else spend.nusd),
+        "prompt_tokens": _count(usage, "prompt_tokens"),
+        "cached_tokens": _count(usage, "cached_tokens"),
+        "completion_tokens": _count(usage, "completion_tokens"),
+        "reserved_completion_tokens": _count(usage, "reserved_completion_tokens"),
+        "requests": _count(usage, "requests"),
+        "usd_per_mtok_output": amount(figures.output_nusd_per_mtok),
+        "usd_per_mtok_total": amount(figures.total_nusd_per_mtok),
+        "utilisation": unknown(utilisation)
+        if isinstance(utilisation, Unknown)
+        else f"{float(utilisation):.4f}",
+    }
+
+
+def _count(usage: Usage | Unknown, field: str) -> int | dict[str, str]:
+    return unknown(usage) if isinstance(usage, Unknown) else int(getattr(usage, field))
+
+
+def _tier(tier: TierView) -> dict[str, Any]:
+    operation = tier.operation
+    return {
+        "tier": tier.spec.name,
+        "state": tier.state,
+        "market": str(tier.spec.market),
+        "provider": tier.spec.provider,
+        "simulated": tier.spec.is_simulated,
+        "gpu": tier.spec.gpu,
+        "engine": tier.engine or None,
+        "problem": tier.problem,
+        "rate_usd_per_hour": amount(tier.rate_nusd_per_hour),
+        "operation": None if operation is None else {"kind": operation.kind, "phase": operation.phase},
+        "windows": {name: figures_body(figures) for name, figures in tier.figures.items()},
+    }
+
+
+def _health(now: datetime, health: ProviderHealth) -> dict[str, Any]:
+    return {
+        "provider": health.provider,
+        "last_complete_tick": _instant(health.last_complete_at),
+        "age_s": age_s(now, health.last_complete_at),
+        "latency_ms": health.latency_ms,
+        "problem": health.problem,
+    }
+
+
+def _instant(at: datetime | None) -> str | None:
+    return None if at is None else rfc3339(at)

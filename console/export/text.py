@@ -1,0 +1,92 @@
+"""Status and explanation for a person's terminal: plain lines, no colour."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from store.figures import Figures
+from store.fleet import Fleet
+from store.money import display_usd
+from store.unknown import Unknown
+
+
+def status_text(fleet: Fleet) -> str:
+    """Every tier and the gate in a table."""
+    verdict = fleet.verdict
+    debits = verdict.facts.debits_today_nusd
+    today = "—" if isinstance(debits, Unknown) else display_usd(debits)
+    word = "OPEN" if verdict.is_open else f"CLOSED ({verdict.sentence})"
+    table = Table(box=None, pad_edge=False, header_style="")
+    for heading in (
+        "tier",
+        "state",
+        "market",
+        "window",
+        "spend",
+        "in",
+        "out",
+        "$/Mtok output",
+        "$/Mtok total",
+    ):
+        table.add_column(
+            heading, justify="left" if heading in ("tier", "state", "market", "window") else "right"
+        )
+    for tier in fleet.tiers:
+        for index, (name, figures) in enumerate(tier.figures.items()):
+            head = (tier.spec.name, tier.state, tier.spec.market) if index == 0 else ("", "", "")
+            table.add_row(*head, name, *_cells(figures))
+    lines = [f"gate {word}; spend today {today} of {display_usd(verdict.limit_nusd)}"]
+    if any(tier.spec.is_simulated for tier in fleet.tiers):
+        lines.append("SIMULATED PROVIDER: no money is spent")
+    if fleet.led_by is None:
+        lines.append("COLLECTOR DEAD: nobody is reading the bills")
+    return "\n".join([*lines, "", _rendered(table)])
+
+
+def explanation_text(body: dict[str, Any]) -> str:
+    """Each term of a spend: what the counter said first, what it said last, the difference."""
+    figures = body["figures"]
+    lines = [f"{body['tier']}: {figures['start'] or '—'} to {figures['end'] or '—'}"]
+    if "unknown" in body["spend"]:
+        return "\n".join([*lines, f"spend — ({body['spend']['unknown']})"])
+    table = Table(box=None, pad_edge=False, header_style="")
+    for heading in ("counter", "at", "raw", "at", "raw", "difference"):
+        table.add_column(heading, overflow="fold")
+    for term in body["spend"]["terms"]:
+        start, end = term["start"], term["end"]
+        table.add_row(term["counter"], start["at"] or "", start["raw"], end["at"], end["raw"], term["usd"])
+    usage = body["usage"]
+    lines += [_rendered(table), f"spend {body['spend']['usd']} {body['spend']['currency']}"]
+    lines.append(f"prompt {usage['prompt_tokens']}, completion {usage['completion_tokens']} tokens")
+    lines.append(f"$/Mtok output {_known(figures['usd_per_mtok_output'])}")
+    lines.append(f"$/Mtok total {_known(figures['usd_per_mtok_total'])}")
+    return "\n".join(lines)
+
+
+def _cells(figures: Figures) -> tuple[str, ...]:
+    spend, usage = figures.spend, figures.usage
+    return (
+        f"— ({spend.reason})" if isinstance(spend, Unknown) else display_usd(spend.nusd, 4),
+        "—" if isinstance(usage, Unknown) else f"{usage.prompt_tokens:,}",
+        "—" if isinstance(usage, Unknown) else f"{usage.completion_tokens:,}",
+        _per_mtok(figures.output_nusd_per_mtok),
+        _per_mtok(figures.total_nusd_per_mtok),
+    )
+
+
+def _per_mtok(value: int | Unknown) -> str:
+    if isinstance(value, Unknown):
+        return value.reason if value.reason == "no tokens" else "—"
+    return display_usd(value, 4)
+
+
+def _known(value: str | dict[str, str]) -> str:
+    return value if isinstance(value, str) else f"— ({value['unknown']})"
+
+
+def _rendered(table: Table) -> str:
+    console = Console(width=160, no_color=True, highlight=False)
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())

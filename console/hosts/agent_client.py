@@ -1,0 +1,141 @@
+"""An agent's control API, as the collector calls it (DESIGN section 10)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Any
+
+import httpx
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError
+
+from console.errors import AgentUnreachable
+from store.lease import LeaseGrant
+from store.readings import LedgerTotals
+
+RESERVED = "mtok."  # labels of our own probes and benchmarks
+
+
+class _Label(BaseModel):
+    prompt_tokens: int = Field(default=0, ge=0)
+    completion_tokens: int = Field(default=0, ge=0)
+
+
+class _Usage(BaseModel):
+    ledger: str = Field(min_length=1)
+    ledger_created_at: AwareDatetime
+    nonce: str = Field(min_length=16)
+    prompt_tokens: int = Field(ge=0)
+    cached_tokens: int = Field(ge=0)
+    completion_tokens: int = Field(ge=0)
+    delivered_tokens: int = Field(ge=0)
+    requests: int = Field(ge=0)
+    busy_ms: int = Field(ge=0)
+    in_flight: int = Field(ge=0)
+    last_token_at: AwareDatetime | None
+    labels: dict[str, _Label] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class AgentUsage:
+    """An agent's answer to `GET /control/usage`. A lease that echoes `nonce` counts from its issue."""
+
+    totals: LedgerTotals
+    nonce: str
+    in_flight: int
+    last_token_at: datetime | None
+
+
+class AgentClient:
+    """The control API of one agent. Every call has a deadline and is sent once."""
+
+    def __init__(self, agent: str, control_url: str, secret: str, timeout_s: float = 5.0) -> None:
+        self.agent = agent
+        self._client = httpx.AsyncClient(
+            base_url=control_url, headers={"Authorization": f"Bearer {secret}"}, timeout=timeout_s
+        )
+
+    async def usage(self) -> AgentUsage:
+        """The ledger's totals, in flight requests, and a nonce for the next lease.
+
+        Raises:
+            AgentUnreachable: no answer, or not in the documented shape.
+        """
+        body = await self._call("GET", "/control/usage")
+        try:
+            usage = _Usage.model_validate(body)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(str(part) for part in fault["loc"])
+            raise AgentUnreachable(self.agent, f"usage: {where}: {fault['msg']}") from None
+        reserved = [label for name, label in usage.labels.items() if name.startswith(RESERVED)]
+        totals = LedgerTotals(
+            uuid=usage.ledger,
+            created_at=usage.ledger_created_at,
+            prompt_tokens=usage.prompt_tokens,
+            cached_tokens=usage.cached_tokens,
+            completion_tokens=usage.completion_tokens,
+            delivered_tokens=usage.delivered_tokens,
+            requests=usage.requests,
+            busy_ms=usage.busy_ms,
+            reserved_prompt_tokens=sum(label.prompt_tokens for label in reserved),
+            reserved_completion_tokens=sum(label.completion_tokens for label in reserved),
+        )
+        return AgentUsage(totals, usage.nonce, usage.in_flight, usage.last_token_at)
+
+    async def lease(self, grant: LeaseGrant) -> bool:
+        """Hand a lease over; False when the agent holds a newer one or no longer knows the nonce.
+
+        Raises:
+            AgentUnreachable: no answer, or an error.
+        """
+        answer = await self._send("PUT", "/control/lease", grant.body())
+        if answer.status_code == httpx.codes.CONFLICT:
+            return False
+        self._json(answer)
+        return True
+
+    async def engine(self) -> str:
+        """What the agent says its engine is, for the screen.
+
+        Raises:
+            AgentUnreachable: no answer, or not in the documented shape.
+        """
+        body = await self._call("GET", "/control/status")
+        engine = body.get("engine")
+        if isinstance(engine, dict):
+            return str(engine.get("label") or engine.get("name") or "")
+        return str(engine or "")
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        await self._client.aclose()
+
+    async def _call(self, method: str, path: str) -> dict[str, Any]:
+        return self._json(await self._send(method, path, None))
+
+    async def _send(self, method: str, path: str, body: dict[str, object] | None) -> httpx.Response:
+        try:
+            return await self._client.request(method, path, json=body)
+        except httpx.TimeoutException:
+            raise AgentUnreachable(self.agent, f"{method} {path}: no answer in time") from None
+        except httpx.HTTPError as error:
+            raise AgentUnreachable(self.agent, f"{method} {path}: {error or type(error).__name__}") from None
+
+    def _json(self, answer: httpx.Response) -> dict[str, Any]:
+        if answer.is_error:
+            raise AgentUnreachable(self.agent, f"{answer.url.path}: HTTP {answer.status_code}")
+        try:
+            body = answer.json()
+        except ValueError:
+            raise AgentUnreachable(self.agent, f"{answer.url.path}: the answer is not JSON") from None
+        if not isinstance(body, dict):
+            raise AgentUnreachable(self.agent, f"{answer.url.path}: the answer is not a JSON object")
+        return body
+
+    async def __aenter__(self) -> "AgentClient":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,30 @@
+"""Logs on stderr: one line an event, for a person on a terminal and as JSON for everything else."""
+
+import sys
+
+import structlog
+
+
+def configure_logs() -> None:
+    """Send structlog's events to stderr, with UTC instants."""
+    is_terminal = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer(colors=False)
+            if is_terminal
+            else structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def silence_logs() -> None:
+    """Drop every event: for a process whose terminal is a screen."""
+    structlog.configure(processors=[_drop])
+
+
+def _drop(_logger: object, _method: str, _event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    raise structlog.DropEvent

@@ -1,0 +1,42 @@
+"""What is known now of resources and agents: for screens and operations, never for a figure."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlmodel import Session, col, select
+
+from store.tables import AgentRow, ResourceRow
+from store.words import State
+
+
+def keep_resources(
+    session: Session, provider: str, rows: Collection[ResourceRow], at: datetime, *, complete: bool
+) -> None:
+    """Replace what is known of a provider's resources; one absent from a complete list is gone."""
+    for row in rows:
+        session.merge(row)
+    if not complete:
+        return
+    listed = {(row.kind, row.resource_id) for row in rows}
+    for known in session.exec(select(ResourceRow).where(ResourceRow.provider == provider)).all():
+        if (known.kind, known.resource_id) not in listed:
+            known.state, known.raw_state, known.seen_at = State.GONE, "not listed", at
+            known.can_sleep = known.can_wake = False
+
+
+def keep_agent(session: Session, row: AgentRow) -> None:
+    """Replace what is known of an agent."""
+    session.merge(row)
+
+
+def mark_lease(session: Session, agents: Collection[str], *, is_open: bool) -> None:
+    """Note which lease these agents have confirmed."""
+    for row in session.exec(select(AgentRow).where(col(AgentRow.agent).in_(agents))).all():
+        row.lease_open = is_open
+
+
+def mark_unreachable(session: Session, agent: str, tier: str, problem: str) -> None:
+    """Note that an agent did not answer; what it said before stays, marked by the problem."""
+    row = session.get(AgentRow, agent) or AgentRow(agent=agent, tier=tier)
+    row.problem, row.lease_open, row.in_flight = problem, False, 0
+    session.add(row)
