@@ -1,0 +1,100 @@
+"""What every test may use: a store of its own, a clock that stands, and a fleet's history by hand."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from store.clock import SetClock
+from store.database import Database, open_database
+from store.leader import acquire
+from store.money import format_nusd
+from store.readings import AgentReading, Bill, LedgerTotals, ProviderReading, TickReadings, TierResources
+from store.samples import record_tick
+
+START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """An empty SQLite store at the newest version."""
+    opened = open_database(f"sqlite:///{tmp_path / 'mtok.db'}")
+    yield opened
+    opened.close()
+
+
+@dataclass
+class History:
+    """A fleet of one tier, `h100`, told tick by tick; `at` is the instant of the next tick."""
+
+    database: Database
+    clock: SetClock = field(default_factory=lambda: SetClock(START))
+    tier: str = "h100"
+    resources: frozenset[str] = frozenset({"8429"})
+
+    def __post_init__(self) -> None:
+        fence = acquire(self.database, "test", 3600)
+        assert fence is not None
+        self.fence = fence
+
+    def bill(self, nusd: int, **changes: object) -> Bill:
+        """A reading of the instance's counter."""
+        fields: dict[str, object] = {
+            "counter": "usage:vm:8429",
+            "kind": "instance",
+            "resource_id": "8429",
+            "name": "h100-a",
+            "tier": self.tier,
+            "currency": "USD",
+            "raw": format_nusd(nusd),
+            "total_nusd": nusd,
+            "as_of": self.clock.now(),
+            "started_at": START - timedelta(days=1),
+            "rate_nusd_per_hour": 2_000_000_000,
+        }
+        return Bill(**{**fields, **changes})  # type: ignore[arg-type]
+
+    def totals(self, prompt: int, completion: int, **changes: object) -> LedgerTotals:
+        """A reading of the agent's ledger."""
+        fields: dict[str, object] = {
+            "uuid": "ledger-a",
+            "created_at": START - timedelta(days=1),
+            "prompt_tokens": prompt,
+            "cached_tokens": 0,
+            "completion_tokens": completion,
+            "delivered_tokens": completion,
+            "requests": completion // 10,
+            "busy_ms": completion,
+        }
+        return LedgerTotals(**{**fields, **changes})  # type: ignore[arg-type]
+
+    def tick(
+        self,
+        *bills: Bill,
+        totals: LedgerTotals | None = None,
+        problem: str | None = None,
+        agents: Mapping[str, AgentReading] | None = None,
+        after_s: float = 60,
+    ) -> bool:
+        """One tick, then time moves on; answers whether it was complete."""
+        if agents is None:
+            silence = None if totals else "no answer"
+            agents = {"h100-a": AgentReading(self.tier, totals, silence)}
+        readings = TickReadings(
+            at=self.clock.now(),
+            duration_ms=5,
+            providers={"cloud": ProviderReading(bills, problem, 5)},
+            agents=agents,
+            tiers={self.tier: TierResources("cloud", self.resources, running=1)},
+        )
+        complete = record_tick(self.database, readings, self.fence)
+        self.clock.advance(after_s)
+        return complete
+
+
+@pytest.fixture
+def history(database: Database) -> History:
+    """The history of a fleet, empty so far."""
+    return History(database)

@@ -1,0 +1,51 @@
+"""Amounts are exact, and what is no amount is refused."""
+
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store.errors import AmountError
+from store.money import display_usd, format_nusd, parse_nusd, per_mtok_nusd
+
+
+@pytest.mark.parametrize(
+    ("raw", "nusd"),
+    [
+        ("0", 0),
+        ("200", 200_000_000_000),
+        ("0.0004645161599999998", 464_516),
+        ("0.0034838710000000004", 3_483_871),
+        ("-0.000161290333333", -161_290),
+        ("1e-9", 1),
+        ("0.0000000005", 0),  # half to even
+        ("0.0000000015", 2),
+        ("9007199.254740993", 9_007_199_254_740_993),  # beyond a float's integers
+    ],
+)
+def test_an_amount_is_read_to_the_nano_dollar(raw: str, nusd: int) -> None:
+    assert parse_nusd(raw) == nusd
+
+
+@pytest.mark.parametrize("raw", ["NaN", "Infinity", "-inf", "", "12,5", "abc", "1" * 400, "1e400", "1e11"])
+def test_what_is_no_amount_is_refused(raw: str) -> None:
+    with pytest.raises(AmountError):
+        parse_nusd(raw)
+
+
+@given(st.integers(-(2**62), 2**62))
+def test_formatting_keeps_every_nano_dollar(nusd: int) -> None:
+    assert Decimal(format_nusd(nusd)) * 10**9 == nusd
+
+
+@given(st.integers(0, 10**15), st.integers(1, 10**12))
+def test_a_price_per_mtok_is_within_half_a_nano_dollar(nusd: int, tokens: int) -> None:
+    assert abs(per_mtok_nusd(nusd, tokens) - Fraction(nusd * 10**6, tokens)) <= Fraction(1, 2)
+
+
+def test_the_screen_rounds_and_shows_the_sign() -> None:
+    assert display_usd(12_345_678_900) == "$12.35"
+    assert display_usd(-50_000_000) == "-$0.05"
+    assert display_usd(-1) == "$0.00"
