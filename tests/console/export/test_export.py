@@ -1,0 +1,128 @@
+"""What other programs read: exact, complete, and the terms add up to the figure."""
+
+import csv
+import io
+import json
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from console.export.csv import COLUMNS, ExportFailed, csv_text, defused, write_csv
+from console.export.explain import explain_body
+from console.export.status import status_body
+from console.export.text import explanation_text, status_text
+from store.fleet import Fleet, TierSpec, read_fleet
+from store.gate import GatePolicy
+from store.window import Window
+from store.words import Market
+from tests.conftest import START, History
+
+SPEC = TierSpec("h100", "cloud", "H100 PCIe", Market.SPOT, is_simulated=True)
+POLICY = GatePolicy(200 * 10**9, ZoneInfo("UTC"), timedelta(seconds=170))
+
+
+@pytest.fixture
+def served(history: History) -> History:
+    """Three ticks: an idle minute, then a busy one, with a counter born in between."""
+    born = {"counter": "usage:volume:1", "resource_id": "1", "started_at": START + timedelta(seconds=70)}
+    history.tick(history.bill(5_000_000_000), totals=history.totals(1_000, 1_000))
+    history.tick(history.bill(5_033_333_333), totals=history.totals(1_000, 1_000))
+    history.tick(
+        history.bill(5_066_666_666), history.bill(1_234, **born), totals=history.totals(21_000, 41_000)
+    )
+    return history
+
+
+def fleet_of(history: History) -> Fleet:
+    return read_fleet(history.database, [SPEC], POLICY, history.clock.now(), timedelta(seconds=60))
+
+
+def explained(history: History) -> dict[str, Any]:
+    window = Window(START, history.clock.now())
+    with history.database.read() as session:
+        return json.loads(json.dumps(explain_body(session, SPEC, window)))  # type: ignore[no-any-return]
+
+
+def test_status_gives_each_figure_as_a_value_or_a_reason(served: History) -> None:
+    body = status_body(fleet_of(served))
+    assert body["simulated"] is True
+    assert body["gate"]["state"] == "open"
+    tier = body["tiers"][0]
+    assert (tier["tier"], tier["market"]) == ("h100", "spot")
+    hour = tier["windows"]["1h"]
+    assert hour["spend_usd"] == "0.066667900"
+    assert hour["completion_tokens"] == 40_000
+    assert hour["usd_per_mtok_output"] == "1.666697500"
+    assert tier["rate_usd_per_hour"] == {"unknown": "the provider quotes no rate"}
+
+
+def test_status_of_an_empty_store_is_unknown_and_closed(history: History) -> None:
+    body = status_body(fleet_of(history))
+    assert body["gate"]["reasons"] == ["unobserved"]
+    assert body["billing"]["last_complete_tick"] is None
+    assert "unknown" in body["tiers"][0]["windows"]["5m"]["spend_usd"]
+
+
+def test_the_terms_of_an_explanation_add_up_to_the_figure(served: History) -> None:
+    body = explained(served)
+    terms = body["spend"]["terms"]
+    by_hand = sum(Decimal(term["end"]["raw"]) - Decimal(term["start"]["raw"]) for term in terms)
+    assert by_hand == Decimal(body["figures"]["spend_usd"])
+    assert sum(term["end"]["nusd"] - term["start"]["nusd"] for term in terms) == body["spend"]["nusd"]
+    assert terms[1]["start"]["why"] == "the counter began inside the window"
+    rows = body["usage"]["terms"]
+    tokens = sum(row["end"]["completion_tokens"] - row["start"]["completion_tokens"] for row in rows)
+    assert tokens == body["figures"]["completion_tokens"]
+    assert "usage:vm:8429" in explanation_text(body)
+
+
+def test_an_explanation_of_the_unknown_says_why(history: History) -> None:
+    body = explained(history)
+    assert "no complete tick yet" in body["spend"]["unknown"]
+    assert "no complete tick yet" in explanation_text(body)
+
+
+def test_csv_is_a_row_a_tier_and_window(served: History) -> None:
+    text = csv_text(fleet_of(served))
+    assert text.endswith("\r\n")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert tuple(rows[0]) == COLUMNS
+    assert [row["window"] for row in rows] == ["5m", "1h", "24h", "today"]
+    assert rows[1]["spend"] == "0.066667900"
+    assert rows[1]["start"] == "2026-11-24T08:00:00Z"
+    assert rows[1]["since"] == "true"
+
+
+def test_csv_says_why_a_cell_is_empty(history: History) -> None:
+    rows = list(csv.DictReader(io.StringIO(csv_text(fleet_of(history)))))
+    assert rows[0]["spend"] == ""
+    assert "no complete tick yet" in rows[0]["unknown"]
+
+
+def test_a_csv_file_is_written_whole_and_for_its_owner(served: History, tmp_path: Path) -> None:
+    path = write_csv(fleet_of(served), tmp_path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.read_bytes().count(b"\r\n") == 5
+    with pytest.raises(ExportFailed, match="choose another place"):
+        write_csv(fleet_of(served), tmp_path / "none")
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "@x", "-cmd", "\tx"])
+def test_a_formula_is_defused(cell: str) -> None:
+    assert defused(cell) == f"'{cell}"
+
+
+@pytest.mark.parametrize("cell", ["-0.5", "plain", "", "12"])
+def test_plain_cells_stay(cell: str) -> None:
+    assert defused(cell) == cell
+
+
+def test_status_text_is_for_a_person(served: History) -> None:
+    text = status_text(fleet_of(served))
+    assert "gate OPEN" in text
+    assert "SIMULATED PROVIDER" in text
+    assert "$1.6667" in text

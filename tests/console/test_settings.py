@@ -1,0 +1,106 @@
+"""A settings file is understood whole, or refused with one clear line."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from console.settings import find_settings, load_settings
+from store.errors import SettingsError
+
+GOOD = """
+[budget]
+daily_usd = "200.50"
+timezone = "Europe/Berlin"
+
+[providers.cloud]
+kind = "hyperstack"
+api_key_env = "CLOUD_KEY"
+
+[[tiers]]
+name = "h100"
+provider = "cloud"
+gpu = "H100 PCIe"
+market = "spot"
+instances = ["8429"]
+volumes = ["5341"]
+agents = [{ name = "h100-a", instance = "8429", control_url = "http://127.0.0.1:8701", \
+control_secret_file = "secret" }]
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "mtok.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_good_file_is_read(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, GOOD))
+    assert settings.budget.daily_usd == 200_500_000_000
+    assert settings.gate_policy.dark_after == timedelta(seconds=170)
+    assert settings.store_url == f"sqlite:///{tmp_path / 'mtok.db'}"
+    assert settings.tier_specs[0].market == "spot"
+    assert not settings.tier_specs[0].is_simulated
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        (("daily_usd", "daily_dollars"), ["budget.daily_usd", "missing"]),
+        (('daily_usd = "200.50"', "daily_usd = 200.5"), ["budget.daily_usd", "as text"]),
+        (('daily_usd = "200.50"', 'daily_usd = "NaN"'), ["budget.daily_usd", "not finite"]),
+        (('"Europe/Berlin"', '"Europe/Atlantis"'), ["budget.timezone", "Atlantis"]),
+        (("[budget]", "[budget]\ncolour = 1"), ["budget.colour", "no such setting"]),
+        (('provider = "cloud"', 'provider = "clod"'), ["'h100'", "'clod'", "cloud"]),
+        (('market = "spot"', 'market = "sport"'), ["tiers.1.market"]),
+        (('kind = "hyperstack"', 'kind = "overstack"'), ["providers.cloud.kind"]),
+        (('api_key_env = "CLOUD_KEY"', ""), ["providers.cloud", "api_key_env or api_key_file"]),
+        (('instance = "8429"', 'instance = "1"'), ["'h100-a'", "no instance '1'"]),
+        (('name = "h100"\n', 'name = "unassigned"\n'), ["unassigned", "taken"]),
+        (("[budget]", "[budget"), ["is not TOML"]),
+        (('timezone = "Europe/Berlin"', 'dark_after = "170"'), ["budget.dark_after", "such as '170s'"]),
+    ],
+)
+def test_a_fault_is_one_line_that_names_its_place(
+    tmp_path: Path, change: tuple[str, str], names: list[str]
+) -> None:
+    assert change[0] in GOOD
+    with pytest.raises(SettingsError) as caught:
+        load_settings(written(tmp_path, GOOD.replace(*change, 1)))
+    message = str(caught.value)
+    assert "\n" not in message
+    for name in names:
+        assert name in message
+    assert caught.value.exit_code == 2
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_settings(tmp_path / "none.toml")
+
+
+def test_a_secret_comes_from_the_environment_or_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load_settings(written(tmp_path, GOOD))
+    with pytest.raises(SettingsError, match="CLOUD_KEY is not set"):
+        settings.secret("providers.cloud.api_key", "CLOUD_KEY", None)
+    monkeypatch.setenv("CLOUD_KEY", "k")
+    assert settings.secret("providers.cloud.api_key", "CLOUD_KEY", None) == "k"
+    with pytest.raises(SettingsError, match="cannot read secret"):
+        settings.secret("agent", None, Path("secret"))
+    (tmp_path / "secret").write_text("s\n", encoding="utf-8")
+    assert settings.secret("agent", None, Path("secret")) == "s"
+
+
+def test_the_settings_file_is_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MTOK_CONFIG", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    assert find_settings(None) == tmp_path / "xdg" / "mtok" / "mtok.toml"
+    written(tmp_path, GOOD)
+    assert find_settings(None) == Path("mtok.toml")
+    monkeypatch.setenv("MTOK_CONFIG", "/etc/mtok.toml")
+    assert find_settings(None) == Path("/etc/mtok.toml")
+    assert find_settings(Path("x")) == Path("x")
