@@ -35,6 +35,7 @@ class Service:
     ) -> None:
         self.database, self.settings, self.clock = database, settings, clock
         self.actor = actor or current_actor()
+        self._last: Fleet | None = None
 
     def fleet(self) -> Fleet:
         """The fleet now.
@@ -43,9 +44,15 @@ class Service:
             StoreUnreachable: the store does not answer.
         """
         step = timedelta(seconds=max(self.settings.collector.every.total_seconds() * 2, 4.0))
-        return read_fleet(
-            self.database, self.settings.tier_specs, self.settings.gate_policy, self.clock.now(), step
+        self._last = read_fleet(
+            self.database,
+            self.settings.tier_specs,
+            self.settings.gate_policy,
+            self.clock.now(),
+            step,
+            self._last,
         )
+        return self._last
 
     def ask(self, kind: OperationKind, tier: str, *, seen: str, reason: str = "") -> None:
         """Ask for a hibernate or a wake of a tier whose state the engineer saw as `seen`.

@@ -1,12 +1,15 @@
 """The figures: spend and usage of a tier side by side, over the same edges."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
+from itertools import pairwise
 
 from sqlmodel import Session
 
-from store.edges import snap
+from store.counters import bills_at, counters_of, usage_at
+from store.edges import last_complete, snap
 from store.money import per_mtok_nusd
 from store.spend import Spend, spend_between
 from store.unknown import Unknown
@@ -65,6 +68,31 @@ def figures(session: Session, tier: str, window: Window) -> Figures:
 def trend(
     session: Session, tier: str, now: datetime, step: timedelta, count: int
 ) -> tuple[int | Unknown, ...]:
-    """$/Mtok output of the last `count` steps, oldest first: what a sparkline draws."""
-    starts = [now - step * (count - index) for index in range(count)]
-    return tuple(figures(session, tier, Window(start, start + step)).output_nusd_per_mtok for start in starts)
+    """$/Mtok output of the last `count` steps, oldest first: what a sparkline draws.
+
+    Each edge is read once, as what has been spent and generated up to it.
+    """
+    counters = counters_of(session, tier)
+    if len({counter.currency for counter in counters}) > 1:
+        return (Unknown("several currencies"),) * count
+    openings = {counter.id: counter.opening_nusd for counter in counters}
+    edges = [last_complete(session, tier, now - step * left) for left in range(count, -1, -1)]
+    known = {edge: _so_far(session, tier, edge, openings) for edge in edges if edge is not None}
+    return tuple(_step(known, start, end) for start, end in pairwise(edges))
+
+
+def _step(
+    known: Mapping[datetime, tuple[int, int]], start: datetime | None, end: datetime | None
+) -> int | Unknown:
+    if start is None or end is None or start == end:
+        return Unknown("no two complete ticks")
+    (spent_before, made_before), (spent, made) = known[start], known[end]
+    return per_mtok_nusd(spent - spent_before, made - made_before) if made > made_before else NO_TOKENS
+
+
+def _so_far(
+    session: Session, tier: str, edge: datetime, openings: Mapping[int | None, int]
+) -> tuple[int, int]:
+    """Nano-dollars and completion tokens from our first look up to a complete tick."""
+    spent = sum(sample.total_nusd - openings[id_] for id_, sample in bills_at(session, edge, tier).items())
+    return spent, sum(sample.completion_tokens for sample in usage_at(session, edge, tier).values())

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from store.database import Database
 from store.figures import Figures, figures, trend
 from store.gate import GatePolicy, Verdict
 from store.leader import leader
 from store.operations import OperationKind, current, instances, seen_state, why_not
-from store.tables import AgentRow, BillCounter, ProviderTick, ResourceRow, VerdictRow
+from store.tables import AgentRow, BillCounter, ProviderTick, ResourceRow, Tick, VerdictRow
 from store.unknown import Unknown
 from store.verdicts import last_verdict, verdict_now
 from store.window import named_window
@@ -22,6 +22,7 @@ from store.words import UNASSIGNED, Market, State
 
 WINDOWS = ("5m", "1h", "24h", "today")
 TREND_POINTS = 16
+_FIGURES_HOLD = timedelta(seconds=20)  # edges move with ticks; without any, windows still grow old
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,8 @@ class Fleet:
     """Everything that a screen shows. `led_by` is None when no collector leads."""
 
     at: datetime
+    tick_at: datetime | None
+    figures_at: datetime
     tiers: tuple[TierView, ...]
     verdict: Verdict
     closed_since: datetime | None
@@ -102,9 +105,16 @@ class Fleet:
 
 
 def read_fleet(
-    database: Database, specs: Sequence[TierSpec], policy: GatePolicy, now: datetime, trend_step: timedelta
+    database: Database,
+    specs: Sequence[TierSpec],
+    policy: GatePolicy,
+    now: datetime,
+    trend_step: timedelta,
+    before: Fleet | None = None,
 ) -> Fleet:
     """The fleet at `now`, in one consistent view of the store.
+
+    `before`, a fleet read earlier, saves reading figures again that no tick has changed since.
 
     Raises:
         StoreUnreachable: the store does not answer.
@@ -114,9 +124,20 @@ def read_fleet(
         verdict = verdict_now(session, policy, now)
         kept = last_verdict(session)
         led_by = leader(database, session)
+        tick_at = session.exec(select(func.max(Tick.at))).one()
+        known = {}
+        if before is not None and before.tick_at == tick_at and now - before.figures_at < _FIGURES_HOLD:
+            known = {tier.spec.name: (tier.figures, tier.trend) for tier in before.tiers}
         return Fleet(
             at=now,
-            tiers=tuple(_tier(session, spec, policy, now, trend_step) for spec in tiers),
+            tick_at=tick_at,
+            figures_at=before.figures_at if before is not None and known else now,
+            tiers=tuple(
+                _tier(
+                    session, spec, *(known.get(spec.name) or _figured(session, spec, policy, now, trend_step))
+                )
+                for spec in tiers
+            ),
             verdict=verdict,
             closed_since=_closed_since(kept),
             health=tuple(_health(session, name) for name in sorted({spec.provider for spec in specs})),
@@ -129,12 +150,18 @@ def _unassigned(session: Session) -> Sequence[TierSpec]:
     return [TierSpec(UNASSIGNED, provider, "", Market.ON_DEMAND) for provider in session.exec(query).all()]
 
 
-def _tier(
+def _figured(
     session: Session, spec: TierSpec, policy: GatePolicy, now: datetime, trend_step: timedelta
+) -> tuple[Mapping[str, Figures], tuple[int | Unknown, ...]]:
+    windows = {name: figures(session, spec.name, named_window(name, now, policy.zone)) for name in WINDOWS}
+    return windows, trend(session, spec.name, now, trend_step, TREND_POINTS)
+
+
+def _tier(
+    session: Session, spec: TierSpec, windows: Mapping[str, Figures], points: tuple[int | Unknown, ...]
 ) -> TierView:
     rows = instances(session, spec.name)
     agents = session.exec(select(AgentRow).where(AgentRow.tier == spec.name)).all()
-    windows = {name: figures(session, spec.name, named_window(name, now, policy.zone)) for name in WINDOWS}
     refusals = {kind: why_not(session, kind, spec.name) for kind in OperationKind}
     return TierView(
         spec=spec,
@@ -142,7 +169,7 @@ def _tier(
         seen=seen_state(session, spec.name),
         rate_nusd_per_hour=_rate(session, spec.name),
         figures=windows,
-        trend=trend(session, spec.name, now, trend_step, TREND_POINTS),
+        trend=points,
         in_flight=_in_flight(agents),
         engine=", ".join(sorted({agent.engine for agent in agents if agent.engine})),
         problem=_problem(rows, agents),
