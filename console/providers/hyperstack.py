@@ -1,0 +1,293 @@
+"""Hyperstack: lifetime bills per resource, and the only true hibernate.
+
+Its actions are GETs with side effects, so nothing here retries them: neither we nor the transport. Source:
+https://docs.hyperstack.cloud (2026-08-26) and the official OpenAPI document (2026-06-17).
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+import httpx
+import stamina
+
+from console.providers.hyperstack_wire import Number, Unreadable, UsageRow, body_of, rows_of, usage_row
+from console.providers.protocol import (
+    Accepted,
+    Action,
+    Ambiguous,
+    Batch,
+    BillReading,
+    Outcome,
+    Ref,
+    Refused,
+    Resource,
+    SleepEffect,
+)
+from store.clock import Clock
+from store.errors import AmountError
+from store.words import ResourceKind, State
+
+Row = TypeVar("Row")
+
+BASE_URL = "https://infrahub-api.nexgencloud.com/v1"
+_PAGE_SIZE = 100
+_MOST_PAGES = 200  # 20,000 resources: beyond that the paging itself has gone wrong
+_CLOCKS_APART = timedelta(seconds=30)
+_TIMEOUT = httpx.Timeout(10.0, connect=5.0)
+
+_STATES = {
+    "CREATING": State.STARTING,
+    "BUILD": State.STARTING,
+    "STARTING": State.STARTING,
+    "REBOOTING": State.STARTING,
+    "ACTIVE": State.RUNNING,
+    "HIBERNATING": State.SLEEPING,
+    "HIBERNATED": State.ASLEEP,
+    "RESTORING": State.WAKING,
+    "SHUTOFF": State.HALTED_BILLED,  # billed in full: stopping is not saving
+    "STOPPING": State.HALTED_BILLED,
+    "ERROR": State.ERROR,
+    "DELETING": State.GONE,
+    "DELETED": State.GONE,
+}
+_KINDS = {
+    "vm": ResourceKind.INSTANCE,
+    "virtual_machine": ResourceKind.INSTANCE,
+    "virtual-machine": ResourceKind.INSTANCE,
+    "instance": ResourceKind.INSTANCE,
+    "volume": ResourceKind.VOLUME,
+}
+_PATHS = {Action.SLEEP: "hibernate", Action.WAKE: "hibernate-restore"}
+_SLEEP = SleepEffect(billed="storage", keeps_memory=None, loses=("ephemeral disk", "GPU reservation"))
+
+
+class _Failed(Exception):
+    """A read that brought nothing, in one line."""
+
+
+class Hyperstack:
+    """One account. `base_url` is another server's in tests and in the demo."""
+
+    def __init__(
+        self,
+        name: str,
+        api_key: str,
+        base_url: str = BASE_URL,
+        *,
+        clock: Clock,
+        client: httpx.AsyncClient | None = None,
+        currency: str = "USD",
+    ) -> None:
+        self.name = name
+        self._clock, self._currency = clock, currency
+        self._http = client or httpx.AsyncClient(
+            base_url=base_url,
+            headers={"api_key": api_key},
+            timeout=_TIMEOUT,
+            transport=httpx.AsyncHTTPTransport(retries=0),
+        )
+
+    async def inventory(self) -> Batch[Resource]:
+        """Every virtual machine and volume of the account."""
+        machines = await self._paged("/core/virtual-machines", "instances", _machine)
+        volumes = await self._paged("/core/volumes", "volumes", _volume)
+        return Batch((*machines.items, *volumes.items), (*machines.problems, *volumes.problems))
+
+    async def bills(self, known: Collection[str]) -> Batch[BillReading]:
+        """Every active resource's lifetime bill; known ones that have vanished, from among the deleted."""
+        live = await self._usage({})
+        missing = set(known) - {reading.counter for reading in live.items}
+        if not missing or live.problems:
+            return self._with_vanished(live, missing if not live.problems else set())
+        deleted = await self._usage({"deleted": "true"})
+        found = tuple(reading for reading in deleted.items if reading.counter in missing)
+        both = Batch((*live.items, *found), deleted.problems, live.provider_now)
+        return self._with_vanished(both, missing - {reading.counter for reading in found})
+
+    async def act(self, ref: Ref, action: Action, *, seen: str) -> Outcome:
+        """Hibernate or restore a virtual machine, once, if it is still in the raw state `seen`."""
+        path = f"/core/virtual-machines/{ref.id}"
+        try:
+            text, _ = await self._read(path, {})
+            body = body_of(text)
+            machine = _machine(body.get("instance"))
+        except (_Failed, Unreadable) as error:
+            return Refused(f"its state could not be read: {error}")
+        if machine.raw_state != seen:
+            return Refused(f"it is {machine.raw_state} now, no longer {seen}")
+        if action not in machine.can:
+            return Refused(f"{machine.raw_state} does not allow to {action}")
+        return await self._send(f"{path}/{_PATHS[action]}", action)
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._http.aclose()
+
+    async def _send(self, path: str, action: Action) -> Outcome:
+        params = {"retain_ip": "true"} if action is Action.SLEEP else {}
+        try:
+            answer = await self._http.get(path, params=params)
+        except httpx.HTTPError as error:
+            return Ambiguous(f"sent, and the answer was lost: {type(error).__name__}")
+        if answer.is_success:
+            return Accepted()
+        if answer.is_server_error:
+            return Ambiguous(f"sent, and answered HTTP {answer.status_code}")
+        return Refused(f"HTTP {answer.status_code}: {_message(answer)}")
+
+    async def _usage(self, params: Mapping[str, str]) -> Batch[BillReading]:
+        path = "/billing/billing/usage"
+        try:
+            text, as_of = await self._read(path, params)
+            rows = rows_of(body_of(text), "data")
+        except (_Failed, Unreadable) as error:
+            return Batch((), (f"{path}: {error}",))
+        readings: dict[str, BillReading] = {}
+        problems = []
+        for row in rows:
+            try:
+                reading = self._reading(usage_row(row), as_of)
+            except Unreadable as error:
+                problems.append(f"{path}: {_label(row)}: {error}")
+                continue
+            if reading.counter in readings:
+                problems.append(f"{path}: {reading.counter} is listed twice")
+            readings.setdefault(reading.counter, reading)
+        return Batch(tuple(readings.values()), tuple(problems), as_of)
+
+    def _reading(self, row: UsageRow, as_of: datetime) -> BillReading:
+        """A row as a reading. Created anew, a resource is another counter."""
+        created = row.create_time.isoformat() if row.create_time else "-"
+        return BillReading(
+            counter=f"hyperstack:usage:{row.resource_type}:{row.resource_id}:{created}",
+            ref=Ref(_KINDS.get(row.resource_type.lower(), ResourceKind.OTHER), row.resource_id),
+            name=row.name,
+            raw=row.total.raw,
+            total_nusd=row.total.nusd,
+            currency=self._currency,
+            started_at=row.create_time,
+            as_of=as_of,
+            rate_nusd_per_hour=_per_hour(row.rate),
+            active=row.active,
+            final=row.terminate_time is not None,
+            excluded=row.excluded,
+        )
+
+    def _with_vanished(self, batch: Batch[BillReading], vanished: Collection[str]) -> Batch[BillReading]:
+        lost = tuple(f"{counter} vanished: neither active nor deleted" for counter in sorted(vanished))
+        return Batch(batch.items, (*batch.problems, *lost), batch.provider_now)
+
+    async def _paged(self, path: str, field: str, parse: Callable[[Any], Resource]) -> Batch[Resource]:
+        found: dict[Ref, Resource] = {}
+        problems = []
+        for page in range(1, _MOST_PAGES + 1):
+            try:
+                text, _ = await self._read(path, {"page": str(page), "pageSize": str(_PAGE_SIZE)})
+                rows = rows_of(body_of(text), field)
+            except (_Failed, Unreadable) as error:
+                problems.append(f"{path}: page {page}: {error}")
+                break
+            for row in rows:
+                try:
+                    resource = parse(row)
+                except Unreadable as error:
+                    problems.append(f"{path}: {_label(row)}: {error}")
+                    continue
+                found[resource.ref] = resource  # a list that moves between pages repeats rows
+            if len(rows) < _PAGE_SIZE:
+                break
+        return Batch(tuple(found.values()), tuple(problems))
+
+    async def _read(self, path: str, params: Mapping[str, str]) -> tuple[str, datetime]:
+        """A read's text and the provider's clock. Lost connections and 5xx are asked again once."""
+        try:
+            async for attempt in stamina.retry_context(
+                on=(httpx.TransportError, httpx.HTTPStatusError), attempts=2, wait_initial=0.2, timeout=8
+            ):
+                with attempt:
+                    answer = await self._http.get(path, params=params)
+                    if answer.is_server_error:
+                        answer.raise_for_status()
+        except httpx.HTTPStatusError as error:
+            raise _Failed(f"HTTP {error.response.status_code}") from None
+        except httpx.HTTPError as error:
+            raise _Failed(f"no answer: {type(error).__name__}") from None
+        if answer.is_error:
+            raise _Failed(f"HTTP {answer.status_code}: {_message(answer)}")
+        return answer.text, self._provider_now(answer)
+
+    def _provider_now(self, answer: httpx.Response) -> datetime:
+        try:
+            now = parsedate_to_datetime(answer.headers.get("Date", ""))
+        except ValueError:
+            raise _Failed("the answer has no readable Date") from None
+        apart = abs(now - self._clock.now())
+        if apart > _CLOCKS_APART:
+            raise _Failed(f"the provider's clock is {apart.total_seconds():.0f} s away from ours")
+        return now
+
+
+def _machine(row: Any) -> Resource:
+    id_, raw_state = _identity(row)
+    flavor = _object(row, "flavor")
+    features = _object(flavor, "features")
+    can = set()
+    if raw_state == "ACTIVE" and features.get("no_hibernation") is not True:
+        can.add(Action.SLEEP)
+    if raw_state == "HIBERNATED":
+        can.add(Action.WAKE)
+    return Resource(
+        ref=Ref(ResourceKind.INSTANCE, id_),
+        name=str(row.get("name") or ""),
+        state=_STATES.get(raw_state, State.UNKNOWN),
+        raw_state=raw_state,
+        spot_hint=str(flavor.get("name") or "").endswith("-spot"),
+        address=row.get("floating_ip") or row.get("fixed_ip"),
+        can=frozenset(can),
+        sleep=_SLEEP,
+    )
+
+
+def _volume(row: Any) -> Resource:
+    id_, raw_state = _identity(row)
+    gone = raw_state in ("DELETING", "DELETED")
+    state = State.GONE if gone else State.STARTING if raw_state == "CREATING" else State.RUNNING
+    return Resource(Ref(ResourceKind.VOLUME, id_), str(row.get("name") or ""), state, raw_state)
+
+
+def _object(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = row.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _identity(row: Any) -> tuple[str, str]:
+    id_, status = (row.get("id"), row.get("status")) if isinstance(row, dict) else (None, None)
+    if not isinstance(id_, Number) or not isinstance(status, str):
+        msg = "'id' or 'status' is missing"
+        raise Unreadable(msg)
+    return id_.raw, status.upper()
+
+
+def _per_hour(rate: Number | None) -> int | None:
+    """The quoted rate, shown only: one that makes no sense is none, and spoils no bill."""
+    try:
+        return None if rate is None else rate.nusd * 60
+    except AmountError:
+        return None
+
+
+def _message(answer: httpx.Response) -> str:
+    try:
+        body = answer.json()
+    except ValueError:
+        return answer.text[:80]
+    return str(body.get("message", ""))[:120] if isinstance(body, dict) else ""
+
+
+def _label(row: Any) -> str:
+    if not isinstance(row, dict):
+        return "a row"
+    id_ = row.get("resource_id", row.get("id"))
+    return f"resource {id_.raw if isinstance(id_, Number) else id_}"

@@ -1,0 +1,209 @@
+"""Hyperstack's bodies, read with the provider's own digits kept (OpenAPI document of 2026-06-17, SDK build).
+
+A number keeps the text in which it was sent: `Number.raw`. What one row lacks makes that row a problem in one
+line; the others stand.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from store.errors import AmountError
+from store.money import parse_nusd
+
+
+class Unreadable(ValueError):
+    """A body, or a row of it, is not in the documented shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A JSON number as it was written."""
+
+    raw: str
+
+    @property
+    def nusd(self) -> int:
+        """As nano-dollars.
+
+        Raises:
+            AmountError: not finite, or beyond any bill.
+        """
+        return parse_nusd(self.raw)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """A resource's lifetime bill, from `GET /billing/billing/usage`. The rate is per minute."""
+
+    resource_type: str
+    resource_id: str
+    name: str
+    total: Number
+    rate: Number | None
+    create_time: datetime | None
+    terminate_time: datetime | None
+    active: bool
+    excluded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WindowBill:
+    """A resource's bill in a window, from `GET /billing/billing/history/…`; each metric as written."""
+
+    resource_id: str
+    name: str
+    status: str
+    metrics: Mapping[str, Number]
+
+
+def body_of(text: str) -> dict[str, Any]:
+    """The JSON object in `text`, numbers as `Number`.
+
+    Raises:
+        Unreadable: truncated, not an object, or saying itself that it failed.
+    """
+    try:
+        body = json.loads(text, parse_float=Number, parse_int=Number, parse_constant=Number)
+    except (ValueError, RecursionError) as error:
+        msg = f"the body is not JSON ({error})"
+        raise Unreadable(msg) from None
+    if not isinstance(body, dict):
+        msg = "the body is not a JSON object"
+        raise Unreadable(msg)
+    if (
+        body.get("status", body.get("success")) is not True
+    ):  # the documents say `status`, some answers `success`
+        msg = f"the provider says: {body.get('message', 'no message')}"
+        raise Unreadable(msg)
+    return body
+
+
+def rows_of(body: Mapping[str, Any], field: str) -> list[Any]:
+    """The list under `field`.
+
+    Raises:
+        Unreadable: there is none.
+    """
+    rows = body.get(field)
+    if not isinstance(rows, list):
+        msg = f"{field!r} is missing or no list"
+        raise Unreadable(msg)
+    return rows
+
+
+def usage_row(row: Any) -> UsageRow:
+    """One row of the usage answer.
+
+    Raises:
+        Unreadable: a field that the bill rests on is missing or wrong.
+    """
+    total = _field(row, "total_bill", Number)
+    try:
+        total.nusd  # noqa: B018 - raises if it cannot be kept
+    except AmountError as error:
+        raise Unreadable(str(error)) from None
+    rate = row.get("bill_per_minute")
+    return UsageRow(
+        resource_type=_field(row, "resource_type", str),
+        resource_id=_field(row, "resource_id", Number).raw,
+        name=str(row.get("name") or ""),
+        total=total,
+        rate=rate if isinstance(rate, Number) else None,
+        create_time=_time(row, "create_time"),
+        terminate_time=_time(row, "terminate_time"),
+        active=row.get("active") is True,
+        excluded=row.get("exclude_billing") is True,
+    )
+
+
+def window_bills(body: Mapping[str, Any]) -> list[WindowBill]:
+    """The rows of any windowed answer: per kind, per resource, graph or sub-resources.
+
+    Raises:
+        Unreadable: no known envelope, or a row without a number.
+    """
+    return [_window_bill(row) for row in _history(body)]
+
+
+def graph(body: Mapping[str, Any]) -> list[tuple[datetime, Number]]:
+    """The points of a graph answer, in the order given.
+
+    Raises:
+        Unreadable: not a graph.
+    """
+    points = []
+    for row in _history(body):
+        for point in rows_of(_field(row, "metrics", dict), "incurred_bill_graph"):
+            at = _time(point, "datetime")
+            if at is None:
+                msg = "a graph's point has no datetime"
+                raise Unreadable(msg)
+            points.append((at, _field(point, "value", Number)))
+    return points
+
+
+def last_day_cost(body: Mapping[str, Any]) -> dict[str, Number]:
+    """Yesterday's totals by kind of resource.
+
+    Raises:
+        Unreadable: not in the documented shape.
+    """
+    return _numbers(_field(body, "data", dict))
+
+
+_ENVELOPES = (
+    "billing_history_vm",
+    "billing_history_vm_details",
+    "billing_history_volume",
+    "billing_history_volume_details",
+    "billing_history_snapshot",
+    "sub_resources_costs",
+)
+
+
+def _history(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for envelope in _ENVELOPES:
+        if isinstance(body.get(envelope), dict):
+            yield from rows_of(body[envelope], "billing_history")
+            return
+    if isinstance(body.get("billing_events_history"), list):
+        return
+    msg = f"none of {', '.join(_ENVELOPES)} is there"
+    raise Unreadable(msg)
+
+
+def _window_bill(row: Mapping[str, Any]) -> WindowBill:
+    attributes = _field(row, "attributes", dict)
+    return WindowBill(
+        resource_id=_field(attributes, "infrahub_id", Number).raw,
+        name=str(attributes.get("resource_name") or ""),
+        status=str(attributes.get("status") or ""),
+        metrics=_numbers(_field(row, "metrics", dict)),
+    )
+
+
+def _numbers(fields: Mapping[str, Any]) -> dict[str, Number]:
+    return {name: value for name, value in fields.items() if isinstance(value, Number)}
+
+
+def _field(row: Any, name: str, kind: type[Any]) -> Any:
+    value = row.get(name) if isinstance(row, dict) else None
+    if not isinstance(value, kind) or value == "":
+        msg = f"{name!r} is missing or no {'number' if kind is Number else kind.__name__}"
+        raise Unreadable(msg)
+    return value
+
+
+def _time(row: Mapping[str, Any], name: str) -> datetime | None:
+    value = row.get(name)
+    if value is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(str(value))
+    except ValueError:
+        msg = f"{name!r} is no instant: {str(value)[:40]}"
+        raise Unreadable(msg) from None
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
