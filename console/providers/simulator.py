@@ -1,7 +1,7 @@
 """The simulated provider: an HTTP server that speaks Hyperstack's wire format over a simulated world.
 
-`python -m console.providers.simulator` runs it as a process. Paths under `/v1` are the provider's; those under
-`/simulator` are ours and say `"simulated": true`. An answer's `Date` is exactly the second of the world at
+`python -m console.providers.simulator` runs it as a process. Paths under `/v1` are the provider's; those
+under `/simulator` are ours and say `"simulated": true`. An answer's `Date` is exactly the second of the world at
 which its amounts were computed.
 """
 

@@ -74,9 +74,9 @@ class SimulatedWorld:
     def __init__(self, clock: Clock, *, hibernate_s: int = 3, restore_s: int = 4) -> None:
         self.clock, self.hibernate_s, self.restore_s = clock, hibernate_s, restore_s
         self.resources: list[SimulatedResource] = []
+        self._standing_s: int | None = None
         self.began_s = self.now_s()
         self.frozen_s: int | None = None
-        self._standing_s: int | None = None
 
     @classmethod
     def from_json(cls, body: dict[str, Any], clock: Clock) -> "SimulatedWorld":
