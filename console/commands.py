@@ -74,7 +74,7 @@ def run_collector(config: Path | None) -> None:
     """Collect until SIGTERM or SIGINT."""
     from console.collector.build import build_collector
     from console.collector.schedule import Schedule
-    from console.logs import configure_logs
+    from store.logs import configure_logs
 
     configure_logs()
     with opened(config) as (settings, database):
@@ -128,9 +128,7 @@ def _window(settings: Settings, name: str, start: str | None, end: str | None) -
             raise SettingsError("--from", "is not before --to", "swap them")
         return Window(begin, until)
     if name not in NAMES:
-        raise SettingsError(
-            f"--window {name}", "there is no such window", f"choose one of: {', '.join(NAMES)}"
-        )
+        raise SettingsError(f"--window {name}", "there is no such window", f"choose one of: {', '.join(NAMES)}")
     return named_window(name, now, settings.budget.timezone)
 
 

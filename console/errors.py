@@ -16,9 +16,7 @@ class ProviderError(MtokError):
 
     exit_code = ExitCode.PROVIDER
 
-    def __init__(
-        self, provider: str, call: str, problem: str, remedy: str = "the next tick asks again"
-    ) -> None:
+    def __init__(self, provider: str, call: str, problem: str, remedy: str = "the next tick asks again") -> None:
         super().__init__(f"{provider}: {call}: {problem}; {remedy}")
         self.provider, self.call, self.problem = provider, call, problem
 

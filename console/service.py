@@ -30,9 +30,7 @@ class ResetRefused(MtokError):
 class Service:
     """The engineer's side of one store."""
 
-    def __init__(
-        self, database: Database, settings: Settings, clock: Clock, actor: str | None = None
-    ) -> None:
+    def __init__(self, database: Database, settings: Settings, clock: Clock, actor: str | None = None) -> None:
         self.database, self.settings, self.clock = database, settings, clock
         self.actor = actor or current_actor()
         self._last: Fleet | None = None

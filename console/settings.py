@@ -209,9 +209,7 @@ class Settings(_Section):
         try:
             value = (self.path.parent / file).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(
-                where, f"cannot read {file}: {error}", "check the path and its rights"
-            ) from None
+            raise SettingsError(where, f"cannot read {file}: {error}", "check the path and its rights") from None
         if not value:
             raise SettingsError(where, f"{file} is empty", "put the secret into it")
         return value

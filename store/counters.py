@@ -44,9 +44,7 @@ def find_or_open(
     return counter
 
 
-def ledger_of(
-    session: Session, uuid: str, created_at: datetime, tier: str, agent: str, at: datetime
-) -> Ledger:
+def ledger_of(session: Session, uuid: str, created_at: datetime, tier: str, agent: str, at: datetime) -> Ledger:
     """The ledger with this identity, opened at its first sight.
 
     One created after the tier's first sample starts from zero; an older one from what it holds now.

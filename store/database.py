@@ -56,9 +56,7 @@ class Database:
     def now(self, session: Session) -> datetime:
         """The database's own clock, the only one that leadership trusts."""
         if self.engine.dialect.name == "sqlite":
-            stamp = (
-                session.connection().execute(text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')")).scalar_one()
-            )
+            stamp = session.connection().execute(text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')")).scalar_one()
             return datetime.fromisoformat(stamp).replace(tzinfo=UTC)
         instant: datetime = session.connection().execute(text("SELECT clock_timestamp()")).scalar_one()
         return instant.astimezone(UTC)

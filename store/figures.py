@@ -65,9 +65,7 @@ def figures(session: Session, tier: str, window: Window) -> Figures:
     return Figures(window, edges, spend_between(session, tier, edges), usage_between(session, tier, edges))
 
 
-def trend(
-    session: Session, tier: str, now: datetime, step: timedelta, count: int
-) -> tuple[int | Unknown, ...]:
+def trend(session: Session, tier: str, now: datetime, step: timedelta, count: int) -> tuple[int | Unknown, ...]:
     """$/Mtok output of the last `count` steps, oldest first: what a sparkline draws.
 
     Each edge is read once, as what has been spent and generated up to it.
@@ -81,18 +79,14 @@ def trend(
     return tuple(_step(known, start, end) for start, end in pairwise(edges))
 
 
-def _step(
-    known: Mapping[datetime, tuple[int, int]], start: datetime | None, end: datetime | None
-) -> int | Unknown:
+def _step(known: Mapping[datetime, tuple[int, int]], start: datetime | None, end: datetime | None) -> int | Unknown:
     if start is None or end is None or start == end:
         return Unknown("no two complete ticks")
     (spent_before, made_before), (spent, made) = known[start], known[end]
     return per_mtok_nusd(spent - spent_before, made - made_before) if made > made_before else NO_TOKENS
 
 
-def _so_far(
-    session: Session, tier: str, edge: datetime, openings: Mapping[int | None, int]
-) -> tuple[int, int]:
+def _so_far(session: Session, tier: str, edge: datetime, openings: Mapping[int | None, int]) -> tuple[int, int]:
     """Nano-dollars and completion tokens from our first look up to a complete tick."""
     spent = sum(sample.total_nusd - openings[id_] for id_, sample in bills_at(session, edge, tier).items())
     return spent, sum(sample.completion_tokens for sample in usage_at(session, edge, tier).values())

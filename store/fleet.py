@@ -133,9 +133,7 @@ def read_fleet(
             tick_at=tick_at,
             figures_at=before.figures_at if before is not None and known else now,
             tiers=tuple(
-                _tier(
-                    session, spec, *(known.get(spec.name) or _figured(session, spec, policy, now, trend_step))
-                )
+                _tier(session, spec, *(known.get(spec.name) or _figured(session, spec, policy, now, trend_step)))
                 for spec in tiers
             ),
             verdict=verdict,

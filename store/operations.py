@@ -92,9 +92,7 @@ def enter(session: Session, row: OperationRow, phase: Phase, now: datetime, deta
     session.merge(OperationPhase(operation_id=row.id, phase=phase, at=now, detail=detail))
 
 
-def finish(
-    session: Session, row: OperationRow, outcome: OperationOutcome, now: datetime, detail: str = ""
-) -> None:
+def finish(session: Session, row: OperationRow, outcome: OperationOutcome, now: datetime, detail: str = "") -> None:
     """End an operation with its outcome, journaled."""
     if outcome is OperationOutcome.DONE:
         enter(session, row, Phase.DONE, now, detail)

@@ -97,9 +97,7 @@ def _unread(session: Session, provider: str, bills: Sequence[Bill]) -> str | Non
 
 def live_counters(session: Session, provider: str) -> Sequence[str]:
     """The identities of a provider's counters that may still move."""
-    query = select(BillCounter.counter).where(
-        BillCounter.provider == provider, col(BillCounter.final_at).is_(None)
-    )
+    query = select(BillCounter.counter).where(BillCounter.provider == provider, col(BillCounter.final_at).is_(None))
     return session.exec(query).all()
 
 
@@ -157,9 +155,7 @@ def _record_tiers(session: Session, readings: TickReadings, problems: _Problems)
         elapsed_ms = round((readings.at - last.at).total_seconds() * 1000) if last else 0
         running_ms = (last.running_ms if last else 0) + elapsed_ms * resources.running
         session.add(
-            TierTick(
-                tier=tier, at=readings.at, complete=problem is None, problem=problem, running_ms=running_ms
-            )
+            TierTick(tier=tier, at=readings.at, complete=problem is None, problem=problem, running_ms=running_ms)
         )
 
 

@@ -48,9 +48,7 @@ def spend_between(session: Session, tier: str, edges: Edges) -> Spend | Unknown:
     starts, ends = bills_at(session, edges.start_at, tier), bills_at(session, edges.end_at, tier)
     counters = counters_of(session, tier)
     terms = tuple(
-        SpendTerm(counter, starts.get(counter.id), ends[counter.id])
-        for counter in counters
-        if counter.id in ends
+        SpendTerm(counter, starts.get(counter.id), ends[counter.id]) for counter in counters if counter.id in ends
     )
     currencies = {term.counter.currency for term in terms}
     if len(currencies) > 1:

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 from console.collector.build import build_collector, why_not_lead
 from console.collector.schedule import Schedule
-from console.logs import silence_logs
 from console.settings import Settings
 from store.clock import SystemClock
 from store.database import Database
+from store.logs import silence_logs
 
 _ENDS_WITHIN_S = 5.0
 

@@ -16,9 +16,7 @@ log = structlog.get_logger()
 class Leases:
     """Pushes a verdict to the agents. `tier_of` names each agent's tier."""
 
-    def __init__(
-        self, policy: GatePolicy, clients: Mapping[str, AgentClient], tier_of: Mapping[str, str]
-    ) -> None:
+    def __init__(self, policy: GatePolicy, clients: Mapping[str, AgentClient], tier_of: Mapping[str, str]) -> None:
         self._policy, self._clients, self._tier_of = policy, clients, tier_of
         self._nonces: dict[str, str] = {}
         self._count = 0

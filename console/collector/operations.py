@@ -49,9 +49,7 @@ class Operations:
         for row in rows:
             tier = self._tiers.get(row.tier)
             if tier is None:
-                await self._finish(
-                    fence, row, OperationOutcome.FAILED, "the settings no longer name this tier"
-                )
+                await self._finish(fence, row, OperationOutcome.FAILED, "the settings no longer name this tier")
             elif row.kind == OperationKind.HIBERNATE:
                 await self._hibernate(fence, row, tier)
             else:
@@ -99,9 +97,7 @@ class Operations:
             outcomes.append(outcome)
             what, detail = _told(outcome)
             await in_store(self._journal_call, fence, row, target, f"{action} {what}", detail)
-            log.info(
-                "provider asked", tier=row.tier, action=action, instance=target.resource_id, outcome=what
-            )
+            log.info("provider asked", tier=row.tier, action=action, instance=target.resource_id, outcome=what)
         if all(isinstance(outcome, Refused) for outcome in outcomes):
             reasons = "; ".join(outcome.reason for outcome in outcomes if isinstance(outcome, Refused))
             why = reasons or "no instance is in a state that allows it"
@@ -150,9 +146,7 @@ class Operations:
         rows = self._instances(tier)
         return [row for row in rows if (row.can_sleep if action is Action.SLEEP else row.can_wake)]
 
-    def _journal_call(
-        self, fence: int, row: OperationRow, target: ResourceRow, what: str, detail: str
-    ) -> None:
+    def _journal_call(self, fence: int, row: OperationRow, target: ResourceRow, what: str, detail: str) -> None:
         with self._database.write() as session:
             check_fence(self._database, session, fence)
             note(

@@ -44,9 +44,7 @@ class Schedule:
         every_s = self._limits.every.total_seconds()
         lead_s = self._limits.leader_expires_after.total_seconds() / 4
         look_s = min(_LOOK_EVERY_S, every_s / 4)
-        self._scheduler.add_listener(
-            self._heard, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
-        )
+        self._scheduler.add_listener(self._heard, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
         self._add("lead", self._lead, lead_s)
         self._add("tick", self._tick, every_s)
         self._add("gate", self._gate, look_s)

@@ -129,9 +129,7 @@ def tier_resources(tier: TierSection, inventory: Batch[Resource]) -> TierResourc
     return TierResources(tier.provider, frozenset((*tier.instances, *tier.volumes)), running)
 
 
-def resource_rows(
-    tiers: TierMap, provider: str, answer: ProviderAnswer, at: datetime
-) -> tuple[ResourceRow, ...]:
+def resource_rows(tiers: TierMap, provider: str, answer: ProviderAnswer, at: datetime) -> tuple[ResourceRow, ...]:
     """The inventory as the store keeps it, each resource with the rate that its bill quotes."""
     rates: Mapping[tuple[ResourceKind, str], int | None] = {
         (bill.ref.kind, bill.ref.id): bill.rate_nusd_per_hour for bill in answer.bills.items

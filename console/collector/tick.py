@@ -117,9 +117,7 @@ class Collector:
         known = await in_store(self._known_counters)
         bills = asyncio.gather(
             *(
-                ask_provider(
-                    provider, known[name], limits.bills_within.total_seconds(), self.clock.monotonic_s
-                )
+                ask_provider(provider, known[name], limits.bills_within.total_seconds(), self.clock.monotonic_s)
                 for name, provider in self.account.providers.items()
             )
         )
@@ -165,9 +163,7 @@ class Collector:
             duration_ms=elapsed_ms,
             providers={name: provider_reading(self.tiers, name, answer) for name, answer in bills.items()},
             agents=agents,
-            tiers={
-                tier.name: tier_resources(tier, bills[tier.provider].inventory) for tier in self.tiers.tiers
-            },
+            tiers={tier.name: tier_resources(tier, bills[tier.provider].inventory) for tier in self.tiers.tiers},
         )
 
     def _keep_inventory(
@@ -188,9 +184,7 @@ class Collector:
                 if isinstance(said, str):
                     mark_unreachable(session, agent, reading.tier, reading.problem or said)
                 else:
-                    keep_agent(
-                        session, self._agent_row(session.get(AgentRow, agent), agent, reading, said, at)
-                    )
+                    keep_agent(session, self._agent_row(session.get(AgentRow, agent), agent, reading, said, at))
 
     def _agent_row(
         self, known: AgentRow | None, agent: str, reading: AgentReading, said: AgentUsage, at: datetime

@@ -65,15 +65,11 @@ def prepare(state: Path) -> None:
     try:
         state.mkdir(parents=True, exist_ok=True)
         if (state / "demo.json").exists():
-            raise SettingsError(
-                f"--state {state}", "holds an earlier demo", "remove it or name another directory"
-            )
+            raise SettingsError(f"--state {state}", "holds an earlier demo", "remove it or name another directory")
         for part in ("logs", "secrets"):
             (state / part).mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
-        raise SettingsError(
-            f"--state {state}", error.strerror or str(error), "name another directory"
-        ) from None
+        raise SettingsError(f"--state {state}", error.strerror or str(error), "name another directory") from None
 
 
 def write_world(state: Path) -> Path:

@@ -107,7 +107,5 @@ def mtok() -> list[str]:
     """How to start mtok itself, as it was installed beside this interpreter."""
     beside = shutil.which("mtok", path=str(Path(sys.executable).parent))
     return (
-        [beside]
-        if beside
-        else [sys.executable, "-c", "import sys; from console.cli import main; sys.exit(main())"]
+        [beside] if beside else [sys.executable, "-c", "import sys; from console.cli import main; sys.exit(main())"]
     )

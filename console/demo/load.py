@@ -71,9 +71,7 @@ class Load:
             await self._pause(0.2)
         return ""
 
-    async def _ask(
-        self, http: httpx.AsyncClient, model: str, received: Received, dice: random.Random
-    ) -> None:
+    async def _ask(self, http: httpx.AsyncClient, model: str, received: Received, dice: random.Random) -> None:
         stream = dice.random() < 0.5
         question = f"Tell me about {dice.choice(_TOPICS)} and {dice.choice(_TOPICS)}."
         body: dict[str, Any] = {

@@ -70,9 +70,7 @@ def figures_body(figures: Figures) -> dict[str, Any]:
         "requests": _count(usage, "requests"),
         "usd_per_mtok_output": amount(figures.output_nusd_per_mtok),
         "usd_per_mtok_total": amount(figures.total_nusd_per_mtok),
-        "utilisation": unknown(utilisation)
-        if isinstance(utilisation, Unknown)
-        else f"{float(utilisation):.4f}",
+        "utilisation": unknown(utilisation) if isinstance(utilisation, Unknown) else f"{float(utilisation):.4f}",
     }
 
 

@@ -29,9 +29,7 @@ def status_text(fleet: Fleet) -> str:
         "$/Mtok output",
         "$/Mtok total",
     ):
-        table.add_column(
-            heading, justify="left" if heading in ("tier", "state", "market", "window") else "right"
-        )
+        table.add_column(heading, justify="left" if heading in ("tier", "state", "market", "window") else "right")
     for tier in fleet.tiers:
         for index, (name, figures) in enumerate(tier.figures.items()):
             head = (tier.spec.name, tier.state, tier.spec.market) if index == 0 else ("", "", "")

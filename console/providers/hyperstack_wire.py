@@ -73,9 +73,7 @@ def body_of(text: str) -> dict[str, Any]:
     if not isinstance(body, dict):
         msg = "the body is not a JSON object"
         raise Unreadable(msg)
-    if (
-        body.get("status", body.get("success")) is not True
-    ):  # the documents say `status`, some answers `success`
+    if body.get("status", body.get("success")) is not True:  # the documents say `status`, some answers `success`
         msg = f"the provider says: {body.get('message', 'no message')}"
         raise Unreadable(msg)
     return body

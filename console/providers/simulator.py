@@ -229,9 +229,7 @@ def main() -> None:
     ended = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: ended.set())
-    with running_simulator(
-        world, options.api_key_file.read_text(encoding="utf-8").strip(), options.port
-    ) as it:
+    with running_simulator(world, options.api_key_file.read_text(encoding="utf-8").strip(), options.port) as it:
         if options.port_file:
             options.port_file.write_text(f"{it.port}\n", encoding="utf-8")
         print(f"simulated provider at {it.base_url}", flush=True)

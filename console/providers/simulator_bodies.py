@@ -25,9 +25,7 @@ def usage(world: SimulatedWorld, *, deleted: bool) -> Body:
     """`GET /billing/billing/usage`."""
     second = world.billed_s()
     chosen = [
-        one
-        for one in world.resources
-        if (one.deleted_s is not None) is deleted and (one.is_listed or not deleted)
+        one for one in world.resources if (one.deleted_s is not None) is deleted and (one.is_listed or not deleted)
     ]
     return {"message": "Successful", "status": True, "data": [_usage_row(one, second) for one in chosen]}
 

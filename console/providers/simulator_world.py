@@ -141,9 +141,7 @@ class SimulatedWorld:
 
     def find(self, kind: str, id_: int) -> SimulatedResource | None:
         """The resource with this id that still exists."""
-        found = (
-            one for one in self.resources if one.kind == kind and one.id == id_ and one.deleted_s is None
-        )
+        found = (one for one in self.resources if one.kind == kind and one.id == id_ and one.deleted_s is None)
         return next(found, None)
 
     def hibernate(self, resource: SimulatedResource) -> None:

@@ -198,9 +198,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("provider", "at"),
     )
-    op.create_index(
-        "ix_provider_ticks_complete", "provider_ticks", ["provider", "complete", "at"], unique=False
-    )
+    op.create_index("ix_provider_ticks_complete", "provider_ticks", ["provider", "complete", "at"], unique=False)
 
     op.create_table(
         "tier_ticks",

@@ -13,9 +13,7 @@ def configure_logs() -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer(colors=False)
-            if is_terminal
-            else structlog.processors.JSONRenderer(),
+            structlog.dev.ConsoleRenderer(colors=False) if is_terminal else structlog.processors.JSONRenderer(),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )

@@ -1,0 +1,92 @@
+"""`mtok agent …`: the headless side, on a GPU host."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from store.errors import ExitCode, MtokError
+
+app = typer.Typer(
+    name="mtok agent",
+    help="The headless side: serves a model, counts every token, stops without a lease.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+Config = Annotated[Path, typer.Option("--config", metavar="PATH", help="The agent's settings file.")]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; every error is one line on stderr and an exit code."""
+    import click
+
+    try:
+        result = app(list(sys.argv[1:] if argv is None else argv), standalone_mode=False)
+    except MtokError as error:
+        print(f"mtok: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        return int(ExitCode.INTERRUPTED)
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return int(ExitCode.USAGE)
+    return result if isinstance(result, int) else int(ExitCode.OK)
+
+
+@app.callback()
+def _root() -> None:
+    """Keep `serve` a command of its own, however few there are."""
+
+
+@app.command()
+def serve(config: Config = Path("agent.toml")) -> None:
+    """Serve until SIGTERM: the OpenAI API on one address, the control API on another."""
+    # before numpy: its matrices are small, and several agents share the cores of one machine
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    import uvloop
+
+    from agent.engine.reference import open_reference
+    from agent.ledger import Ledger
+    from agent.server import Sockets, serve
+    from agent.settings import load_agent_settings
+    from store.logs import configure_logs
+
+    configure_logs()
+    settings = load_agent_settings(config)
+    settings.control_secret()
+    settings.keys()
+    sockets = Sockets(settings)
+    ledger = Ledger(settings.beside(settings.ledger))
+    try:
+        engine = open_reference(settings.beside(settings.model_dir), settings.limits.max_batch)
+        uvloop.run(serve(settings, engine, ledger, sockets))
+    finally:
+        ledger.close()
+
+
+@app.command()
+def check(config: Config = Path("agent.toml")) -> None:
+    """Whether it could serve: settings, secrets, addresses, model, ledger; one line each."""
+    from agent.engine.reference import open_reference
+    from agent.ledger import Ledger
+    from agent.server import Sockets
+    from agent.settings import load_agent_settings
+
+    settings = load_agent_settings(config)
+    settings.control_secret()
+    settings.keys()
+    print(f"settings  ok: {settings.path}")
+    Sockets(settings)
+    print(f"addresses ok: {settings.public_address}, {settings.control_address}")
+    ledger = Ledger(settings.beside(settings.ledger))
+    try:
+        print(f"ledger    ok: {ledger.uuid}, totals are the sum of its entries")
+    finally:
+        ledger.close()
+    engine = open_reference(settings.beside(settings.model_dir), settings.limits.max_batch)
+    print(f"model     ok: {engine.info.model}; {engine.info.label}")

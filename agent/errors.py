@@ -1,0 +1,86 @@
+"""What the agent adds to the tree of `store/errors.py`.
+
+MtokError
+└── AgentError               exit code 1
+    ├── DamagedCheckpoint        a model directory that cannot be run
+    ├── PromptError              a request that the engine refuses before any work
+    ├── EngineFailed             the engine's thread or a step of it broke
+    └── LedgerError              exit code 4
+        ├── LedgerUnreadable         cannot be opened, or is another program's file
+        ├── LedgerInUse              another agent holds it
+        ├── LedgerMismatch           totals differ from the sum of the entries
+        └── LedgerUnwritable         a commit failed
+"""
+
+from pathlib import Path
+
+from store.errors import ExitCode, MtokError
+
+
+class AgentError(MtokError):
+    """The root of the agent's branch."""
+
+
+class DamagedCheckpoint(AgentError):
+    """A file of the model directory that is missing, cut short or not what it claims to be."""
+
+    def __init__(self, path: Path, problem: str, remedy: str) -> None:
+        super().__init__(f"model {path}: {problem}; {remedy}")
+        self.path, self.problem, self.remedy = path, problem, remedy
+
+
+class PromptError(AgentError):
+    """A prompt that cannot be run. `code` and `param` are those of the OpenAI error envelope."""
+
+    def __init__(self, message: str, code: str, param: str) -> None:
+        super().__init__(message)
+        self.message, self.code, self.param = message, code, param
+
+
+class EngineFailed(AgentError):
+    """The engine could not finish a request."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"engine: {problem}; its log has the traceback")
+        self.problem = problem
+
+
+class LedgerError(AgentError):
+    """The ledger cannot vouch for its numbers."""
+
+    exit_code = ExitCode.STORE
+
+
+class LedgerUnreadable(LedgerError):
+    """The ledger's file cannot be opened or read."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"ledger {path}: {reason}; check the path and its rights, or restore it from a copy")
+        self.path, self.reason = path, reason
+
+
+class LedgerInUse(LedgerError):
+    """Two agents on one ledger would make its totals a lie."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"ledger {path}: another agent holds it; stop that one, or name another ledger")
+        self.path = path
+
+
+class LedgerMismatch(LedgerError):
+    """Totals that are not the sum of the entries: nobody may bill by them."""
+
+    def __init__(self, path: Path, label: str, totals: object, entries: object) -> None:
+        super().__init__(
+            f"ledger {path}: label {label!r} has totals {totals} but its entries sum to {entries}; "
+            "keep the file for inspection and name a new ledger"
+        )
+        self.path, self.label = path, label
+
+
+class LedgerUnwritable(LedgerError):
+    """A commit failed: what it held is kept in memory and tried again."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"ledger {path}: {reason}; check the free space and the file's rights")
+        self.path, self.reason = path, reason

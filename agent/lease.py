@@ -1,0 +1,101 @@
+"""The lease: a time-bounded permission to serve. Nothing else opens the agent.
+
+Its time runs from when this agent issued the nonce that it echoes, by the monotonic clock: a delayed, replayed
+or captured lease is worth nothing, and neither is one for an earlier life of this process.
+"""
+
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from store.clock import Clock
+
+_NONCES = 64  # more than a collector asks for within the longest lease
+
+_CODES = {
+    "unobserved": "billing_unobservable",
+    "dark": "billing_unobservable",
+    "exhausted": "budget_exhausted",
+    "reserved": "budget_exhausted",
+    "draining": "draining",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The lease in force. `ends_s` by the monotonic clock."""
+
+    seq: tuple[int, int]
+    is_open: bool
+    reasons: tuple[str, ...]
+    ends_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Why nothing is served now: the code of the error, and a sentence for a client's developer."""
+
+    code: str
+    message: str
+    retry_after_s: int
+
+
+class LeaseBook:
+    """Issues nonces, takes leases, and answers whether serving is allowed."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._issued: OrderedDict[str, float] = OrderedDict()
+        self.lease: Lease | None = None
+        self._taken_s = 0.0
+
+    def issue_nonce(self) -> str:
+        """A fresh nonce of this boot."""
+        nonce = secrets.token_hex(16)
+        self._issued[nonce] = self._clock.monotonic_s()
+        while len(self._issued) > _NONCES:
+            self._issued.popitem(last=False)
+        return nonce
+
+    def take(
+        self, nonce: str, seq: tuple[int, int], *, is_open: bool, reasons: tuple[str, ...], ttl_s: float
+    ) -> bool:
+        """Put a lease in force; False for an unknown nonce or a `seq` that is not newer."""
+        issued_s = self._issued.get(nonce)
+        if issued_s is None or (self.lease is not None and seq <= self.lease.seq):
+            return False
+        self.lease = Lease(seq, is_open, reasons, issued_s + ttl_s)
+        self._taken_s = self._clock.monotonic_s()
+        return True
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since a lease was last taken."""
+        return None if self.lease is None else self._clock.monotonic_s() - self._taken_s
+
+    @property
+    def left_s(self) -> float:
+        """Seconds for which serving is still allowed; 0 without an open lease."""
+        if self.lease is None or not self.lease.is_open:
+            return 0.0
+        return max(self.lease.ends_s - self._clock.monotonic_s(), 0.0)
+
+    def closed(self) -> Closed | None:
+        """Why nothing is served now, or None."""
+        if self.left_s > 0:
+            return None
+        lease = self.lease
+        if lease is None or lease.is_open:
+            word = "has no permission to serve yet" if lease is None else "has lost touch with its collector"
+            return Closed("no_lease", f"This server {word}; try again shortly.", 5)
+        codes = [_CODES.get(reason, "gate_closed") for reason in lease.reasons]
+        code = "draining" if "draining" in codes else next(iter(codes), "gate_closed")
+        return Closed(code, _MESSAGES[code], 60 if code == "budget_exhausted" else 10)
+
+
+_MESSAGES = {
+    "billing_unobservable": "Serving is paused: the provider's billing cannot be observed. Try again shortly.",
+    "budget_exhausted": "Serving is paused: today's budget is spent.",
+    "draining": "This server is going to sleep; try another one, or again later.",
+    "gate_closed": "Serving is paused by its operators.",
+}
