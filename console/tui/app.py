@@ -1,0 +1,168 @@
+"""The console's screen: it reads the store each second, and asks before anything that costs or loses."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.app import App
+from textual.binding import Binding
+from textual.screen import Screen
+
+from console.service import Service
+from console.tui.messages import FleetRead, Said, StoreSilent
+from console.tui.screens.dialogs import ConfirmDialog, Reset, ResetDialog
+from console.tui.screens.fleet import FleetScreen
+from console.tui.screens.help import HelpScreen
+from console.tui.wording import hibernate_consequence, reset_consequence, wake_consequence
+from store.errors import MtokError
+from store.fleet import TierView
+from store.gate import why_no_reset
+from store.operations import OperationKind
+
+_READ_EVERY_S = 1.0
+
+
+class MtokApp(App[None]):
+    """Owns the service and the screens. Nothing here talks to a provider or an agent."""
+
+    CSS_PATH = "console.tcss"
+    TITLE = "mtok"
+    ENABLE_COMMAND_PALETTE = True
+
+    def __init__(self, service: Service, export_to: Path, collector_note: str = "") -> None:
+        super().__init__()
+        self.animation_level = "none"  # each frame of an animation is bytes on somebody's SSH line
+        self._service, self._export_to = service, export_to
+        self._home = FleetScreen(service.actor, collector_note)
+        self._read_s: float | None = None
+
+    def get_default_screen(self) -> Screen[None]:
+        """The fleet."""
+        return self._home
+
+    def on_mount(self) -> None:
+        """Begin to read, and end cleanly on a signal: Textual alone leaves the terminal broken."""
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            loop.add_signal_handler(signum, self.exit, None, 128 + signum)
+        self.set_interval(_READ_EVERY_S, self.read)
+        self.read()
+
+    @work(thread=True, exclusive=True, group="read", exit_on_error=False)
+    def read(self) -> None:
+        """Read the store, away from the screen."""
+        try:
+            self.post_message(FleetRead(self._service.fleet()))
+        except MtokError as error:
+            self.post_message(StoreSilent(str(error)))
+
+    def on_fleet_read(self, message: FleetRead) -> None:
+        """Show it, under a dialog too."""
+        self._read_s = time.monotonic()
+        self._home.show(message.fleet)
+
+    def on_store_silent(self, message: StoreSilent) -> None:
+        """Keep what is shown, marked as old."""
+        self._home.show_stale(message.problem, time.monotonic(), self._read_s)
+
+    def on_said(self, message: Said) -> None:
+        """Put it into the message line."""
+        self._home.say(message.line, is_problem=message.is_problem)
+
+    def action_hibernate(self) -> None:
+        """Ask whether to hibernate the tier under the cursor."""
+        tier = self._askable(OperationKind.HIBERNATE)
+        if tier is not None:
+            name = tier.spec.name if tier.state == "serving" else None
+            dialog = ConfirmDialog(f"Hibernate {tier.spec.name}", hibernate_consequence(tier), name)
+            self._ask(OperationKind.HIBERNATE, tier, dialog)
+
+    def action_wake(self) -> None:
+        """Ask whether to wake the tier under the cursor."""
+        tier = self._askable(OperationKind.WAKE)
+        if tier is None:
+            return
+        fleet = self._home.fleet
+        if fleet is not None and not fleet.verdict.is_open:
+            self._home.say(f"wake {tier.spec.name}: the gate is closed: {fleet.verdict.sentence}", is_problem=True)
+            return
+        self._ask(OperationKind.WAKE, tier, ConfirmDialog(f"Wake {tier.spec.name}", wake_consequence(tier)))
+
+    def action_reset_gate(self) -> None:
+        """Ask for an amount and a reason, if a reset is possible."""
+        fleet = self._home.fleet
+        if fleet is None:
+            return
+        why = why_no_reset(fleet.verdict)
+        if why is not None:
+            self._home.say(f"reset: {why}", is_problem=True)
+            return
+
+        def answered(answer: object) -> None:
+            if isinstance(answer, Reset):
+                self._do("the gate", lambda: self._service.reset_gate(answer.amount_nusd, answer.reason), "reset")
+
+        self.push_screen(ResetDialog("Reset the gate", reset_consequence(fleet)), answered)
+
+    def action_export(self) -> None:
+        """Write what is shown to a CSV file."""
+        self._write_csv()
+
+    def action_help(self) -> None:
+        """Every key and word."""
+        bindings = [binding for binding in FleetScreen.BINDINGS if isinstance(binding, Binding)]
+        self.push_screen(HelpScreen(bindings))
+
+    def action_redraw(self) -> None:
+        """Draw every cell again."""
+        self.screen.refresh(layout=True)
+
+    def _askable(self, kind: OperationKind) -> TierView | None:
+        tier = self._home.tier
+        if tier is None:
+            self._home.say(f"{kind}: there is no tier under the cursor", is_problem=True)
+            return None
+        under_way = tier.operation
+        why = tier.refusals.get(kind) if under_way is None else f"a {under_way.kind} is under way"
+        if why is not None:
+            self._home.say(f"{kind} {tier.spec.name}: {why}", is_problem=True)
+            return None
+        return tier
+
+    def _ask(self, kind: OperationKind, tier: TierView, dialog: ConfirmDialog) -> None:
+        def answered(answer: object) -> None:
+            if answer:
+                ask = lambda: self._service.ask(kind, tier.spec.name, seen=tier.seen)  # noqa: E731
+                self._do(tier.spec.name, ask, kind)
+
+        self.push_screen(dialog, answered)
+
+    @work(thread=True, group="act", exit_on_error=False)
+    def _do(self, subject: str, act: Callable[[], None], what: str) -> None:
+        """Do what was confirmed; its outcome goes to the message line."""
+        try:
+            act()
+        except MtokError as error:
+            self.post_message(Said(str(error), is_problem=True))
+        else:
+            self.post_message(Said(f"{what} of {subject} asked; the collector carries it out"))
+        self.call_from_thread(self.read)
+
+    @work(thread=True, group="act", exit_on_error=False)
+    def _write_csv(self) -> None:
+        try:
+            self.post_message(Said(f"exported to {self._service.export_csv(self._export_to)}"))
+        except MtokError as error:
+            self.post_message(Said(str(error), is_problem=True))
+
+    # Textual's own tracebacks show local variables, and those may hold secrets
+    _fatal_line: ClassVar[str] = "mtok: the screen failed; nothing that was asked for is lost"
+
+    def _fatal_error(self) -> None:
+        self.bell()
+        self._exit_renderables.append(self._fatal_line)
+        self._close_messages_no_wait()

@@ -1,0 +1,181 @@
+"""Dialogs before anything that costs or loses: Cancel has the focus, and a burst of typed keys does nothing."""
+
+import time
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.events import Key, Paste
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input
+
+from console.tui.widgets.line import Line
+from store.errors import AmountError
+from store.money import parse_nusd
+
+_DEAF_S = 0.3  # keys typed for the screen below must not act here
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """What a reset of the gate needs."""
+
+    amount_nusd: int
+    reason: str
+
+
+class _Dialog(ModalScreen[object]):
+    """A title, lines of consequence, and Cancel first."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
+
+    def __init__(self, title: str, consequence: str) -> None:
+        super().__init__()
+        self._title, self._consequence = title, consequence
+        self._opened_s = time.monotonic()
+
+    def compose(self) -> ComposeResult:
+        """The box; what stands between the text and the buttons is the dialog's own."""
+        with Vertical(id="box"):
+            yield Line(id="title")
+            yield Line(id="consequence")
+            yield from self.questions()
+            yield Line(id="hint")
+            with Horizontal(id="buttons"):
+                yield Button("Cancel", id="cancel")
+                yield Button(self._title.split(" ")[0], id="act", disabled=not self.is_ready())
+
+    def questions(self) -> ComposeResult:
+        """What has to be typed; nothing, by default."""
+        yield from ()
+
+    def on_mount(self) -> None:
+        """Fill in the text and put the focus where it does no harm."""
+        self.query_one("#title", Line).show(self._title)
+        self.query_one("#consequence", Line).show(self._consequence)
+        self.query_one("#cancel", Button).focus()
+        self._hint()
+
+    def is_ready(self) -> bool:
+        """Whether Enter may act."""
+        return True
+
+    def hint(self) -> str:
+        """What is still missing, or that nothing is."""
+        return "Tab to the button, then Enter acts; Esc cancels"
+
+    def outcome(self) -> object:
+        """What the dialog answers when it acts."""
+        return True
+
+    def on_key(self, event: Key) -> None:
+        """Drop a burst that was typed before this dialog was seen; letters cancel unless they are typed in."""
+        if time.monotonic() - self._opened_s < _DEAF_S:
+            event.stop()
+            event.prevent_default()
+        elif event.key in ("n", "q") and not isinstance(self.focused, Input):
+            self.action_cancel()
+
+    def on_paste(self, event: Paste) -> None:
+        """Whatever must be typed must be typed."""
+        event.prevent_default()
+        event.stop()
+
+    def on_input_changed(self) -> None:
+        """Say what is missing, as it is typed."""
+        self._hint()
+
+    def on_input_submitted(self) -> None:
+        """Enter in a field acts when nothing is missing."""
+        if self.is_ready():
+            self.dismiss(self.outcome())
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Act, or do not."""
+        if event.button.id == "cancel":
+            self.action_cancel()
+        elif self.is_ready():
+            self.dismiss(self.outcome())
+
+    def action_cancel(self) -> None:
+        """Close without acting."""
+        self.dismiss(None)
+
+    def _hint(self) -> None:
+        self.query_one("#hint", Line).show(self.hint())
+        self.query_one("#act", Button).disabled = not self.is_ready()
+
+
+class ConfirmDialog(_Dialog):
+    """Yes or no; where `name` is given, it has to be typed."""
+
+    def __init__(self, title: str, consequence: str, name: str | None = None) -> None:
+        self._name = name
+        super().__init__(title, consequence)
+
+    def questions(self) -> ComposeResult:
+        """The field for the name."""
+        if self._name is not None:
+            yield _field("name", f"type {self._name}")
+
+    def is_ready(self) -> bool:
+        """Whether the name is right."""
+        return self._name is None or (self.is_mounted and self._typed() == self._name)
+
+    def hint(self) -> str:
+        """Whether the name is right, in words."""
+        if self._name is None:
+            return super().hint()
+        if self._typed() == self._name:
+            return "ready: Enter acts"
+        return f"type {self._name} to go on" if not self._typed() else f"{self._typed()} is not the name"
+
+    def _typed(self) -> str:
+        return self.query_one("#name", Input).value
+
+
+class ResetDialog(_Dialog):
+    """An amount to add to today's limit, and why."""
+
+    def questions(self) -> ComposeResult:
+        """The fields for the amount and the reason."""
+        yield _field("amount", "amount in USD, such as 50")
+        yield _field("reason", "reason, for the journal")
+
+    def is_ready(self) -> bool:
+        """Whether there are an amount and a reason."""
+        return self.is_mounted and not isinstance(self._amount(), str) and bool(self._reason())
+
+    def hint(self) -> str:
+        """What is missing."""
+        amount = self._amount()
+        if isinstance(amount, str):
+            return amount
+        return "ready: Enter acts" if self._reason() else "a reason is needed"
+
+    def outcome(self) -> Reset:
+        """The amount and the reason."""
+        amount = self._amount()
+        assert isinstance(amount, int)
+        return Reset(amount, self._reason())
+
+    def _amount(self) -> int | str:
+        text = self.query_one("#amount", Input).value.strip()
+        if not text:
+            return "an amount is needed"
+        try:
+            amount = parse_nusd(text)
+        except AmountError as error:
+            return f"{text[:20]} {error.problem}"
+        return amount if amount > 0 else "the amount must be above zero"
+
+    def _reason(self) -> str:
+        return self.query_one("#reason", Input).value.strip()
+
+
+def _field(name: str, placeholder: str) -> Input:
+    field = Input(placeholder=placeholder, id=name, compact=True)
+    field.cursor_blink = False
+    return field

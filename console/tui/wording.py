@@ -1,0 +1,42 @@
+"""What an act costs or loses, in words, before anyone confirms it."""
+
+from store.fleet import Fleet, TierView
+from store.money import display_usd
+from store.unknown import Unknown
+
+
+def hibernate_consequence(tier: TierView) -> str:
+    """What hibernating a tier ends, saves, goes on billing and loses."""
+    flight = tier.in_flight
+    requests = "requests in flight are not known" if isinstance(flight, Unknown) else f"{flight} requests in flight"
+    lines = [f"{requests}; they finish first, new ones get 503.", f"It bills {_rate(tier)} now, as quoted."]
+    if tier.sleep is not None:
+        lines.append(f"Asleep it goes on billing: {tier.sleep.bills}.")
+        if tier.sleep.loses:
+            lines.append(f"It loses: {', '.join(tier.sleep.loses)}. Its volumes stay.")
+    lines.append("Waking takes minutes, and may fail when the provider has no capacity left.")
+    return "\n".join(lines)
+
+
+def wake_consequence(tier: TierView) -> str:
+    """What waking a tier begins to cost."""
+    lines = [
+        "Its GPU is billed in full from the moment it runs, before it serves.",
+        f"Asleep it is quoted {_rate(tier)}; awake, the provider's price for {tier.spec.gpu or 'its GPU'}.",
+    ]
+    return "\n".join(lines)
+
+
+def reset_consequence(fleet: Fleet) -> str:
+    """What a reset allows."""
+    spent = fleet.verdict.facts.debits_today_nusd
+    today = "not known" if isinstance(spent, Unknown) else display_usd(spent)
+    return (
+        f"Spent today: {today} of {display_usd(fleet.verdict.limit_nusd)}.\n"
+        "The amount is added to today's limit alone. It is journaled with your name."
+    )
+
+
+def _rate(tier: TierView) -> str:
+    rate = tier.rate_nusd_per_hour
+    return "an unknown rate" if isinstance(rate, Unknown) else f"{display_usd(rate)}/h"
