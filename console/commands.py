@@ -92,7 +92,7 @@ def run_collector(config: Path | None) -> None:
         asyncio.run(work())
 
 
-def open_console(config: Path | None, *, no_collect: bool, export_to: Path | None = None) -> int:
+def open_console(config: Path | None, *, no_collect: bool, greeting: str | None = None) -> int:
     """The screen, with a collector inside where one may lead."""
     from console.collector.inside import collecting
     from console.tui.app import MtokApp
@@ -101,7 +101,7 @@ def open_console(config: Path | None, *, no_collect: bool, export_to: Path | Non
         opened(config) as (settings, database),
         collecting(database, settings, wanted=not no_collect) as note,
     ):
-        screen = MtokApp(Service(database, settings, SystemClock()), export_to or Path.cwd(), note)
+        screen = MtokApp(Service(database, settings, SystemClock()), Path.cwd(), greeting or note)
         screen.run()
         return screen.return_code or 0
 

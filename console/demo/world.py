@@ -140,7 +140,8 @@ def run_demo(*, headless: bool, duration: str | None, as_json: bool, state: Path
             return _run_headless(world, ended, limit, as_json=as_json)
         if limit is not None:
             _end_screen_after(limit)
-        return open_console(world.settings, no_collect=True)
+        greeting = f"demo: nothing here costs money; ? for help, q ends it all; files in {world.state}"
+        return open_console(world.settings, no_collect=True, greeting=greeting)
 
 
 def _run_headless(world: World, ended: threading.Event, limit_s: float | None, *, as_json: bool) -> int:

@@ -41,9 +41,9 @@ class Column:
 
 
 NARROW = (
-    Column("tier", "TIER", 10, is_number=False),
+    Column("tier", "TIER", 9, is_number=False),
     Column("state", "STATE", 11, is_number=False),
-    Column("market", "MARKET", 9, is_number=False),
+    Column("market", "MARKET", 10, is_number=False),
     Column("rate", "$/h", 7),
     Column("today", "TODAY", 9),
     Column("in", "IN", 8),
@@ -53,9 +53,9 @@ NARROW = (
 )
 WIDE = (
     *NARROW[:7],
-    Column("output_5m", "OUT 5m", 10),
-    Column("output_1h", "OUT 1h", 10),
-    Column("output_24h", "OUT 24h", 10),
+    Column("output_5m", "$/Mtok 5m", 10),
+    Column("output_1h", "$/Mtok 1h", 10),
+    Column("output_24h", "$/Mtok 24h", 11),
     Column("util", "UTIL", 6),
     Column("trend", "$/Mtok OUT TREND", 17),
 )
@@ -191,7 +191,7 @@ def detail_lines(tier: TierView, now: datetime) -> list[str]:
         since = age((now - operation.requested_at).total_seconds())
         lines[0] += f"  {operation.kind}: {operation.phase}, {since}"
     lines.append(
-        f" {'WINDOW':<7}{'SPEND':>11}{'IN':>8}{'OUT':>8}{'$/Mtok OUT':>12}{'$/Mtok ALL':>12}{'UTIL':>6}  {'SINCE'}"
+        f" {'WINDOW':<6}{'SPEND':>10}{'IN':>7}{'OUT':>7}{'$/Mtok OUT':>11}{'$/Mtok ALL':>11}{'UTIL':>6}  FROM"
     )
     lines += [_window_line(name, tier.figures[name]) for name in WINDOWS]
     lines.append(f" trend {sparkline(tier.trend)}  in flight {_in_flight(tier)}")
@@ -203,20 +203,20 @@ def detail_lines(tier: TierView, now: datetime) -> list[str]:
 def _window_line(name: str, figures: Figures) -> str:
     spend = figures.spend
     cells = (
-        f"{UNKNOWN if isinstance(spend, Unknown) else money(spend.nusd):>11}",
-        f"{count(figures, 'prompt_tokens'):>8}",
-        f"{count(figures, 'completion_tokens'):>8}",
-        f"{per_mtok(figures.output_nusd_per_mtok):>12}",
-        f"{per_mtok(figures.total_nusd_per_mtok):>12}",
+        f"{UNKNOWN if isinstance(spend, Unknown) else money(spend.nusd):>10}",
+        f"{count(figures, 'prompt_tokens'):>7}",
+        f"{count(figures, 'completion_tokens'):>7}",
+        f"{per_mtok(figures.output_nusd_per_mtok):>11}",
+        f"{per_mtok(figures.total_nusd_per_mtok):>11}",
         f"{percent(figures.utilisation):>6}",
     )
-    return f" {name:<7}{''.join(cells)}  {_since(figures.edges)}"
+    return f" {name:<6}{''.join(cells)}  {_since(figures.edges)}"
 
 
 def _since(edges: Edges | Unknown) -> str:
     if isinstance(edges, Unknown):
         return ""
-    return f"{'first ' if edges.since else ''}{edges.start_at:%H:%M:%S}"
+    return f"since {edges.start_at:%H:%M}" if edges.since else f"{edges.start_at:%H:%M:%S}"
 
 
 def _in_flight(tier: TierView) -> str:

@@ -33,7 +33,7 @@ class _Dialog(ModalScreen[object]):
 
     def __init__(self, title: str, consequence: str) -> None:
         super().__init__()
-        self._title, self._consequence = title, consequence
+        self._heading, self._consequence = title, consequence
         self._opened_s = time.monotonic()
 
     def compose(self) -> ComposeResult:
@@ -44,8 +44,8 @@ class _Dialog(ModalScreen[object]):
             yield from self.questions()
             yield Line(id="hint")
             with Horizontal(id="buttons"):
-                yield Button("Cancel", id="cancel")
-                yield Button(self._title.split(" ")[0], id="act", disabled=not self.is_ready())
+                yield Button("Cancel", id="cancel", compact=True)
+                yield Button(self._heading.split(" ")[0], id="act", disabled=True, compact=True)
 
     def questions(self) -> ComposeResult:
         """What has to be typed; nothing, by default."""
@@ -53,7 +53,7 @@ class _Dialog(ModalScreen[object]):
 
     def on_mount(self) -> None:
         """Fill in the text and put the focus where it does no harm."""
-        self.query_one("#title", Line).show(self._title)
+        self.query_one("#title", Line).show(self._heading)
         self.query_one("#consequence", Line).show(self._consequence)
         self.query_one("#cancel", Button).focus()
         self._hint()
@@ -112,25 +112,25 @@ class ConfirmDialog(_Dialog):
     """Yes or no; where `name` is given, it has to be typed."""
 
     def __init__(self, title: str, consequence: str, name: str | None = None) -> None:
-        self._name = name
+        self._tier = name
         super().__init__(title, consequence)
 
     def questions(self) -> ComposeResult:
         """The field for the name."""
-        if self._name is not None:
-            yield _field("name", f"type {self._name}")
+        if self._tier is not None:
+            yield _field("name", f"type {self._tier}")
 
     def is_ready(self) -> bool:
         """Whether the name is right."""
-        return self._name is None or (self.is_mounted and self._typed() == self._name)
+        return self._tier is None or (self.is_mounted and self._typed() == self._tier)
 
     def hint(self) -> str:
         """Whether the name is right, in words."""
-        if self._name is None:
+        if self._tier is None:
             return super().hint()
-        if self._typed() == self._name:
+        if self._typed() == self._tier:
             return "ready: Enter acts"
-        return f"type {self._name} to go on" if not self._typed() else f"{self._typed()} is not the name"
+        return f"type {self._tier} to go on" if not self._typed() else f"{self._typed()} is not the name"
 
     def _typed(self) -> str:
         return self.query_one("#name", Input).value

@@ -115,7 +115,6 @@ class FleetScreen(Screen[None]):
     def _show_detail(self) -> None:
         if self.tier is not None and self._fleet is not None:
             self._line("detail").show("\n".join(detail_lines(self.tier, self._fleet.at)))
-        self.refresh_bindings()
 
     def _line(self, name: str) -> Line:
         return self.query_one(f"#{name}", Line)
