@@ -80,9 +80,7 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         load_settings(tmp_path / "none.toml")
 
 
-def test_a_secret_comes_from_the_environment_or_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_secret_comes_from_the_environment_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings(written(tmp_path, GOOD))
     with pytest.raises(SettingsError, match="CLOUD_KEY is not set"):
         settings.secret("providers.cloud.api_key", "CLOUD_KEY", None)

@@ -68,9 +68,7 @@ def test_it_is_open_only_when_seen_lately_and_under_the_limit(
     age_s: int | None, in_row: int, debits: int | Unknown, before: list[Reason]
 ) -> None:
     last = None if age_s is None else NOW - timedelta(seconds=age_s)
-    verdict = decide(
-        POLICY, facts(last_complete_at=last, complete_in_row=in_row, debits_today_nusd=debits), before
-    )
+    verdict = decide(POLICY, facts(last_complete_at=last, complete_in_row=in_row, debits_today_nusd=debits), before)
     if verdict.is_open:
         assert age_s is not None
         assert age_s <= 170

@@ -31,9 +31,7 @@ def served(history: History) -> History:
     born = {"counter": "usage:volume:1", "resource_id": "1", "started_at": START + timedelta(seconds=70)}
     history.tick(history.bill(5_000_000_000), totals=history.totals(1_000, 1_000))
     history.tick(history.bill(5_033_333_333), totals=history.totals(1_000, 1_000))
-    history.tick(
-        history.bill(5_066_666_666), history.bill(1_234, **born), totals=history.totals(21_000, 41_000)
-    )
+    history.tick(history.bill(5_066_666_666), history.bill(1_234, **born), totals=history.totals(21_000, 41_000))
     return history
 
 

@@ -1,0 +1,188 @@
+"""The whole loop, in real processes: the figures are the provider's own, and blind agents do not serve."""
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+pytestmark = pytest.mark.processes
+
+MTOK = [sys.executable, "-c", "import sys; from console.cli import main; sys.exit(main())"]
+
+
+def mtok_json(*words: str) -> Any:
+    """What a command prints as JSON."""
+    done = subprocess.run([*MTOK, *words], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def get_json(url: str, **query: str) -> Any:
+    with urllib.request.urlopen(f"{url}?{urllib.parse.urlencode(query)}", timeout=10) as answer:
+        return json.load(answer)
+
+
+def wait_until(holds: Callable[[], bool], within_s: float) -> float:
+    """Seconds until it held."""
+    start = time.monotonic()
+    while time.monotonic() - start < within_s:
+        if holds():
+            return time.monotonic() - start
+        time.sleep(0.1)
+    pytest.fail(f"did not hold within {within_s} s")
+
+
+@contextlib.contextmanager
+def running_demo(state: Path) -> Iterator[dict[str, Any]]:
+    """A demo in processes of its own, from its first served request."""
+    process = subprocess.Popen(
+        [*MTOK, "demo", "--headless", "--for", "300s", "--state", str(state)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(lambda: (state / "load.json").exists() and answers(state) > 3, 40)
+        yield json.loads((state / "demo.json").read_text(encoding="utf-8"))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def answers(state: Path) -> int:
+    body = json.loads((state / "load.json").read_text(encoding="utf-8"))
+    return sum(tier["answers"] for tier in body["tiers"].values())
+
+
+def processes_of(state: Path) -> list[str]:
+    """Command lines of processes that name the demo's directory."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and str(state) in (entry / "cmdline").read_text(encoding="utf-8"):
+                found.append(entry.name)
+    return [pid for pid in found if pid != str(os.getpid())]
+
+
+def test_figures_equal_what_the_provider_billed_and_the_clients_received(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    status = mtok_json("demo", "--headless", "--for", "20s", "--json", "--state", str(state))
+    received = json.loads((state / "load.json").read_text(encoding="utf-8"))["tiers"]
+    assert status["simulated"] is True
+    assert [tier["tier"] for tier in status["tiers"]] == ["h100", "l40", "a100"]
+    for tier in status["tiers"]:
+        today = tier["windows"]["24h"]
+        served = today["completion_tokens"] - today["reserved_completion_tokens"]
+        assert served == received[tier["tier"]]["completion_tokens"] > 0
+        assert today["prompt_tokens"] == received[tier["tier"]]["prompt_tokens"]
+        assert float(today["usd_per_mtok_output"]) > 0
+    assert all(tier["broken"] == 0 for tier in received.values())
+    assert not processes_of(state)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """One demo for the tests that watch it run."""
+    state = tmp_path_factory.mktemp("demo") / "state"
+    with running_demo(state) as body:
+        yield state, body
+    assert not processes_of(state)
+
+
+def test_each_spend_equals_the_simulators_own_account_to_the_nano_dollar(
+    demo: tuple[Path, dict[str, Any]],
+) -> None:
+    _, body = demo
+    time.sleep(6)
+    for tier in ("h100", "l40", "a100"):
+        explained = mtok_json("explain", tier, "--window", "1h", "--json", "--config", body["settings"])
+        terms = explained["spend"]["terms"]
+        assert len(terms) == 2  # an instance and a volume
+        for term in terms:
+            start, end = term["start"]["as_of"], term["end"]["as_of"]
+            account = get_json(body["provider_account_url"], **{"from": start, "to": end})
+            (row,) = [row for row in account["resources"] if str(row["resource_id"]) == term["resource_id"]]
+            assert term["nusd"] == row["billed_nusd"] > 0
+        assert explained["spend"]["nusd"] == sum(term["nusd"] for term in terms)
+
+
+def test_the_openai_package_streams_a_chat_and_gets_usage(demo: tuple[Path, dict[str, Any]]) -> None:
+    agent = demo[1]["agents"][0]
+    with openai.OpenAI(base_url=f"{agent['url']}/v1", api_key=agent["api_key"], max_retries=5) as client:
+        model = client.models.list().data[0]
+        assert model.owned_by == "mtok"
+        stream = client.chat.completions.create(
+            model=model.id,
+            messages=[{"role": "user", "content": "Say something."}],
+            max_tokens=16,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        chunks = list(stream)
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert chunks[-1].choices == []
+    usage = chunks[-1].usage
+    assert usage is not None
+    assert 1 <= usage.completion_tokens <= 16
+    assert chunks[-2].choices[0].finish_reason in ("length", "stop")
+
+
+def ask(agent: dict[str, Any]) -> tuple[int, str | None]:
+    """The status and the error code of a small request."""
+    models = urllib.request.Request(f"{agent['url']}/v1/models", headers=key_of(agent))
+    with urllib.request.urlopen(models, timeout=10) as answer:
+        model = json.load(answer)["data"][0]["id"]
+    body = json.dumps({"model": model, "prompt": "Hello", "max_tokens": 2}).encode()
+    request = urllib.request.Request(f"{agent['url']}/v1/completions", body, key_of(agent))
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, None
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)["error"]["code"]
+
+
+def ticks_of(state: Path) -> int:
+    with contextlib.closing(sqlite3.connect(state / "mtok.db")) as store:
+        return int(store.execute("SELECT count(*) FROM ticks").fetchone()[0])
+
+
+def key_of(agent: dict[str, Any]) -> dict[str, str]:
+    return {"Authorization": f"Bearer {agent['api_key']}", "Content-Type": "application/json"}
+
+
+def test_agents_stop_when_the_collector_is_dead_and_serve_when_it_is_back(
+    demo: tuple[Path, dict[str, Any]],
+) -> None:
+    """`dark_after` is 12 s in the demo, a tick 2 s."""
+    state, body = demo
+    status = mtok_json("status", "--json", "--config", body["settings"])
+    os.kill(body["collector"]["pid"], signal.SIGKILL)
+    last_s = time.monotonic() - status["billing"]["age_s"]
+    for agent in body["agents"]:
+        wait_until(lambda agent=agent: ask(agent) == (503, "no_lease"), 20)  # type: ignore[misc]
+    assert time.monotonic() - last_s < 12 + 2 + 1  # one more tick may have come before the kill
+    before = ticks_of(state)
+    again = subprocess.Popen(
+        [*MTOK, "collect", "--config", body["settings"]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        for agent in body["agents"]:
+            wait_until(lambda agent=agent: ask(agent)[0] == 200, 15)  # type: ignore[misc]
+        assert ticks_of(state) - before == 2
+        status = mtok_json("status", "--json", "--config", body["settings"])
+        assert status["gate"]["state"] == "open"
+    finally:
+        again.send_signal(signal.SIGTERM)
+        again.wait(20)
