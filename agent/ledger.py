@@ -6,6 +6,7 @@ and nothing of a finished request. The schema is SQLModel's, the request path wr
 """
 
 import asyncio
+import contextlib
 import fcntl
 import queue
 import sqlite3
@@ -13,6 +14,7 @@ import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -141,14 +143,16 @@ class Ledger:
             LedgerError: in use, unreadable, or not the sum of its entries.
         """
         self.path = path
-        self._lock_file = _locked(path)
-        try:
-            self._connection = _connected(path)
-            self.uuid, self.created_at, self._busy_ms = _identity(self._connection)
-            self.aborted = _abort_open(self._connection)
-            self._closed = _checked(path, self._connection)
-        except (sqlite3.Error, ValueError, TypeError) as error:
-            raise LedgerUnreadable(path, str(error)) from None
+        with ExitStack() as opened:
+            self._lock_file = opened.enter_context(_locked(path))
+            try:
+                self._connection = opened.enter_context(contextlib.closing(_connected(path)))
+                self.uuid, self.created_at, self._busy_ms = _identity(self._connection)
+                self.aborted = _abort_open(self._connection)
+                self._closed = _checked(path, self._connection)
+            except (sqlite3.Error, ValueError, TypeError) as error:
+                raise LedgerUnreadable(path, str(error)) from None
+            self._opened = opened.pop_all()
         self._open: dict[str, tuple[str, Counts]] = {}
         self._guard = threading.Lock()
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
@@ -182,8 +186,7 @@ class Ledger:
         """Commit what waits, and give the file back."""
         self._queue.put(None)
         self._writer.join()
-        self._connection.close()
-        self._lock_file.close()
+        self._opened.close()
 
     def _write_groups(self) -> None:
         while True:

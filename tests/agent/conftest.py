@@ -1,0 +1,124 @@
+"""A model made once, and an agent in a process of its own."""
+
+import contextlib
+import hashlib
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.engine.make import ensure_model
+
+KEY, SECRET = "a key", "a secret"
+SERVE = [sys.executable, "-c", "import sys; from agent.cli import main; sys.exit(main())", "serve", "--config"]
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reference model."""
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    ensure_model(path)
+    return path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def write_settings(home: Path, model_dir: Path, more: str = "") -> Path:
+    """An agent's settings with two free ports, one key and a secret."""
+    (home / "control.secret").write_text(SECRET, encoding="utf-8")
+    (home / "keys").write_text(f"# clients\ntests {hashlib.sha256(KEY.encode()).hexdigest()}\n", encoding="utf-8")
+    path = home / "agent.toml"
+    path.write_text(
+        f'name = "a"\npublic_address = "127.0.0.1:{free_port()}"\n'
+        f'control_address = "127.0.0.1:{free_port()}"\ncontrol_secret_file = "control.secret"\n'
+        f'keys_file = "keys"\nledger = "ledger.db"\nmodel_dir = "{model_dir}"\n{more}',
+        encoding="utf-8",
+    )
+    return path
+
+
+@dataclass
+class RunningAgent:
+    """An agent's process and both its APIs."""
+
+    process: subprocess.Popen[bytes]
+    public: str
+    control: str
+    seq: int = 0
+
+    def call(self, url: str, body: object = None, *, method: str | None = None, key: str = KEY) -> tuple[int, Any]:
+        """Status and JSON of one call."""
+        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        request = urllib.request.Request(url, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, {**json.load(error), "retry_after": error.headers.get("Retry-After")}
+
+    def post(self, path: str, body: object) -> tuple[int, Any]:
+        return self.call(f"{self.public}{path}", body)
+
+    def usage(self) -> Any:
+        return self.call(f"{self.control}/control/usage", key=SECRET)[1]
+
+    def lease(self, verdict: str = "open", *reasons: str, ttl_s: float = 600) -> tuple[int, Any]:
+        """Put the next lease in force."""
+        self.seq += 1
+        body = {
+            "nonce": self.usage()["nonce"],
+            "seq": [1, self.seq],
+            "verdict": verdict,
+            "reasons": reasons,
+            "ttl_s": ttl_s,
+        }
+        return self.call(f"{self.control}/control/lease", body, method="PUT", key=SECRET)
+
+    @property
+    def model(self) -> str:
+        return str(self.call(f"{self.public}/v1/models")[1]["data"][0]["id"])
+
+
+@contextlib.contextmanager
+def running_agent(settings: Path) -> Iterator[RunningAgent]:
+    """An agent that answers; ended with SIGTERM, unless it has ended before."""
+    lines = dict(line.split(" = ") for line in settings.read_text(encoding="utf-8").splitlines() if " = " in line)
+    process = subprocess.Popen([*SERVE, str(settings)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    public, control = (f"http://{lines[name].strip(chr(34))}" for name in ("public_address", "control_address"))
+    running = RunningAgent(process, public, control)
+    try:
+        for _ in range(300):
+            with contextlib.suppress(urllib.error.URLError):
+                if running.call(f"{public}/health")[0] == 200:
+                    break
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            time.sleep(0.05)
+        yield running
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(15)
+        if process.stderr:
+            process.stderr.close()
+
+
+@pytest.fixture
+def agent(tmp_path: Path, model_dir: Path) -> Iterator[RunningAgent]:
+    """An agent with an open lease."""
+    with running_agent(write_settings(tmp_path, model_dir)) as running:
+        running.lease()
+        yield running

@@ -1,0 +1,95 @@
+"""Nothing but a fresh lease opens an agent."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from agent.lease import LeaseBook
+from store.clock import SetClock
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock(datetime(2026, 11, 24, tzinfo=UTC))
+
+
+def take(book: LeaseBook, nonce: str, n: int = 1, *reasons: str, ttl_s: float = 100) -> bool:
+    return book.take(nonce, (1, n), is_open=not reasons, reasons=reasons, ttl_s=ttl_s)
+
+
+def code(book: LeaseBook) -> str | None:
+    closed = book.closed()
+    return closed.code if closed else None
+
+
+def test_an_agent_begins_closed(clock: SetClock) -> None:
+    assert code(LeaseBook(clock)) == "no_lease"
+
+
+def test_a_lease_opens_until_it_runs_out(clock: SetClock) -> None:
+    book = LeaseBook(clock)
+    assert take(book, book.issue_nonce())
+    assert code(book) is None
+    clock.advance(99.9)
+    assert code(book) is None
+    clock.advance(0.2)
+    assert code(book) == "no_lease"
+
+
+def test_its_time_runs_from_when_the_nonce_was_issued(clock: SetClock) -> None:
+    book = LeaseBook(clock)
+    nonce = book.issue_nonce()
+    clock.advance(101)  # a delayed lease, or a captured one
+    assert take(book, nonce)
+    assert code(book) == "no_lease"
+
+
+def test_a_jump_of_the_wall_clock_changes_nothing(clock: SetClock) -> None:
+    book = LeaseBook(clock)
+    take(book, book.issue_nonce())
+    clock.jump(-86_400)
+    clock.advance(101)
+    assert code(book) == "no_lease"
+
+
+def test_an_older_or_repeated_seq_is_refused(clock: SetClock) -> None:
+    book = LeaseBook(clock)
+    nonce = book.issue_nonce()
+    assert take(book, nonce, 5)
+    assert not take(book, nonce, 5)
+    assert not book.take(nonce, (0, 9), is_open=True, reasons=(), ttl_s=100)
+    assert take(book, nonce, 6, "dark")
+    assert code(book) == "billing_unobservable"
+
+
+def test_another_lifes_nonce_is_refused(clock: SetClock) -> None:
+    nonce = LeaseBook(clock).issue_nonce()
+    assert not take(LeaseBook(clock), nonce)
+
+
+def test_only_the_newest_nonces_are_remembered(clock: SetClock) -> None:
+    book = LeaseBook(clock)
+    first = book.issue_nonce()
+    for _ in range(64):
+        book.issue_nonce()
+    assert not take(book, first)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "expected"),
+    [
+        (("unobserved",), "billing_unobservable"),
+        (("dark", "exhausted"), "billing_unobservable"),
+        (("exhausted",), "budget_exhausted"),
+        (("dark", "draining"), "draining"),
+        (("manual",), "gate_closed"),
+    ],
+)
+def test_a_closed_lease_says_why(clock: SetClock, reasons: tuple[str, ...], expected: str) -> None:
+    book = LeaseBook(clock)
+    take(book, book.issue_nonce(), 1, *reasons)
+    closed = book.closed()
+    assert closed is not None
+    assert closed.code == expected
+    assert closed.message.endswith(".")
+    assert closed.retry_after_s > 0

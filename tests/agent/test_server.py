@@ -1,0 +1,289 @@
+"""An agent in a process of its own, as clients and the collector meet it."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from tests.agent.conftest import KEY, SECRET, SERVE, RunningAgent, running_agent, write_settings
+
+pytestmark = pytest.mark.processes
+CHAT = "/v1/chat/completions"
+WITH_USAGE = {"include_usage": True}
+
+
+def chat(agent: RunningAgent, **changes: Any) -> dict[str, Any]:
+    body = {"model": agent.model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8}
+    return {**body, **changes}
+
+
+def test_no_lease_no_serving(tmp_path: Path, model_dir: Path) -> None:
+    with running_agent(write_settings(tmp_path, model_dir)) as agent:
+        status, body = agent.post(CHAT, chat(agent))
+        assert (status, body["error"]["code"], body["error"]["type"]) == (503, "no_lease", "service_unavailable")
+        assert int(body["retry_after"]) > 0
+        assert agent.lease()[0] == 200
+        assert agent.post(CHAT, chat(agent))[0] == 200
+        assert agent.lease("closed", "exhausted")[1]["verdict"] == "closed"
+        assert agent.post(CHAT, chat(agent))[1]["error"]["code"] == "budget_exhausted"
+        assert agent.usage()["requests"] == 1  # what was refused never reached the engine
+
+
+def test_an_older_lease_is_answered_with_the_one_in_force(agent: RunningAgent) -> None:
+    agent.seq = -1
+    status, body = agent.lease("closed", "dark")
+    assert status == 409
+    assert body["seq"] == [1, 1]
+    assert body["verdict"] == "open"
+
+
+def test_usage_is_always_on_an_answer(agent: RunningAgent) -> None:
+    status, body = agent.post(CHAT, chat(agent, seed=7))
+    assert status == 200
+    usage = body["usage"]
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    assert 1 <= usage["completion_tokens"] <= 8
+    again = agent.post(CHAT, chat(agent, seed=7))[1]
+    assert again["choices"] == body["choices"]  # a seed repeats
+    totals = agent.usage()
+    assert totals["completion_tokens"] == usage["completion_tokens"] + again["usage"]["completion_tokens"]
+    assert totals["labels"]["tests"]["requests"] == 2
+    assert totals["busy_ms"] >= 0
+
+
+async def test_clients_of_the_openai_package_and_the_ledger_agree(agent: RunningAgent) -> None:
+    client = openai.AsyncOpenAI(base_url=f"{agent.public}/v1", api_key=KEY)
+    model = agent.model
+
+    async def one(n: int) -> int:
+        messages: Any = [{"role": "user", "content": f"Count to {n}."}]
+        if n % 2:
+            whole = await client.chat.completions.create(model=model, messages=messages, max_tokens=5 + n)
+            return whole.usage.completion_tokens if whole.usage else -1
+        stream = await client.chat.completions.create(
+            model=model,
+            messages=messages,
+            max_tokens=5 + n,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        chunks = [chunk async for chunk in stream]
+        assert chunks[0].choices[0].delta.role == "assistant"
+        assert chunks[-1].choices == []
+        return chunks[-1].usage.completion_tokens if chunks[-1].usage else -1
+
+    received = await asyncio.gather(*(one(n) for n in range(20)))
+    await client.close()
+    usage = agent.usage()
+    assert usage["completion_tokens"] == sum(received)
+    assert usage["delivered_tokens"] == sum(received)
+    assert usage["requests"] == 20
+    assert usage["in_flight"] == 0
+
+
+def test_a_stream_is_framed_to_the_byte(agent: RunningAgent) -> None:
+    body = chat(agent, stream=True, stream_options={"include_usage": True})
+    frames = raw_post(agent, body).split("\n\n")
+    assert frames[-2:] == ["data: [DONE]", ""]
+    events = [json.loads(one.removeprefix("data: ")) for one in frames[:-2]]
+    assert events[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert events[-2]["choices"][0]["finish_reason"] in ("length", "stop")
+    assert events[-1]["choices"] == []
+    assert "usage" not in events[0]
+    assert {event["object"] for event in events} == {"chat.completion.chunk"}
+
+
+def raw_post(agent: RunningAgent, body: dict[str, Any]) -> str:
+    import urllib.request
+
+    headers = {"Authorization": f"Bearer {KEY}"}
+    request = urllib.request.Request(f"{agent.public}{CHAT}", json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        return str(answer.read().decode())
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code", "param"),
+    [
+        ({"messages": []}, 400, "invalid_value", "messages"),
+        ({"temperature": 3}, 400, "invalid_value", "temperature"),
+        ({"max_tokens": 0}, 400, "invalid_value", "max_tokens"),
+        ({"max_tokens": "8"}, 400, "invalid_value", "max_tokens"),
+        ({"n": 2}, 400, "invalid_value", "n"),
+        ({"logit_bias": {}}, 400, "unsupported_parameter", "logit_bias"),
+        ({"tools": []}, 400, "unsupported_parameter", "tools"),
+        ({"stop": ["a", "b", "c", "d", "e"]}, 400, "invalid_value", "stop"),
+        ({"max_tokens": 5000}, 400, "context_length_exceeded", "messages"),
+        ({"model": "gpt-4"}, 404, "model_not_found", "model"),
+    ],
+)
+def test_a_malformed_request_is_answered_in_openais_shape(
+    shared: RunningAgent, changes: dict[str, Any], status: int, code: str, param: str
+) -> None:
+    answered, body = shared.post(CHAT, chat(shared, **changes))
+    error = body["error"]
+    assert (answered, error["code"], error["param"]) == (status, code, param)
+    assert error["type"] == "invalid_request_error"
+    assert error["message"]
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"\xff\xfe", b'{"model": NaN}'])
+def test_what_is_no_json_is_a_400(shared: RunningAgent, raw: bytes) -> None:
+    status, body = shared.post(CHAT, raw)
+    assert status == 400
+    assert body["error"]["type"] == "invalid_request_error"
+
+
+def test_completions_take_text_and_token_ids(shared: RunningAgent) -> None:
+    text = shared.post("/v1/completions", {"model": shared.model, "prompt": "Hello", "max_tokens": 4})[1]
+    assert text["object"] == "text_completion"
+    ids = {"model": shared.model, "prompt": [10, 11, 12], "max_tokens": 4}
+    assert shared.post("/v1/completions", ids)[1]["usage"]["prompt_tokens"] == 3
+    assert shared.post("/v1/completions", {**ids, "prompt": [10**9]})[0] == 400
+    assert shared.post("/v1/completions", {**ids, "prompt": []})[0] == 400
+
+
+def test_keys_and_secrets_are_asked_for(shared: RunningAgent) -> None:
+    assert shared.call(f"{shared.public}/v1/models", key="wrong")[0] == 401
+    assert shared.call(f"{shared.control}/control/usage", key=KEY)[0] == 401
+    assert shared.call(f"{shared.public}/control/usage", key=SECRET)[0] == 404
+
+
+def test_it_says_what_it_is(shared: RunningAgent) -> None:
+    model = shared.call(f"{shared.public}/v1/models")[1]["data"][0]
+    assert "random weights" in model["mtok"]["engine_label"]
+    status = shared.call(f"{shared.control}/control/status", key=SECRET)[1]
+    assert status["engine"]["name"] == "reference"
+    assert "unknown" in status["gpu"]
+    assert "random weights" in shared.call(f"{shared.public}/health")[1]["engine"]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Any:
+    """One agent for the tests that change nothing."""
+    with running_agent(write_settings(tmp_path_factory.mktemp("agent"), model_dir)) as running:
+        running.lease()
+        yield running
+
+
+def test_a_client_that_goes_away_ends_its_request_and_is_accounted_for(agent: RunningAgent) -> None:
+    host, port = agent.public.removeprefix("http://").split(":")
+    raw = json.dumps(chat(agent, max_tokens=4000, temperature=0, stream=True)).encode()
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(
+            f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\n"
+            f"Content-Length: {len(raw)}\r\n\r\n".encode()
+            + raw
+        )
+        assert client.recv(100)
+        time.sleep(0.3)
+    for _ in range(100):
+        usage = agent.usage()
+        if usage["in_flight"] == 0 and usage["requests"]:
+            break
+        time.sleep(0.05)
+    assert usage["requests"] == 1
+    assert 0 < usage["completion_tokens"] < 4000
+    assert usage["delivered_tokens"] <= usage["completion_tokens"]
+
+
+def test_a_kill_loses_no_finished_request(tmp_path: Path, model_dir: Path) -> None:
+    settings = write_settings(tmp_path, model_dir)
+    with running_agent(settings) as agent:
+        agent.lease()
+        done = [agent.post(CHAT, chat(agent))[1]["usage"]["completion_tokens"] for _ in range(5)]
+        stream = subprocess.Popen(
+            [
+                *SERVE[:2],
+                "import sys, urllib.request as u\n"
+                "r = u.Request(sys.argv[1], sys.argv[2].encode(), {'Authorization': 'Bearer ' + sys.argv[3]})\n"
+                "u.urlopen(r).read()",
+                f"{agent.public}{CHAT}",
+                json.dumps(chat(agent, max_tokens=4000, temperature=0, stream=True)),
+                KEY,
+            ],
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(1.8)  # long enough for a checkpoint
+        before = agent.usage()
+        os.kill(agent.process.pid, signal.SIGKILL)
+        agent.process.wait()
+        stream.wait(10)
+    with running_agent(settings) as again:
+        after = again.usage()
+        assert after["ledger"] == before["ledger"]
+        assert after["nonce"] != before["nonce"]
+        assert after["completion_tokens"] >= before["completion_tokens"] >= sum(done)
+        assert after["requests"] == 6
+        status = again.call(f"{again.control}/control/status", key=SECRET)[1]
+        assert status["ledger"]["aborted_at_start"] == 1
+
+
+def test_a_stop_ends_requests_with_full_usage(tmp_path: Path, model_dir: Path) -> None:
+    settings = write_settings(tmp_path, model_dir)
+    with running_agent(settings) as agent:
+        agent.lease()
+        stop_soon = subprocess.Popen(["sh", "-c", f"sleep 0.5; kill {agent.process.pid}"])
+        text = raw_post(agent, chat(agent, max_tokens=4000, temperature=0, stream=True, stream_options=WITH_USAGE))
+        stop_soon.wait()
+        assert agent.process.wait(15) == 0
+    events = [json.loads(one.removeprefix("data: ")) for one in text.split("\n\n") if one.startswith("data: {")]
+    assert events[-2]["choices"][0]["finish_reason"] == "length"
+    with running_agent(settings) as again:
+        assert again.usage()["completion_tokens"] == events[-1]["usage"]["completion_tokens"]
+
+
+def fault(settings: Path) -> tuple[int, str]:
+    done = subprocess.run([*SERVE, str(settings)], capture_output=True, text=True, timeout=30, check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr.strip().splitlines()[-1]
+
+
+def test_a_port_in_use_is_one_line(tmp_path: Path, model_dir: Path) -> None:
+    settings = write_settings(tmp_path, model_dir)
+    with running_agent(settings):
+        code, line = fault(settings)
+    assert code == 2
+    assert "public_address: cannot listen on" in line
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        (('name = "a"', 'name = "a"\ncolour = 1'), "colour: there is no such setting"),
+        (('keys_file = "keys"', 'keys_file = "none"'), "cannot read"),
+        (('control_secret_file = "control.secret"', 'control_secret_env = "NONE_SUCH"'), "NONE_SUCH is not set"),
+        (('control_address = "127.0.0.1', 'control_address = "0.0.0.0'), "is not loopback"),
+        (('ledger = "ledger.db"\n', ""), "ledger: this setting is missing"),
+        (('public_address = "', 'public_address = "x'), "public_address"),
+    ],
+)
+def test_a_fault_in_the_settings_is_one_line(
+    tmp_path: Path, model_dir: Path, change: tuple[str, str], names: str
+) -> None:
+    settings = write_settings(tmp_path, model_dir)
+    text = settings.read_text(encoding="utf-8")
+    assert change[0] in text
+    settings.write_text(text.replace(*change), encoding="utf-8")
+    code, line = fault(settings)
+    assert code == 2
+    assert names in line
+
+
+def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}", encoding="utf-8")
+    code, line = fault(write_settings(tmp_path, model))
+    assert code == 1
+    assert "model" in line
+    assert "config.json" in line
