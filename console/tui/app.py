@@ -18,7 +18,7 @@ from console.tui.screens.dialogs import ConfirmDialog, Reset, ResetDialog
 from console.tui.screens.fleet import FleetScreen
 from console.tui.screens.help import HelpScreen
 from console.tui.wording import hibernate_consequence, reset_consequence, wake_consequence
-from store.errors import MtokError
+from store.errors import MtokError, StoreUnreachable
 from store.fleet import TierView
 from store.gate import why_no_reset
 from store.operations import OperationKind
@@ -57,6 +57,8 @@ class MtokApp(App[None]):
         """Read the store, away from the screen."""
         try:
             self.post_message(FleetRead(self._service.fleet()))
+        except StoreUnreachable as error:
+            self.post_message(StoreSilent(f"the store does not answer: {error.reason}"))
         except MtokError as error:
             self.post_message(StoreSilent(str(error)))
 

@@ -1,0 +1,284 @@
+"""The screen as an engineer uses it: a real store, a real service, keys."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlmodel import select
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from console.tui.app import MtokApp
+from console.tui.render import NARROW
+from console.tui.screens.dialogs import ConfirmDialog, ResetDialog
+from console.tui.screens.fleet import FleetScreen
+from console.tui.screens.help import HelpScreen
+from console.tui.widgets.line import Line
+from console.tui.widgets.tier_table import TierTable
+from store.tables import Allowance, OperationRow
+from tests.console.fleet_world import FleetWorld, fleet_world
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> FleetWorld:
+    made = fleet_world(tmp_path)
+    for _ in range(7):
+        made.tick()
+    made.clock.advance(-58)  # two seconds after the last tick
+    return made
+
+
+def text_of(app: MtokApp, name: str) -> str:
+    return app.screen_stack[0].query_one(f"#{name}", Line).text
+
+
+def shown(app: MtokApp) -> str:
+    """All that the terminal shows."""
+    width, height = app.size
+    lines = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in line).ljust(width) for line in lines[:height])
+
+
+async def until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
+    for _ in range(100):
+        await pilot.pause()
+        if holds():
+            return
+        await asyncio.sleep(0.03)
+    pytest.fail("did not come to hold")
+
+
+async def ready(pilot: Pilot[None]) -> MtokApp:
+    """The app once it has shown a fleet."""
+    app = pilot.app
+    assert isinstance(app, MtokApp)
+    await until(pilot, lambda: app.screen_stack[0].query_one(TierTable).row_count == 3)
+    return app
+
+
+def app_of(world: FleetWorld, folder: Path) -> MtokApp:
+    return MtokApp(world.service, folder, "hello")
+
+
+async def test_everything_is_on_80x24_and_no_heading_is_clipped(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        screen = shown(app)
+        for column in NARROW:
+            heading = {"in": "IN 5m", "out": "OUT 5m"}.get(column.key, column.heading)
+            assert heading in screen
+        for text in ("h100", "l40", "a100", "on-demand", "GATE OPEN", "SIMULATED PROVIDER", "q Quit", "? Help"):
+            assert text in screen
+        assert "since 08:00" in screen
+        assert "…" not in screen
+
+
+async def test_a_wide_screen_has_a_column_a_window_and_the_trend(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        for heading in ("$/Mtok 5m", "$/Mtok 1h", "$/Mtok 24h", "TREND"):
+            assert heading in shown(app)
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: "$/Mtok OUT" in shown(app))
+
+
+async def test_hibernating_a_serving_tier_needs_its_name(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("j", "h")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        for text in ("3 requests in flight", "ephemeral disk", "$0.80/h", "storage"):
+            assert text in shown(app)
+        assert app.focused is not None
+        assert app.focused.id == "cancel"
+        app.screen.query_one("#name", Input).focus()
+        await asyncio.sleep(0.35)
+        await pilot.press("l", "4", "enter")
+        assert "l4 is not the name" in shown(app)
+        await pilot.press("0")
+        await until(pilot, lambda: "ready: Enter acts" in shown(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "asked" in text_of(app, "message"))
+    with world.database.read() as session:
+        (row,) = session.exec(select(OperationRow)).all()
+        assert (row.tier, row.kind, row.actor) == ("l40", "hibernate", "ada@192.0.2.7")
+
+
+@pytest.mark.parametrize("key", ["escape", "n", "q", "enter"])
+async def test_a_dialog_is_cancelled_by_what_cancels(world: FleetWorld, tmp_path: Path, key: str) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("h")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await asyncio.sleep(0.35)
+        await pilot.press(key)
+        await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+    with world.database.read() as session:
+        assert session.exec(select(OperationRow)).all() == []
+
+
+async def test_a_burst_typed_before_the_dialog_does_nothing(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("h", "enter", "n")
+        assert isinstance(app.screen, ConfirmDialog)
+
+
+async def test_a_tier_that_changed_meanwhile_is_not_hibernated(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("h")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        world.asleep = frozenset({"h100"})
+        world.tick()
+        app.screen.query_one("#name", Input).value = "h100"
+        await asyncio.sleep(0.35)
+        app.screen.query_one("#name", Input).focus()
+        await pilot.press("enter")
+        await until(pilot, lambda: "no longer" in text_of(app, "message"))
+    with world.database.read() as session:
+        assert session.exec(select(OperationRow)).all() == []
+
+
+async def test_waking_is_a_plain_question(world: FleetWorld, tmp_path: Path) -> None:
+    world.asleep = frozenset({"h100"})
+    world.tick()
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("h")
+        assert "asleep already" in text_of(app, "message")
+        await pilot.press("w")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await asyncio.sleep(0.35)
+        await pilot.press("tab", "enter")
+        await until(pilot, lambda: "wake of h100 asked" in text_of(app, "message"))
+        await until(pilot, lambda: "wake: requested" in text_of(app, "detail"))
+        await pilot.press("w")
+        assert "under way" in text_of(app, "message")
+
+
+async def test_a_tier_is_not_woken_while_the_gate_is_closed(world: FleetWorld, tmp_path: Path) -> None:
+    world.asleep = frozenset({"h100"})
+    world.tick()
+    world.clock.advance(600)
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("w")
+        assert "the gate is closed" in text_of(app, "message")
+        assert "GATE CLOSED  DARK" in shown(app)
+        await pilot.press("r")
+        assert "last complete billing tick" in text_of(app, "message")
+
+
+async def test_an_exhausted_gate_is_reset_with_an_amount_and_a_reason(tmp_path: Path) -> None:
+    world = fleet_world(tmp_path, limit="0.10")
+    for _ in range(7):
+        world.tick()
+    world.clock.advance(-58)
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        assert "EXHAUSTED" in shown(app)
+        await pilot.press("r")
+        await until(pilot, lambda: isinstance(app.screen, ResetDialog))
+        app.screen.query_one("#amount", Input).focus()
+        await asyncio.sleep(0.35)
+        await pilot.press("x")
+        await until(pilot, lambda: "is not a number" in shown(app))
+        await pilot.press("backspace", "5", "0")
+        await until(pilot, lambda: "a reason is needed" in shown(app))
+        await pilot.press("tab", *"launch", "enter")
+        await until(pilot, lambda: "GATE OPEN" in text_of(app, "gate"))
+    with world.database.read() as session:
+        (allowance,) = session.exec(select(Allowance)).all()
+        assert (allowance.amount_nusd, allowance.reason) == (50 * 10**9, "launch")
+
+
+async def test_unknown_figures_read_as_a_dash_with_the_reason(tmp_path: Path) -> None:
+    world = fleet_world(tmp_path)
+    world.tick()
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        assert "—" in shown(app)
+        assert "waiting for a second complete tick" in text_of(app, "detail")
+
+
+async def test_a_dark_provider_and_a_dead_collector_are_said(world: FleetWorld, tmp_path: Path) -> None:
+    world.tick(problem="HTTP 500")
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        assert "STALE, last complete tick" in text_of(app, "health")
+        assert "HTTP 500" in text_of(app, "health")
+        with world.database.engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE leadership SET expires_at = '2020-01-01 00:00:00.000000'")
+        await until(pilot, lambda: "COLLECTOR DEAD" in text_of(app, "health"))
+
+
+async def test_a_silent_store_leaves_the_figures_marked_and_comes_back(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        with world.database.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE ticks RENAME TO gone")
+        await until(pilot, lambda: "STALE" in text_of(app, "stale"))
+        assert "no such table" in text_of(app, "stale")
+        await until(pilot, lambda: "h100" in shown(app) and "GATE OPEN" in shown(app))
+        with world.database.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE gone RENAME TO ticks")
+        await until(pilot, lambda: not app.screen_stack[0].query_one("#stale").display)
+
+
+async def test_figures_go_on_under_a_dialog(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("h")
+        before = text_of(app, "detail")
+        world.clock.advance(58)
+        world.tick()
+        await until(pilot, lambda: text_of(app, "detail") != before)
+        assert isinstance(app.screen, ConfirmDialog)
+
+
+async def test_help_lists_every_binding(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+        listed = app.screen.query_one("#help", Line).text
+        for binding in FleetScreen.BINDINGS:
+            assert binding.description in listed  # type: ignore[union-attr]
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+
+
+async def test_export_says_where_and_the_window_can_be_changed(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("e")
+        await until(pilot, lambda: "exported to" in text_of(app, "message"))
+        (path,) = await asyncio.to_thread(lambda: list(tmp_path.glob("mtok-*.csv")))
+        assert path.name in text_of(app, "message")
+        await pilot.press("right_square_bracket")
+        await until(pilot, lambda: "IN 1h" in shown(app))
+        await pilot.press("q")
+    assert app.return_code == 0
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+def test_the_healthy_screen_looks_as_it_did(
+    world: FleetWorld, tmp_path: Path, snap_compare: Callable[..., bool], size: tuple[int, int]
+) -> None:
+    async def before(pilot: Pilot[None]) -> None:
+        await ready(pilot)
+
+    assert snap_compare(app_of(world, tmp_path), terminal_size=size, run_before=before)
+
+
+def test_the_hibernate_dialog_looks_as_it_did(
+    world: FleetWorld, tmp_path: Path, snap_compare: Callable[..., bool]
+) -> None:
+    async def before(pilot: Pilot[None]) -> None:
+        await ready(pilot)
+        await pilot.press("h")
+        await pilot.pause()
+
+    assert snap_compare(app_of(world, tmp_path), terminal_size=(80, 24), run_before=before)
