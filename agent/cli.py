@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from store.errors import ExitCode, MtokError
+from store.commandline import run_command
 
 app = typer.Typer(
     name="mtok agent",
@@ -23,19 +23,7 @@ Config = Annotated[Path, typer.Option("--config", metavar="PATH", help="The agen
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; every error is one line on stderr and an exit code."""
-    import click
-
-    try:
-        result = app(list(sys.argv[1:] if argv is None else argv), standalone_mode=False)
-    except MtokError as error:
-        print(f"mtok: {error}", file=sys.stderr)
-        return int(error.exit_code)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        return int(ExitCode.INTERRUPTED)
-    except click.ClickException as error:
-        error.show(sys.stderr)
-        return int(ExitCode.USAGE)
-    return result if isinstance(result, int) else int(ExitCode.OK)
+    return run_command(app, sys.argv[1:] if argv is None else argv)
 
 
 @app.callback()

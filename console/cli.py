@@ -1,6 +1,5 @@
 """The command line: `mtok …`. stdout is data, stderr is talk; errors are one line and an exit code."""
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points, version
@@ -9,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from store.errors import ExitCode, MtokError
+from store.commandline import run_command
+from store.errors import ExitCode
 
 app = typer.Typer(
     name="mtok",
@@ -34,29 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["agent"]:
         return agent(words[1:])
-    return run(lambda: app(words, standalone_mode=False))
-
-
-def run(command: Callable[[], object]) -> int:
-    """From what a command raised to one line on stderr and an exit code."""
-    import click
-
-    try:
-        result = command()
-    except MtokError as error:
-        print(f"mtok: {error}", file=sys.stderr)
-        return int(error.exit_code)
-    except click.exceptions.Abort:
-        return int(ExitCode.INTERRUPTED)
-    except click.ClickException as error:
-        error.show(sys.stderr)
-        return int(ExitCode.USAGE)
-    except KeyboardInterrupt:
-        return int(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has gone
-        return int(ExitCode.OK)
-    return result if isinstance(result, int) else int(ExitCode.OK)
+    return run_command(app, words)
 
 
 def agent(words: Sequence[str]) -> int:

@@ -1,0 +1,124 @@
+"""The command line: data on stdout, one clear line on stderr, an exit code, and no traceback."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from store.database import open_database
+from tests.console.fleet_world import FleetWorld, fleet_world
+
+MTOK = [sys.executable, "-c", "import sys; from console.cli import main; sys.exit(main())"]
+
+
+def mtok(*words: str, cwd: Path | None = None) -> tuple[int, str, str]:
+    done = subprocess.run([*MTOK, *words], capture_output=True, text=True, timeout=60, check=False, cwd=cwd)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> FleetWorld:
+    made = fleet_world(tmp_path)
+    for _ in range(4):
+        made.tick()
+    return made
+
+
+def config(world: FleetWorld) -> tuple[str, str]:
+    return "--config", str(world.settings.path)
+
+
+def test_status_is_json_or_text(world: FleetWorld) -> None:
+    code, out, err = mtok("status", "--json", *config(world))
+    assert (code, err) == (0, "")
+    assert [tier["tier"] for tier in json.loads(out)["tiers"]] == ["h100", "l40", "a100"]
+    assert "SIMULATED PROVIDER" in mtok("status", *config(world))[1]
+
+
+def test_explain_names_the_samples_of_a_window(world: FleetWorld) -> None:
+    window = ("--from", "2026-11-24T08:00:00Z", "--to", "2026-11-24T08:03:00Z")
+    code, out, _ = mtok("explain", "l40", *window, "--json", *config(world))
+    assert code == 0
+    (term,) = json.loads(out)["spend"]["terms"]
+    assert term["end"]["nusd"] - term["start"]["nusd"] == 40_000_000 == term["nusd"]
+    assert "usage:vm:8433" in mtok("explain", "l40", *window, *config(world))[1]
+
+
+def test_an_unknown_figure_has_an_exit_code_of_its_own(world: FleetWorld) -> None:
+    code, out, _ = mtok("explain", "l40", "--window", "5m", "--json", *config(world))
+    assert code == 5
+    assert "no complete tick since 2026-11-24T08:03:00Z" in json.loads(out)["spend"]["unknown"]
+
+
+def test_csv_goes_to_stdout_or_a_file(world: FleetWorld, tmp_path: Path) -> None:
+    code, out, _ = mtok("export", "csv", *config(world))
+    assert code == 0
+    assert out.splitlines()[0].startswith("as_of,tier,")
+    path = tmp_path / "out.csv"
+    assert mtok("export", "csv", "-o", str(path), *config(world))[0] == 0
+    assert path.read_bytes().count(b"\r\n") == 1 + 3 * 4
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("status", "--config", "none.toml"), 2, "cannot be read"),
+        (("explain", "h200"), 2, "choose one of: h100, l40, a100"),
+        (("explain", "h100", "--window", "6m"), 2, "choose one of: 5m"),
+        (("explain", "h100", "--from", "yesterday"), 2, "is no instant"),
+        (("explain", "h100", "--from", "2026-11-24T09:00:00Z", "--to", "2026-11-24T08:00:00Z"), 2, "swap them"),
+        (("export", "csv", "-o", "no/such/place.csv"), 1, "choose another place"),
+        (("collect",), 2, "CLOUD_KEY is not set"),
+        (("demo", "--for", "soon"), 2, "such as '170s'"),
+        (("demo", "--json"), 2, "--headless"),
+        (("nonsense",), 2, "No such command"),
+        (("status", "--nonsense"), 2, "No such option"),
+        (("agent", "nonsense"), 2, "No such command"),
+        (("agent", "serve", "--config", "none.toml"), 2, "cannot read none.toml"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    world: FleetWorld, tmp_path: Path, words: tuple[str, ...], code: int, says: str
+) -> None:
+    more = () if "--config" in words or words[0] in ("demo", "nonsense", "agent") else config(world)
+    got, out, err = mtok(*words, *more, cwd=tmp_path)
+    assert (got, out) == (code, "")
+    assert says in err
+
+
+def test_a_store_from_a_newer_version_is_exit_code_4(world: FleetWorld) -> None:
+    with world.database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    code, _, err = mtok("status", *config(world))
+    assert code == 4
+    assert "upgrade mtok" in err
+
+
+def test_a_store_that_is_no_database_is_exit_code_4(world: FleetWorld, tmp_path: Path) -> None:
+    world.database.close()
+    for path in tmp_path.glob("mtok.db*"):
+        path.unlink()
+    (tmp_path / "mtok.db").write_bytes(b"not a database, but long enough to look like a file of one " * 99)
+    code, _, err = mtok("status", *config(world))
+    assert code == 4
+    assert "not a database" in err
+
+
+def test_an_earlier_demos_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "demo.json").write_text("{}", encoding="utf-8")
+    code, _, err = mtok("demo", "--headless", "--state", str(tmp_path))
+    assert code == 2
+    assert "holds an earlier demo" in err
+
+
+def test_help_and_version_are_there(tmp_path: Path) -> None:
+    code, out, _ = mtok("--help")
+    assert code == 0
+    for command in ("demo", "console", "collect", "status", "explain", "export", "agent"):
+        assert command in out
+    assert mtok("agent", "--help")[0] == 0
+    assert mtok("--version")[1].strip().count(".") == 2
+    open_database(f"sqlite:///{tmp_path / 'x.db'}").close()
