@@ -32,7 +32,7 @@ fix: $(STAMP) ## format, and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 
 bench: $(STAMP) ## speed, as ratios within one run
-	$(BIN)/pytest tests/bench -s
+	$(BIN)/pytest tests/bench -s --override-ini "norecursedirs=.*"
 
 screenshots: $(STAMP) ## screenshots/ from the running demo
 	$(BIN)/python -m tests.screenshots

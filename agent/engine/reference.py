@@ -27,7 +27,7 @@ from agent.engine.text import TextStream
 from agent.engine.tokenizer import ChatTokenizer
 from agent.errors import DamagedCheckpoint, PromptError
 
-LABEL = "reference engine, random weights: text is meaningless, tokens and counts are real"
+LABEL = "reference engine, random weights: its text is meaningless, its counts are real"
 PREFILL_TOKENS = 256  # of prompts in one step: bounds how long running answers wait
 VERSION = f"numpy {np.__version__}"
 

@@ -8,7 +8,9 @@ from store.unknown import Unknown
 def hibernate_consequence(tier: TierView) -> str:
     """What hibernating a tier ends, saves, goes on billing and loses."""
     flight = tier.in_flight
-    requests = "requests in flight are not known" if isinstance(flight, Unknown) else f"{flight} requests in flight"
+    requests = "requests in flight are not known"
+    if isinstance(flight, int):
+        requests = f"{flight} request{'' if flight == 1 else 's'} in flight"
     lines = [f"{requests}; they finish first, new ones get 503.", f"It bills {_rate(tier)} now, as quoted."]
     if tier.sleep is not None:
         lines.append(f"Asleep it goes on billing: {tier.sleep.bills}.")
