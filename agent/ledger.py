@@ -22,13 +22,18 @@ from typing import ClassVar, TextIO
 
 from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from agent.engine.protocol import Outcome
 from agent.errors import LedgerInUse, LedgerMismatch, LedgerUnreadable, LedgerUnwritable
 
 
-class LedgerIdentity(SQLModel, table=True):
+class _LedgerTable(SQLModel, registry=registry()):
+    """A schema of its own: the agent's ledger and the console's store are two databases."""
+
+
+class LedgerIdentity(_LedgerTable, table=True):
     """Which ledger this is. A wiped disk makes another one, hence another counter."""
 
     __tablename__: ClassVar[str] = "identity"
@@ -39,7 +44,7 @@ class LedgerIdentity(SQLModel, table=True):
     busy_ms: int = 0
 
 
-class EntryRow(SQLModel, table=True):
+class EntryRow(_LedgerTable, table=True):
     """One request that reached the engine. `outcome` is empty while it runs."""
 
     __tablename__: ClassVar[str] = "entries"
@@ -57,7 +62,7 @@ class EntryRow(SQLModel, table=True):
     delivered_tokens: int = 0
 
 
-class TotalsRow(SQLModel, table=True):
+class TotalsRow(_LedgerTable, table=True):
     """What a label's ended entries add up to; they may be forgotten one day, their sum may not."""
 
     __tablename__: ClassVar[str] = "totals"
@@ -254,10 +259,9 @@ def _locked(path: Path) -> TextIO:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
-    tables = [SQLModel.metadata.tables[name] for name in ("identity", "entries", "totals")]
     engine = create_engine(f"sqlite:///{path}")
     try:
-        SQLModel.metadata.create_all(engine, tables=tables)
+        _LedgerTable.metadata.create_all(engine)
     except DBAPIError as error:
         raise LedgerUnreadable(path, str(error.orig)) from None
     finally:

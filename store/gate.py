@@ -39,10 +39,15 @@ class GatePolicy:
 
 @dataclass(frozen=True, slots=True)
 class GateFacts:
-    """What is known at `now`. `complete_in_row`: complete billing ticks up to the newest, without a pause."""
+    """What is known at `now`. `complete_in_row`: complete billing ticks up to the newest, without a pause.
+
+    `previous_complete_at` is the complete tick before the last one: a dark time that nobody was there to record
+    shows as the pause between the two.
+    """
 
     now: datetime
     last_complete_at: datetime | None
+    previous_complete_at: datetime | None
     complete_in_row: int
     debits_today_nusd: int | Unknown
     allowances_nusd: int
@@ -80,10 +85,12 @@ def decide(policy: GatePolicy, facts: GateFacts, before: Sequence[Reason]) -> Ve
 
 
 def _is_dark(policy: GatePolicy, facts: GateFacts, before: Sequence[Reason]) -> bool:
-    assert facts.last_complete_at is not None
-    if facts.now - facts.last_complete_at > policy.dark_after:
+    last, previous = facts.last_complete_at, facts.previous_complete_at
+    assert last is not None
+    if facts.now - last > policy.dark_after:
         return True
-    return Reason.DARK in before and facts.complete_in_row < TICKS_OUT_OF_THE_DARK
+    was_dark = Reason.DARK in before or (previous is not None and last - previous > policy.dark_after)
+    return was_dark and facts.complete_in_row < TICKS_OUT_OF_THE_DARK
 
 
 def why_no_reset(verdict: Verdict) -> str | None:

@@ -1,6 +1,7 @@
 """The gate's facts out of the store, and its verdicts into it."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, func, select
@@ -18,9 +19,11 @@ def gate_facts(session: Session, policy: GatePolicy, now: datetime) -> GateFacts
     allowances = select(func.coalesce(func.sum(Allowance.amount_nusd), 0)).where(
         Allowance.day == day_name(now, policy.zone)
     )
+    complete = _last_two_complete(session)
     return GateFacts(
         now=now,
-        last_complete_at=_last_complete(session),
+        last_complete_at=complete[0] if complete else None,
+        previous_complete_at=complete[1] if len(complete) > 1 else None,
         complete_in_row=_complete_in_row(session, policy.dark_after),
         debits_today_nusd=debits_between(session, day_start(now, policy.zone), now),
         allowances_nusd=int(session.exec(allowances).one()),
@@ -74,9 +77,9 @@ def add_allowance(
     note(session, now, actor, "gate reset", "gate", f"+{amount_nusd} nusd for {day}: {reason}")
 
 
-def _last_complete(session: Session) -> datetime | None:
-    query = select(Tick.at).where(col(Tick.complete)).order_by(col(Tick.at).desc()).limit(1)
-    return session.exec(query).first()
+def _last_two_complete(session: Session) -> Sequence[datetime]:
+    query = select(Tick.at).where(col(Tick.complete)).order_by(col(Tick.at).desc()).limit(2)
+    return session.exec(query).all()
 
 
 def _complete_in_row(session: Session, longest_pause: timedelta) -> int:

@@ -21,6 +21,7 @@ def facts(**changes: object) -> GateFacts:
     fields: dict[str, object] = {
         "now": NOW,
         "last_complete_at": NOW - timedelta(seconds=30),
+        "previous_complete_at": NOW - timedelta(seconds=90),
         "complete_in_row": 3,
         "debits_today_nusd": 10**9,
         "allowances_nusd": 0,
@@ -38,6 +39,8 @@ def facts(**changes: object) -> GateFacts:
         ({"last_complete_at": NOW - timedelta(seconds=170)}, (), ()),
         ({"complete_in_row": 1}, (Reason.DARK,), (Reason.DARK,)),
         ({"complete_in_row": 2}, (Reason.DARK,), ()),
+        ({"complete_in_row": 1, "previous_complete_at": NOW - timedelta(hours=1)}, (), (Reason.DARK,)),
+        ({"complete_in_row": 1, "previous_complete_at": None}, (Reason.UNOBSERVED,), ()),
         ({"debits_today_nusd": 200 * 10**9}, (), (Reason.EXHAUSTED,)),
         ({"debits_today_nusd": 200 * 10**9 - 1}, (), ()),
         ({"debits_today_nusd": 200 * 10**9, "allowances_nusd": 1}, (Reason.EXHAUSTED,), ()),
@@ -123,6 +126,16 @@ def test_a_collector_that_comes_back_from_the_dead_needs_two_ticks(history: Hist
     assert verdict_of(history) == ()
     history.clock.advance(600)
     assert verdict_of(history) == (Reason.DARK,)
+    history.tick(history.bill(1), totals=history.totals(0, 0))
+    assert verdict_of(history) == (Reason.DARK,)
+    history.tick(history.bill(2), totals=history.totals(0, 0))
+    assert verdict_of(history) == ()
+
+
+def test_a_dark_time_that_nobody_recorded_is_seen_all_the_same(history: History) -> None:
+    history.tick(history.bill(0), totals=history.totals(0, 0))
+    assert verdict_of(history) == ()
+    history.clock.advance(600)
     history.tick(history.bill(1), totals=history.totals(0, 0))
     assert verdict_of(history) == (Reason.DARK,)
     history.tick(history.bill(2), totals=history.totals(0, 0))
