@@ -7,15 +7,14 @@ paths are relative to the settings file.
 import hashlib
 import hmac
 import ipaddress
-import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from store.errors import SettingsError
+from store.settings_file import load_file, read_secret, read_text
 
 
 class _Section(BaseModel):
@@ -71,17 +70,7 @@ class AgentSettings(_Section):
             SettingsError: the variable is unset, or the file cannot be read or is empty.
         """
         where = f"{self.path}: control_secret"
-        if self.control_secret_env is not None:
-            value = os.environ.get(self.control_secret_env, "").strip()
-            if not value:
-                problem = f"environment variable {self.control_secret_env} is not set"
-                raise SettingsError(where, problem, "set it, or use control_secret_file")
-            return value
-        assert self.control_secret_file is not None
-        value = _text(where, self.beside(self.control_secret_file)).strip()
-        if not value:
-            raise SettingsError(where, f"{self.control_secret_file} is empty", "put the secret into it")
-        return value
+        return read_secret(where, self.path.parent, self.control_secret_env, self.control_secret_file)
 
     def keys(self) -> "Keys":
         """The keys of the public API.
@@ -91,7 +80,7 @@ class AgentSettings(_Section):
         """
         path = self.beside(self.keys_file)
         labels: dict[str, str] = {}
-        for number, line in enumerate(_text(f"{self.path}: keys_file", path).splitlines(), 1):
+        for number, line in enumerate(read_text(f"{self.path}: keys_file", path).splitlines(), 1):
             words = line.split("#")[0].split()
             if not words:
                 continue
@@ -123,20 +112,7 @@ def load_agent_settings(path: Path) -> AgentSettings:
     Raises:
         SettingsError: not there, not TOML, an unknown key, a wrong value; it names the first at fault.
     """
-    try:
-        raw = tomllib.loads(_text(str(path), path))
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(str(path), f"is not TOML: {error}", "mend that line") from None
-    try:
-        return AgentSettings.model_validate({**raw, "path": path.resolve()})
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = f"{path}: {'.'.join(str(part) for part in fault['loc'])}".removesuffix(": ")
-        if fault["type"] == "extra_forbidden":
-            raise SettingsError(where, "there is no such setting", "remove it, or check its spelling") from None
-        if fault["type"] == "missing":
-            raise SettingsError(where, "this setting is missing", "add it") from None
-        raise SettingsError(where, fault["msg"].removeprefix("Value error, "), "correct it") from None
+    return load_file(AgentSettings, path)
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -157,11 +133,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _text(where: str, path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SettingsError(where, f"cannot read {path}: {reason}", "check the path and its rights") from None

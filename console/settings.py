@@ -6,19 +6,19 @@ Relative paths, of files and of a SQLite store, are relative to the settings fil
 
 import os
 import re
-import tomllib
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from store.errors import AmountError, SettingsError
+from store.errors import AmountError
 from store.fleet import TierSpec
 from store.gate import GatePolicy
 from store.money import parse_nusd
+from store.settings_file import load_file, read_secret
 from store.words import UNASSIGNED, Market
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -200,19 +200,7 @@ class Settings(_Section):
         Raises:
             SettingsError: the variable is unset, or the file cannot be read or is empty.
         """
-        if env is not None:
-            value = os.environ.get(env, "").strip()
-            if not value:
-                raise SettingsError(where, f"environment variable {env} is not set", "set it, or use a file")
-            return value
-        assert file is not None
-        try:
-            value = (self.path.parent / file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(where, f"cannot read {file}: {error}", "check the path and its rights") from None
-        if not value:
-            raise SettingsError(where, f"{file} is empty", "put the secret into it")
-        return value
+        return read_secret(where, self.path.parent, env, file)
 
 
 def find_settings(path: Path | None) -> Path:
@@ -234,29 +222,7 @@ def load_settings(path: Path) -> Settings:
     Raises:
         SettingsError: not there, not TOML, an unknown key, a wrong value; it names the first at fault.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SettingsError(str(path), f"cannot be read: {reason}", "name one with --config") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(str(path), f"is not TOML: {error}", "mend that line") from None
-    try:
-        return Settings.model_validate({**raw, "path": path.resolve()})
-    except ValidationError as error:
-        raise _first_fault(path, error) from None
-
-
-def _first_fault(path: Path, error: ValidationError) -> SettingsError:
-    fault = error.errors()[0]
-    place = ".".join(str(part + 1) if isinstance(part, int) else part for part in fault["loc"])
-    where = f"{path}: {place}" if place else str(path)
-    if fault["type"] == "extra_forbidden":
-        return SettingsError(where, "there is no such setting", "remove it, or check its spelling")
-    if fault["type"] == "missing":
-        return SettingsError(where, "this setting is missing", "add it")
-    problem = fault["msg"].removeprefix("Value error, ")
-    return SettingsError(where, problem, "correct it")
+    return load_file(Settings, path)
 
 
 def _unique(what: str, names: list[str]) -> None:

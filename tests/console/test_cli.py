@@ -65,7 +65,7 @@ def test_csv_goes_to_stdout_or_a_file(world: FleetWorld, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (("status", "--config", "none.toml"), 2, "cannot be read"),
+        (("status", "--config", "none.toml"), 2, "cannot read"),
         (("explain", "h200"), 2, "choose one of: h100, l40, a100"),
         (("explain", "h100", "--window", "6m"), 2, "choose one of: 5m"),
         (("explain", "h100", "--from", "yesterday"), 2, "is no instant"),

@@ -76,7 +76,7 @@ def test_a_fault_is_one_line_that_names_its_place(
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="cannot be read"):
+    with pytest.raises(SettingsError, match="cannot read"):
         load_settings(tmp_path / "none.toml")
 
 
@@ -86,7 +86,7 @@ def test_a_secret_comes_from_the_environment_or_a_file(tmp_path: Path, monkeypat
         settings.secret("providers.cloud.api_key", "CLOUD_KEY", None)
     monkeypatch.setenv("CLOUD_KEY", "k")
     assert settings.secret("providers.cloud.api_key", "CLOUD_KEY", None) == "k"
-    with pytest.raises(SettingsError, match="cannot read secret"):
+    with pytest.raises(SettingsError, match=r"cannot read .*secret"):
         settings.secret("agent", None, Path("secret"))
     (tmp_path / "secret").write_text("s\n", encoding="utf-8")
     assert settings.secret("agent", None, Path("secret")) == "s"

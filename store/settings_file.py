@@ -1,0 +1,70 @@
+"""Settings files in TOML, understood whole or refused with one line; and the secrets that they point to."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from store.errors import SettingsError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load_file(model: type[Model], path: Path) -> Model:
+    """Read `path` as a `model`, whose field `path` becomes the file's own absolute path.
+
+    Raises:
+        SettingsError: not there, not TOML, an unknown key, a wrong value; it names the first at fault.
+    """
+    try:
+        raw = tomllib.loads(read_text(str(path), path))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(str(path), f"is not TOML: {error}", "mend that line") from None
+    try:
+        return model.model_validate({**raw, "path": path.resolve()})
+    except ValidationError as error:
+        raise _first_fault(path, error) from None
+
+
+def read_secret(where: str, folder: Path, env: str | None, file: Path | None) -> str:
+    """The secret in the environment variable `env`, or else in `file`, relative to `folder`.
+
+    Raises:
+        SettingsError: the variable is unset, or the file cannot be read or is empty; never shows the secret.
+    """
+    if env is not None:
+        value = os.environ.get(env, "").strip()
+        if not value:
+            raise SettingsError(where, f"environment variable {env} is not set", "set it, or use a file")
+        return value
+    assert file is not None
+    value = read_text(where, folder / file).strip()
+    if not value:
+        raise SettingsError(where, f"{file} is empty", "put the secret into it")
+    return value
+
+
+def read_text(where: str, path: Path) -> str:
+    """A text file that the settings need.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SettingsError(where, f"cannot read {path}: {reason}", "check the path and its rights") from None
+
+
+def _first_fault(path: Path, error: ValidationError) -> SettingsError:
+    fault = error.errors()[0]
+    place = ".".join(str(part + 1) if isinstance(part, int) else part for part in fault["loc"])
+    where = f"{path}: {place}" if place else str(path)
+    if fault["type"] == "extra_forbidden":
+        return SettingsError(where, "there is no such setting", "remove it, or check its spelling")
+    if fault["type"] == "missing":
+        return SettingsError(where, "this setting is missing", "add it")
+    return SettingsError(where, fault["msg"].removeprefix("Value error, "), "correct it")
