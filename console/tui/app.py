@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from textual import work
 from textual.app import App
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from console.service import Service
@@ -32,6 +32,7 @@ class MtokApp(App[None]):
     CSS_PATH = "console.tcss"
     TITLE = "mtok"
     ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "quit", "Quit", show=False, priority=True)]
 
     def __init__(self, service: Service, export_to: Path, collector_note: str = "") -> None:
         super().__init__()

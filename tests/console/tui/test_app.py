@@ -263,6 +263,17 @@ async def test_export_says_where_and_the_window_can_be_changed(world: FleetWorld
     assert app.return_code == 0
 
 
+async def test_ctrl_c_ends_it_from_within_a_dialog_too(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("h")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await pilot.press("ctrl+c")
+        await until(pilot, lambda: app._exit)
+    with world.database.read() as session:
+        assert session.exec(select(OperationRow)).all() == []
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
 def test_the_healthy_screen_looks_as_it_did(
     world: FleetWorld, tmp_path: Path, snap_compare: Callable[..., bool], size: tuple[int, int]
