@@ -105,7 +105,7 @@ class Operations:
 
     async def _await_state(self, fence: int, row: OperationRow, wanted: State, failure: State) -> None:
         rows = await in_store(self._instances, row.tier)
-        settled = [one for one in rows if one.state in (wanted, State.GONE, State.HALTED_BILLED)]
+        settled = [one for one in rows if one.state in (wanted, State.GONE)]
         if rows and len(settled) == len(rows):
             if wanted is State.ASLEEP:
                 await self._finish(fence, row, OperationOutcome.DONE, "")

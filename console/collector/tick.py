@@ -95,7 +95,7 @@ class Collector:
         if changed or push_always:
             within_s = self.settings.collector.lease_within.total_seconds()
             confirmed = await self.leases.push(verdict, fence, draining, within_s)
-            await in_store(self._keep_leases, confirmed)
+            await in_store(self._keep_leases, confirmed, fence)
         return verdict
 
     async def refresh_inventory(self, fence: int) -> None:
@@ -208,8 +208,9 @@ class Collector:
             draining = [row.tier for row in under_way(session) if row.kind == OperationKind.HIBERNATE]
             return verdict, changed, frozenset(draining)
 
-    def _keep_leases(self, confirmed: Mapping[str, bool]) -> None:
+    def _keep_leases(self, confirmed: Mapping[str, bool], fence: int) -> None:
         with self.database.write() as session:
+            check_fence(self.database, session, fence)
             for is_open in (True, False):
                 agents = [agent for agent, state in confirmed.items() if state is is_open]
                 mark_lease(session, agents, is_open=is_open)

@@ -185,6 +185,7 @@ def _end_on_signals(ended: threading.Event) -> None:
 
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, end)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
 
 
 def _end_screen_after(limit_s: float) -> None:

@@ -37,6 +37,7 @@ def status_text(fleet: Fleet) -> str:
     lines = [f"gate {word}; spend today {today} of {display_usd(verdict.limit_nusd)}"]
     if any(tier.spec.is_simulated for tier in fleet.tiers):
         lines.append("SIMULATED PROVIDER: no money is spent")
+    lines += sorted({f"engine: {tier.engine}" for tier in fleet.tiers if tier.engine})
     if fleet.led_by is None:
         lines.append("COLLECTOR DEAD: nobody is reading the bills")
     return "\n".join([*lines, "", _rendered(table)])
@@ -46,6 +47,8 @@ def explanation_text(body: dict[str, Any]) -> str:
     """Each term of a spend: what the counter said first, what it said last, the difference."""
     figures = body["figures"]
     lines = [f"{body['tier']}: {figures['start'] or '—'} to {figures['end'] or '—'}"]
+    if body["simulated"]:
+        lines.append("SIMULATED PROVIDER: no money is spent")
     if "unknown" in body["spend"]:
         return "\n".join([*lines, f"spend — ({body['spend']['unknown']})"])
     table = Table(box=None, pad_edge=False, header_style="")

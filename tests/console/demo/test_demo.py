@@ -186,3 +186,15 @@ def test_agents_stop_when_the_collector_is_dead_and_serve_when_it_is_back(
     finally:
         again.send_signal(signal.SIGTERM)
         again.wait(20)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
+def test_everything_ends_with_the_demo_however_it_ends(tmp_path: Path, signum: signal.Signals) -> None:
+    state = tmp_path / "state"
+    command = [*MTOK, "demo", "--headless", "--state", str(state)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: (state / "load.json").exists(), 40)
+    assert len(processes_of(state)) >= 6
+    process.send_signal(signum)
+    assert process.wait(30) == (130 if signum is signal.SIGINT else -9)
+    wait_until(lambda: not processes_of(state), 15)
