@@ -79,6 +79,7 @@ class World:
             "--api-key-file",
             str(self.state / "secrets" / "provider.key"),
         ]
+        command += ["--account-file", str(self.state / "account.json")]
         child = self._child("simulated provider", command)
         return f"http://127.0.0.1:{wait_for_file(port_file, child, _READY_WITHIN_S)}/v1"
 
@@ -110,6 +111,7 @@ class World:
             "provider_api_key_file": str(self.state / "secrets" / "provider.key"),
             "agents": agents,
             "collector": {"pid": self.collector.pid},
+            "provider_account_file": str(self.state / "account.json"),
             "load_report": str(self.state / "load.json"),
             "logs": str(self.state / "logs"),
         }

@@ -224,6 +224,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--port-file", type=Path, help="where to write the port once it answers")
     parser.add_argument("--api-key-file", type=Path, required=True)
+    parser.add_argument("--account-file", type=Path, help="where to leave the account when it ends")
     options = parser.parse_args()
     world = SimulatedWorld.from_json(json.loads(options.world.read_text(encoding="utf-8")), SystemClock())
     ended = threading.Event()
@@ -234,6 +235,8 @@ def main() -> None:
             options.port_file.write_text(f"{it.port}\n", encoding="utf-8")
         print(f"simulated provider at {it.base_url}", flush=True)
         ended.wait()
+    if options.account_file:
+        options.account_file.write_text(json.dumps(bodies.account_by_second(world)), encoding="utf-8")
 
 
 if __name__ == "__main__":

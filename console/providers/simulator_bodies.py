@@ -180,6 +180,22 @@ def _account_row(resource: SimulatedResource, start_s: int, end_s: int) -> Body:
     }
 
 
+def account_by_second(world: SimulatedWorld, most_s: int = 7200) -> Body:
+    """What had been billed in each of the last seconds, for whoever asks when the simulator has ended."""
+    end = world.now_s()
+    seconds = range(max(world.began_s, end - most_s), end + 1)
+    rows = [
+        {
+            "resource_type": one.kind,
+            "resource_id": one.id,
+            "name": one.name,
+            "total_nusd": {instant(second): one.total_nusd(second) for second in seconds},
+        }
+        for one in world.resources
+    ]
+    return {"simulated": True, "resources": rows}
+
+
 def paged(rows: Sequence[Body], page: int | None, page_size: int | None) -> list[Body]:
     """A page of rows; all of them when no page was asked for."""
     if page_size is None:

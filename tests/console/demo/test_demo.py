@@ -90,6 +90,23 @@ def test_figures_equal_what_the_provider_billed_and_the_clients_received(tmp_pat
         assert float(today["usd_per_mtok_output"]) > 0
     assert all(tier["broken"] == 0 for tier in received.values())
     assert not processes_of(state)
+    totals = account_left_behind(state)
+    for tier in status["tiers"]:
+        edges = [tier["windows"]["24h"][edge] for edge in ("start", "end")]
+        window = ("--from", edges[0], "--to", edges[1])
+        explained = mtok_json("explain", tier["tier"], *window, "--json", "--config", str(state / "mtok.toml"))
+        billed = sum(
+            totals[term["resource_id"]][term["end"]["as_of"]] - totals[term["resource_id"]][term["start"]["as_of"]]
+            for term in explained["spend"]["terms"]
+        )
+        assert explained["spend"]["nusd"] == billed > 0
+        assert explained["spend"]["usd"] == tier["windows"]["24h"]["spend_usd"]
+
+
+def account_left_behind(state: Path) -> dict[str, dict[str, int]]:
+    """By resource and second, what the simulator says that it had billed."""
+    body = json.loads((state / "account.json").read_text(encoding="utf-8"))
+    return {str(row["resource_id"]): row["total_nusd"] for row in body["resources"]}
 
 
 @pytest.fixture(scope="module")
