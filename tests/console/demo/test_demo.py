@@ -195,9 +195,10 @@ def test_agents_stop_when_the_collector_is_dead_and_serve_when_it_is_back(
         [*MTOK, "collect", "--config", body["settings"]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        for agent in body["agents"]:
-            wait_until(lambda agent=agent: ask(agent)[0] == 200, 15)  # type: ignore[misc]
+        wait_until(lambda: ask(body["agents"][0])[0] == 200, 15)
         assert ticks_of(state) - before == 2
+        for agent in body["agents"]:
+            wait_until(lambda agent=agent: ask(agent)[0] == 200, 2)  # type: ignore[misc]
         status = mtok_json("status", "--json", "--config", body["settings"])
         assert status["gate"]["state"] == "open"
     finally:
