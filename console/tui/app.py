@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -139,8 +140,7 @@ class MtokApp(App[None]):
     def _ask(self, kind: OperationKind, tier: TierView, dialog: ConfirmDialog) -> None:
         def answered(answer: object) -> None:
             if answer:
-                ask = lambda: self._service.ask(kind, tier.spec.name, seen=tier.seen)  # noqa: E731
-                self._do(tier.spec.name, ask, kind)
+                self._do(tier.spec.name, partial(self._service.ask, kind, tier.spec.name, seen=tier.seen), kind)
 
         self.push_screen(dialog, answered)
 
@@ -162,10 +162,8 @@ class MtokApp(App[None]):
         except MtokError as error:
             self.post_message(Said(str(error), is_problem=True))
 
-    # Textual's own tracebacks show local variables, and those may hold secrets
-    _fatal_line: ClassVar[str] = "mtok: the screen failed; nothing that was asked for is lost"
-
     def _fatal_error(self) -> None:
+        """One line: Textual's own traceback shows local variables, and those may hold secrets."""
         self.bell()
-        self._exit_renderables.append(self._fatal_line)
+        self._exit_renderables.append("mtok: the screen failed; nothing that was asked for is lost")
         self._close_messages_no_wait()
