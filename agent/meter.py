@@ -71,21 +71,25 @@ class Job:
         if isinstance(event, Finished | Failed):
             self._last = event
             if self._is_abandoned:
-                self.settle()
+                self._settling()
 
-    def settle(self) -> "asyncio.Task[None]":
-        """Write the entry, once; whoever awaits it knows that it is on disk."""
+    async def settle(self) -> None:
+        """Wait until the entry is on disk. Whoever waits may be cancelled; the writing goes on."""
+        await asyncio.shield(self._settling())
+
+    def abandon(self) -> None:
+        """Nobody reads on: end the generation if it runs, and let the entry be written all the same."""
+        self._is_abandoned = True
+        if self._last is not None:
+            self._settling()
+        else:
+            self._meter.scheduler.cancel(self.id)
+
+    def _settling(self) -> "asyncio.Task[None]":
+        """The one task that writes the entry; it belongs to the meter, not to an HTTP exchange."""
         if self._settled is None:
             self._settled = asyncio.create_task(self._meter.settle(self))
         return self._settled
-
-    def abandon(self) -> None:
-        """The client has gone: end the generation, and let the entry be written without it."""
-        self._is_abandoned = True
-        if self._last is not None:
-            self.settle()
-        else:
-            self._meter.scheduler.cancel(self.id)
 
     def entry(self) -> Entry:
         """The request as it stands, for the ledger."""

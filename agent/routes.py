@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from agent.engine.protocol import Delta, Engine, Failed, Finished, GenRequest
@@ -16,7 +16,7 @@ from agent.lease import LeaseBook
 from agent.meter import Caller, Job, Meter, new_request_id
 from agent.openai import ApiError, ChatBody, CompletionBody, Shape, parsed
 from agent.settings import Keys, Limits
-from agent.stream import streamed
+from agent.stream import JobResponse
 
 _WEDGED_AFTER_S = 30.0  # the longest step of a large prompt, and some
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -126,9 +126,7 @@ class Public:
         job = self.meter.begin(wanted, Caller(label, endpoint, info.model))
         shape = Shape(chat=is_chat, request_id=job.id, model=info.model)
         if body.stream:
-            frames = streamed(job, shape, wants_usage=body.wants_usage)
-            headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-            return StreamingResponse(frames, media_type="text/event-stream", headers=headers)
+            return JobResponse(job, shape, wants_usage=body.wants_usage)
         return JSONResponse(await _whole(request, job, shape))
 
     def _wanted(
@@ -192,9 +190,8 @@ async def _whole(request: Request, job: Job, shape: Shape) -> dict[str, Any]:
         return shape.whole(text, last.outcome, last.usage)
     finally:
         watch.cancel()
-        if not collect.done():
-            collect.cancel()
-            job.abandon()
+        collect.cancel()
+        job.abandon()
 
 
 async def _collect(job: Job) -> tuple[str, Finished | Failed]:

@@ -4,6 +4,9 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
 from agent.engine.protocol import Delta, Failed, Finished
 from agent.meter import Job
 from agent.openai import ApiError, Shape
@@ -19,28 +22,38 @@ def frame(body: Mapping[str, Any]) -> bytes:
 async def streamed(job: Job, shape: Shape, *, wants_usage: bool) -> AsyncIterator[bytes]:
     """A job as a stream. The entry is on disk before the last frames are sent.
 
-    A client that goes away ends this generator; the job is then abandoned, and still accounted for.
+    Releasing the job is `JobResponse`'s part.
     """
-    is_done = False
-    try:
-        if (first := shape.first()) is not None:
-            yield frame(first)
-        async for event in job.events():
-            if isinstance(event, Delta):
-                if event.text:
-                    yield frame(shape.piece(event.text))
-                job.delivered_tokens += event.tokens
-            elif isinstance(event, Failed):
-                await job.settle()
-                is_done = True
-                yield frame(ApiError(500, event.problem, "engine_failed").body())
-            elif isinstance(event, Finished):
-                await job.settle()
-                is_done = True
-                yield frame(shape.last(event.outcome))
-                if wants_usage:
-                    yield frame(shape.usage(event.usage))
-        yield DONE
-    finally:
-        if not is_done:
-            job.abandon()
+    if (first := shape.first()) is not None:
+        yield frame(first)
+    async for event in job.events():
+        if isinstance(event, Delta):
+            if event.text:
+                yield frame(shape.piece(event.text))
+            job.delivered_tokens += event.tokens
+        elif isinstance(event, Failed):
+            await job.settle()
+            yield frame(ApiError(500, event.problem, "engine_failed").body())
+        elif isinstance(event, Finished):
+            await job.settle()
+            yield frame(shape.last(event.outcome))
+            if wants_usage:
+                yield frame(shape.usage(event.usage))
+    yield DONE
+
+
+class JobResponse(StreamingResponse):
+    """A job's stream as an answer. However the exchange ends, even before its first byte, the job is released."""
+
+    def __init__(self, job: Job, shape: Shape, *, wants_usage: bool) -> None:
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        frames = streamed(job, shape, wants_usage=wants_usage)
+        super().__init__(frames, media_type="text/event-stream", headers=headers)
+        self._job = job
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._job.abandon()  # a generator that was never begun has no `finally` of its own

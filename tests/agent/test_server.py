@@ -196,6 +196,28 @@ def test_a_client_that_goes_away_ends_its_request_and_is_accounted_for(agent: Ru
     assert usage["delivered_tokens"] <= usage["completion_tokens"]
 
 
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("after_s", [0.0, 0.004, 0.02], ids=["at once", "soon", "near the end"])
+def test_a_storm_of_closed_connections_leaves_nothing_open(
+    agent: RunningAgent, stream: bool, after_s: float
+) -> None:
+    before = agent.usage()["requests"]
+    body = json.dumps(chat(agent, stream=stream, max_tokens=16)).encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
+    host, port = agent.public.removeprefix("http://").split(":")
+    for _ in range(40):
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(head.encode() + body)
+            time.sleep(after_s)
+    deadline = time.monotonic() + 15
+    while agent.usage()["in_flight"] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert agent.usage()["in_flight"] == 0
+    assert 0 <= agent.usage()["requests"] - before <= 40
+    status, answer = agent.post(CHAT, chat(agent))
+    assert status == 200, answer
+
+
 def test_a_kill_loses_no_finished_request(tmp_path: Path, model_dir: Path) -> None:
     settings = write_settings(tmp_path, model_dir)
     with running_agent(settings) as agent:
