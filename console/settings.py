@@ -19,7 +19,7 @@ from store.fleet import TierSpec
 from store.gate import GatePolicy
 from store.money import parse_nusd
 from store.settings_file import load_file, read_secret
-from store.words import UNASSIGNED, Market
+from store.words import IGNORED, UNASSIGNED, Market
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNIT_S = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
@@ -91,6 +91,31 @@ class CollectorSection(_Section):
     wake_within: Duration = timedelta(minutes=10)
 
 
+class IgnoreSection(_Section):
+    """A resource of other people's in the same account, and why it is none of ours."""
+
+    id: str
+    kind: Literal["instance", "volume", "other"] = "instance"
+    reason: str = Field(min_length=1)
+
+
+class RetentionSection(_Section):
+    """For how long a sample a minute is kept, and then one an hour; after that, one a day."""
+
+    minutes_for: Duration = timedelta(days=30)
+    hours_for: Duration = timedelta(days=365)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "RetentionSection":
+        if self.minutes_for < timedelta(days=2):
+            msg = "minutes_for is shorter than 2d: today and yesterday are figures' and the gate's"
+            raise ValueError(msg)
+        if self.hours_for < self.minutes_for:
+            msg = "hours_for is shorter than minutes_for"
+            raise ValueError(msg)
+        return self
+
+
 class ProviderSection(_Section):
     """One account with one cloud. `simulator` is our own server that speaks Hyperstack's wire format."""
 
@@ -99,6 +124,7 @@ class ProviderSection(_Section):
     currency: str = "USD"
     api_key_env: str | None = None
     api_key_file: Path | None = None
+    ignore: tuple[IgnoreSection, ...] = ()
 
     @model_validator(mode="after")
     def _one_key(self) -> "ProviderSection":
@@ -144,6 +170,7 @@ class Settings(_Section):
     store: StoreSection = StoreSection()
     budget: BudgetSection
     collector: CollectorSection = CollectorSection()
+    retention: RetentionSection = RetentionSection()
     providers: dict[str, ProviderSection]
     tiers: tuple[TierSection, ...]
 
@@ -154,9 +181,13 @@ class Settings(_Section):
         _unique("instance", [f"{tier.provider}/{id_}" for tier in self.tiers for id_ in tier.instances])
         _unique("volume", [f"{tier.provider}/{id_}" for tier in self.tiers for id_ in tier.volumes])
         for tier in self.tiers:
-            if tier.name == UNASSIGNED:
-                msg = f"tier {UNASSIGNED!r}: the name is taken for resources that no tier names"
+            if tier.name in (UNASSIGNED, IGNORED):
+                msg = f"tier {tier.name!r}: the name is taken for resources that no tier names"
                 raise ValueError(msg)
+            for other in self.providers[tier.provider].ignore if tier.provider in self.providers else ():
+                if other.id in (tier.instances if other.kind == "instance" else tier.volumes):
+                    msg = f"tier {tier.name!r} names {other.kind} {other.id}, which is ignored"
+                    raise ValueError(msg)
             if tier.provider not in self.providers:
                 known = ", ".join(sorted(self.providers)) or "none"
                 msg = f"tier {tier.name!r} names provider {tier.provider!r}, which is not among: {known}"

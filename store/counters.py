@@ -1,135 +1,172 @@
-"""Counters: their identities, their samples at an edge, and what they held before our time."""
+"""Counters: what each held at an edge. One index seek a counter and edge, however long the history."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
+from typing import Any
 
+from sqlalchemy import Row, ScalarSelect, Select, Subquery, bindparam, func, literal_column, select, union_all
 from sqlalchemy.orm import aliased
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col
+from sqlmodel import select as model_select
+from sqlmodel.sql.sqltypes import UTCDateTime
 
-from store.readings import Bill
 from store.tables import BillCounter, BillSample, Ledger, UsageSample
+from store.words import IGNORED
+
+USAGE_FIELDS = (
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "delivered_tokens",
+    "requests",
+    "busy_ms",
+    "reserved_prompt_tokens",
+    "reserved_completion_tokens",
+)
+Totals = tuple[int, ...]
 
 
-def find_or_open(
-    session: Session, provider: str, bill: Bill, at: datetime, last_complete_at: datetime | None
-) -> BillCounter:
-    """The counter that `bill` is a reading of, opened at its first sight.
+def edges_table(count: int) -> Subquery:
+    """`count` instants as rows (k, at), to join with; their values are the parameters `at0`, `at1`, …"""
+    rows: list[Any] = [
+        select(literal_column(str(k)).label("k"), bindparam(f"at{k}", type_=UTCDateTime).label("at"))
+        for k in range(count)
+    ]
+    return union_all(*rows).subquery("edges") if count > 1 else rows[0].subquery("edges")
 
-    Born after the provider's last complete tick, it starts from zero. Otherwise it ran before our time:
-    what it held then is its opening balance, known to reconciliation and no part of any spend.
+
+def instants(edges: Sequence[datetime]) -> dict[str, datetime]:
+    """The parameters of `edges_table`."""
+    return {f"at{k}": edge for k, edge in enumerate(edges)}
+
+
+def bill_rows(session: Session, tiers: Sequence[str], edges: Sequence[datetime]) -> Sequence[Row[Any]]:
+    """The bill counters of `tiers`, in the order in which we met them, each with its total at every edge.
+
+    Columns: those of `_COUNTER`, then `edge0`, `edge1`, …: nano-dollars, None where no sample is that old.
     """
-    query = select(BillCounter).where(BillCounter.provider == provider, BillCounter.counter == bill.counter)
-    counter = session.exec(query).first()
-    if counter is None:
-        is_newborn = (
-            last_complete_at is not None
-            and bill.started_at is not None
-            and bill.started_at >= last_complete_at.replace(microsecond=0)  # providers state whole seconds
+    found = session.connection().execute(_bill_totals(len(edges)), {"tiers": tiers, **instants(edges)})
+    return found.all()
+
+
+_COUNTER = ("id", "tier", "counter", "currency", "opening_nusd", "unsettled_at", "moved_at", "steps", "final_at")
+
+
+@cache
+def _bill_totals(edges: int) -> Select[Any]:
+    totals = [_newest("total_nusd", f"at{k}").label(f"edge{k}") for k in range(edges)]
+    columns = [getattr(BillCounter, name) for name in _COUNTER]
+    named = col(BillCounter.tier).in_(bindparam("tiers", expanding=True))
+    return select(*columns, *totals).where(named).order_by(col(BillCounter.id))
+
+
+def debit_rows(session: Session, start: datetime, end: datetime) -> Sequence[Row[Any]]:
+    """Every counter that counts: `id, counter, currency, unsettled_at`, its debits `at_start` and `at_end`."""
+    return session.connection().execute(_debits(), {"start": start, "end": end}).all()
+
+
+@cache
+def _debits() -> Select[Any]:
+    columns = [getattr(BillCounter, name) for name in ("id", "counter", "currency", "unsettled_at")]
+    at_start = _newest("debits_nusd", "start").label("at_start")
+    at_end = _newest("debits_nusd", "end").label("at_end")
+    return select(*columns, at_start, at_end).where(col(BillCounter.tier) != IGNORED).order_by(col(BillCounter.id))
+
+
+def _newest(column: str, instant: str) -> ScalarSelect[Any]:
+    """A column of a counter's last sample at or before the parameter `instant`."""
+    return (
+        select(getattr(BillSample, column))
+        .where(
+            col(BillSample.counter_id) == BillCounter.id,
+            col(BillSample.at) <= bindparam(instant, type_=UTCDateTime),
         )
-        counter = BillCounter(
-            provider=provider,
-            counter=bill.counter,
-            kind=bill.kind,
-            resource_id=bill.resource_id,
-            name=bill.name,
-            tier=bill.tier,
-            currency=bill.currency,
-            started_at=bill.started_at,
-            first_seen_at=at,
-            opening_nusd=0 if is_newborn else bill.total_nusd,
-            excluded=bill.excluded,
-        )
-        session.add(counter)
-        session.flush()
-    return counter
+        .order_by(col(BillSample.at).desc())
+        .limit(1)
+        .correlate(BillCounter)
+        .scalar_subquery()
+    )
 
 
-def ledger_of(session: Session, uuid: str, created_at: datetime, tier: str, agent: str, at: datetime) -> Ledger:
-    """The ledger with this identity, opened at its first sight.
-
-    One created after the tier's first sample starts from zero; an older one from what it holds now.
-    """
-    query = select(Ledger).where(Ledger.uuid == uuid, Ledger.created_at == created_at)
-    ledger = session.exec(query).first()
-    if ledger is None:
-        first = session.exec(select(func.min(Ledger.first_seen_at)).where(Ledger.tier == tier)).one()
-        ledger = Ledger(
-            uuid=uuid,
-            created_at=created_at,
-            tier=tier,
-            agent=agent,
-            first_seen_at=at,
-            is_newborn=first is not None and created_at >= first,
-        )
-        session.add(ledger)
-        session.flush()
-    return ledger
+def usage_rows(
+    session: Session, tiers: Sequence[str], edges: Sequence[datetime]
+) -> Sequence[Mapping[int, tuple[str, bool, Totals]]]:
+    """At every edge, by ledger: its tier, whether it was born under our eyes, and its totals in `USAGE_FIELDS`."""
+    found = session.connection().execute(_usage_totals(len(edges)), {"tiers": tiers, **instants(edges)})
+    at_edge: list[dict[int, tuple[str, bool, Totals]]] = [{} for _ in edges]
+    for k, ledger, tier, is_newborn, *totals in found:
+        at_edge[k][ledger] = (tier, is_newborn, tuple(totals))
+    return at_edge
 
 
-def last_bill(session: Session, counter_id: int) -> BillSample | None:
-    """A counter's newest sample."""
-    query = select(BillSample).where(BillSample.counter_id == counter_id)
+@cache
+def _usage_totals(edges: int) -> Select[Any]:
+    asked, older = edges_table(edges), aliased(UsageSample)
+    newest = (
+        select(func.max(older.at))
+        .where(col(older.ledger_id) == Ledger.id, col(older.at) <= asked.c.at)
+        .correlate(Ledger, asked)
+        .scalar_subquery()
+    )
+    columns = [getattr(UsageSample, name) for name in USAGE_FIELDS]
+    return (
+        select(asked.c.k, col(Ledger.id), col(Ledger.tier), col(Ledger.is_newborn), *columns)
+        .select_from(asked)
+        .join(Ledger, col(Ledger.tier).in_(bindparam("tiers", expanding=True)))
+        .join(UsageSample, (col(UsageSample.ledger_id) == Ledger.id) & (col(UsageSample.at) == newest))
+    )
+
+
+def bill_at(session: Session, counter_id: int, edge: datetime) -> BillSample | None:
+    """A counter's last sample at or before `edge`."""
+    query = model_select(BillSample).where(BillSample.counter_id == counter_id, BillSample.at <= edge)
     return session.exec(query.order_by(col(BillSample.at).desc()).limit(1)).first()
+
+
+def bill_after(session: Session, counter_id: int, edge: datetime) -> BillSample | None:
+    """A counter's first sample after `edge`."""
+    query = model_select(BillSample).where(BillSample.counter_id == counter_id, BillSample.at > edge)
+    return session.exec(query.order_by(col(BillSample.at)).limit(1)).first()
 
 
 def first_bill(session: Session, counter_id: int) -> BillSample | None:
     """A counter's oldest sample: what it held when we first saw it."""
-    query = select(BillSample).where(BillSample.counter_id == counter_id)
+    query = model_select(BillSample).where(BillSample.counter_id == counter_id)
     return session.exec(query.order_by(col(BillSample.at)).limit(1)).first()
 
 
-def last_usage(session: Session, ledger_id: int) -> UsageSample | None:
-    """A ledger's newest sample."""
-    query = select(UsageSample).where(UsageSample.ledger_id == ledger_id)
+def last_bill(session: Session, counter_id: int) -> BillSample | None:
+    """A counter's newest sample."""
+    query = model_select(BillSample).where(BillSample.counter_id == counter_id)
+    return session.exec(query.order_by(col(BillSample.at).desc()).limit(1)).first()
+
+
+def usage_sample_at(session: Session, ledger_id: int, edge: datetime) -> UsageSample | None:
+    """A ledger's last sample at or before `edge`."""
+    query = model_select(UsageSample).where(UsageSample.ledger_id == ledger_id, UsageSample.at <= edge)
     return session.exec(query.order_by(col(UsageSample.at).desc()).limit(1)).first()
 
 
-def bills_at(session: Session, edge: datetime, tier: str | None) -> dict[int, BillSample]:
-    """By counter, its last sample at or before `edge`; of one tier, or of all: one index seek a counter."""
-    inner = aliased(BillSample)
-    newest = (
-        select(func.max(inner.at))
-        .where(inner.counter_id == BillCounter.id, inner.at <= edge)
-        .correlate(BillCounter)
-        .scalar_subquery()
-    )
-    query = select(BillSample).join(
-        BillCounter, (col(BillSample.counter_id) == BillCounter.id) & (col(BillSample.at) == newest)
-    )
-    if tier is not None:
-        query = query.where(BillCounter.tier == tier)
-    return {sample.counter_id: sample for sample in session.exec(query)}
-
-
-def usage_at(session: Session, edge: datetime, tier: str) -> dict[int, UsageSample]:
-    """By ledger of `tier`, its last sample at or before `edge`."""
-    inner = aliased(UsageSample)
-    newest = (
-        select(func.max(inner.at))
-        .where(inner.ledger_id == Ledger.id, inner.at <= edge)
-        .correlate(Ledger)
-        .scalar_subquery()
-    )
-    query = (
-        select(UsageSample)
-        .join(Ledger, (col(UsageSample.ledger_id) == Ledger.id) & (col(UsageSample.at) == newest))
-        .where(Ledger.tier == tier)
-    )
-    return {sample.ledger_id: sample for sample in session.exec(query)}
+def first_usage(session: Session, ledger_id: int) -> UsageSample | None:
+    """A ledger's oldest sample."""
+    query = model_select(UsageSample).where(UsageSample.ledger_id == ledger_id)
+    return session.exec(query.order_by(col(UsageSample.at)).limit(1)).first()
 
 
 def counters_of(session: Session, tier: str | None) -> Sequence[BillCounter]:
     """The bill counters of one tier, or of all, in the order in which we met them."""
-    query = select(BillCounter).order_by(col(BillCounter.id))
+    query = model_select(BillCounter).order_by(col(BillCounter.id))
     return session.exec(query if tier is None else query.where(BillCounter.tier == tier)).all()
 
 
 def ledgers_of(session: Session, tier: str) -> Sequence[Ledger]:
     """The ledgers of one tier, in the order in which we met them."""
-    return session.exec(select(Ledger).where(Ledger.tier == tier).order_by(col(Ledger.id))).all()
+    return session.exec(model_select(Ledger).where(Ledger.tier == tier).order_by(col(Ledger.id))).all()
 
 
-def first_usage(session: Session, ledger_id: int) -> UsageSample | None:
-    """A ledger's oldest sample."""
-    query = select(UsageSample).where(UsageSample.ledger_id == ledger_id)
-    return session.exec(query.order_by(col(UsageSample.at)).limit(1)).first()
+def watched_counters(session: Session, provider: str) -> Sequence[str]:
+    """The identities of a provider's counters that may still move, or be found again."""
+    query = model_select(BillCounter.counter)
+    query = query.where(BillCounter.provider == provider, col(BillCounter.final_at).is_(None))
+    return session.exec(query).all()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
@@ -16,7 +17,7 @@ from sqlmodel import Session
 
 from store.errors import StoreUnreachable, StoreVersion
 
-HEAD = "0001"
+HEAD = "0002"
 BUSY_TIMEOUT_MS = 5_000  # longer than any of our transactions, shorter than a person's patience
 _WRITES = {"mtok_writes": True}
 
@@ -26,7 +27,8 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._writer = engine.execution_options(**_WRITES)
+        serial = {} if engine.dialect.name == "sqlite" else {"isolation_level": "READ COMMITTED"}
+        self._writer = engine.execution_options(**_WRITES, **serial)
 
     @property
     def url(self) -> str:
@@ -61,6 +63,15 @@ class Database:
         instant: datetime = session.connection().execute(text("SELECT clock_timestamp()")).scalar_one()
         return instant.astimezone(UTC)
 
+    def size_bytes(self) -> int:
+        """What the store takes on its disk."""
+        with self.read() as session:
+            if self.engine.dialect.name == "sqlite":
+                pages = text("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()")
+                return int(session.connection().execute(pages).scalar_one())
+            database = text("SELECT pg_database_size(current_database())")
+            return int(session.connection().execute(database).scalar_one())
+
     def close(self) -> None:
         """Give every connection back."""
         self.engine.dispose()
@@ -81,15 +92,26 @@ def open_database(url: str) -> Database:
         StoreVersion: made by a newer mtok, or not by mtok at all.
     """
     try:
-        engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        engine = create_engine(url, **_options(url))
     except (ArgumentError, SQLAlchemyError, ImportError) as error:
         raise StoreUnreachable(_without_password(url), _reason(error)) from error
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
     database = Database(engine)
-    with database._translated(), database._writer.connect() as connection, connection.begin():
-        _bring_to_head(connection, database.url)
+    try:
+        with database._translated(), database._writer.connect() as connection, connection.begin():
+            _bring_to_head(connection, database.url)
+    except BaseException:
+        database.close()
+        raise
     return database
+
+
+def _options(url: str) -> dict[str, Any]:
+    """PostgreSQL: a read sees one instant of the store, and a connection lost over night is replaced."""
+    if url.startswith("sqlite"):
+        return {}
+    return {"pool_pre_ping": True, "isolation_level": "REPEATABLE READ"}
 
 
 def _prepare_sqlite(engine: Engine) -> None:
@@ -114,6 +136,8 @@ def _prepare_sqlite(engine: Engine) -> None:
 
 
 def _bring_to_head(connection: Connection, url: str) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(7706875)"))  # two processes may open a new store
     tables = set(inspect(connection).get_table_names())
     found = None
     if "alembic_version" in tables:

@@ -6,13 +6,18 @@
     │   ├── StoreUnreachable         cannot be opened, locked, or gone
     │   ├── StoreVersion             made by a newer or by no mtok
     │   ├── FenceLost                another collector leads now
+    │   ├── ClockBehind              a tick older than the newest one
+    │   ├── DerivedRefused           a derived sample that does not fit its neighbours
+    │   ├── CopyRefused              a store that cannot be copied into
     │   └── AmountError              a provider's amount that is no finite number
+    ├── SettleRefused            a counter that cannot be settled so
     ├── console/errors.py        ProviderError (3) and what the console adds
     └── agent/errors.py          what the agent adds
 
 A leaf holds fields and makes its message from them: what failed, which one, what to do.
 """
 
+from datetime import datetime
 from enum import IntEnum
 
 
@@ -74,6 +79,41 @@ class FenceLost(StoreError):
     def __init__(self, fence: int) -> None:
         super().__init__(f"leadership with fence {fence} is over; another collector leads")
         self.fence = fence
+
+
+class ClockBehind(StoreError):
+    """The collector's clock stands before the newest tick: what it would write could not be put in order."""
+
+    def __init__(self, at: datetime, newest_at: datetime) -> None:
+        super().__init__(
+            f"tick of {at.isoformat()}: the newest is of {newest_at.isoformat()}; "
+            "nothing was written; set this machine's clock"
+        )
+        self.at, self.newest_at = at, newest_at
+
+
+class DerivedRefused(StoreError):
+    """A derived sample that does not fit between its neighbours; nothing was written."""
+
+    def __init__(self, counter: str, at: datetime, problem: str) -> None:
+        super().__init__(f"{counter} at {at.isoformat()}: {problem}; the derived sample is not used")
+        self.counter, self.at, self.problem = counter, at, problem
+
+
+class CopyRefused(StoreError):
+    """A history cannot be copied into a store; the store is as it was."""
+
+    def __init__(self, url: str, problem: str) -> None:
+        super().__init__(f"copy to {url}: {problem}")
+        self.url, self.problem = url, problem
+
+
+class SettleRefused(MtokError):
+    """A counter cannot be settled; nothing was changed."""
+
+    def __init__(self, counter_id: int, problem: str) -> None:
+        super().__init__(f"counter {counter_id}: {problem}; nothing was changed")
+        self.counter_id, self.problem = counter_id, problem
 
 
 class AmountError(StoreError):

@@ -1,22 +1,25 @@
 """The figures: spend and usage of a tier side by side, over the same edges."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise
+from typing import Any
 
+from sqlalchemy import Row
 from sqlmodel import Session
 
-from store.counters import bills_at, counters_of, usage_at
-from store.edges import last_complete, snap
+from store.counters import bill_rows, usage_rows
+from store.edges import TierEdge, complete_at, snap_all
 from store.money import per_mtok_nusd
-from store.spend import Spend, spend_between
+from store.spend import Spend, spend_of, too_short
 from store.unknown import Unknown
-from store.usage import Usage, usage_between
+from store.usage import AtEdge, Usage, usage_of
 from store.window import Edges, Window
 
 NO_TOKENS = Unknown("no tokens")
+_NO_TICKS = Unknown("no two complete ticks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,34 +62,64 @@ class Figures:
 
 def figures(session: Session, tier: str, window: Window) -> Figures:
     """The figures of `tier` in `window`, both sides read at the same two ticks."""
-    edges = snap(session, tier, window)
-    if isinstance(edges, Unknown):
-        return Figures(window, edges, edges, edges)
-    return Figures(window, edges, spend_between(session, tier, edges), usage_between(session, tier, edges))
+    return figures_of(session, [tier], [window])[tier][0]
+
+
+def figures_of(session: Session, tiers: Sequence[str], windows: Sequence[Window]) -> dict[str, tuple[Figures, ...]]:
+    """The figures of each tier in each window. Tiers with the same edges are read together."""
+    snapped = {tier: snap_all(session, tier, windows) for tier in tiers}
+    together: dict[tuple[datetime, ...], list[str]] = {}
+    for tier, edges in snapped.items():
+        known = {at for edge in edges if isinstance(edge, Edges) for at in (edge.start_at, edge.end_at)}
+        together.setdefault(tuple(sorted(known)), []).append(tier)
+    found = {}
+    for instants, alike in together.items():
+        bills = bill_rows(session, alike, instants) if instants else ()
+        ledgers = usage_rows(session, alike, instants) if instants else ()
+        for tier in alike:
+            reading = _Reading(session, tier, [row for row in bills if row.tier == tier], ledgers, instants)
+            found[tier] = tuple(map(reading.figures, windows, snapped[tier]))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What was read of one tier at the edges `instants`."""
+
+    session: Session
+    tier: str
+    bills: Sequence[Row[Any]]
+    ledgers: Sequence[AtEdge]
+    instants: Sequence[datetime]
+
+    def figures(self, window: Window, edges: Edges | Unknown) -> Figures:
+        """The figures between two of the edges."""
+        if isinstance(edges, Unknown):
+            return Figures(window, edges, edges, edges)
+        start, end = self.instants.index(edges.start_at), self.instants.index(edges.end_at)
+        coarse = too_short(self.bills, window)
+        spend = spend_of(self.bills, f"edge{start}", f"edge{end}", edges) if coarse is None else coarse
+        usage = usage_of(self.session, self.tier, self.ledgers[start], self.ledgers[end], edges)
+        return Figures(window, edges, spend, usage)
 
 
 def trend(session: Session, tier: str, now: datetime, step: timedelta, count: int) -> tuple[int | Unknown, ...]:
-    """$/Mtok output of the last `count` steps, oldest first: what a sparkline draws.
-
-    Each edge is read once, as what has been spent and generated up to it.
-    """
-    counters = counters_of(session, tier)
-    if len({counter.currency for counter in counters}) > 1:
-        return (Unknown("several currencies"),) * count
-    openings = {counter.id: counter.opening_nusd for counter in counters}
-    edges = [last_complete(session, tier, now - step * left) for left in range(count, -1, -1)]
-    known = {edge: _so_far(session, tier, edge, openings) for edge in edges if edge is not None}
-    return tuple(_step(known, start, end) for start, end in pairwise(edges))
+    """$/Mtok output of the last `count` steps, oldest first: what a sparkline draws."""
+    asked = [now - step * left for left in range(count, -1, -1)]
+    complete = complete_at(session, tier, asked)
+    instants = sorted({edge.at for edge in complete.values()})
+    if not instants:
+        return (_NO_TICKS,) * count
+    bills, ledgers = bill_rows(session, [tier], instants), usage_rows(session, [tier], instants)
+    reading = _Reading(session, tier, bills, ledgers, instants)
+    return tuple(_point(reading, complete.get(start), complete.get(end)) for start, end in pairwise(asked))
 
 
-def _step(known: Mapping[datetime, tuple[int, int]], start: datetime | None, end: datetime | None) -> int | Unknown:
-    if start is None or end is None or start == end:
-        return Unknown("no two complete ticks")
-    (spent_before, made_before), (spent, made) = known[start], known[end]
-    return per_mtok_nusd(spent - spent_before, made - made_before) if made > made_before else NO_TOKENS
-
-
-def _so_far(session: Session, tier: str, edge: datetime, openings: Mapping[int | None, int]) -> tuple[int, int]:
-    """Nano-dollars and completion tokens from our first look up to a complete tick."""
-    spent = sum(sample.total_nusd - openings[id_] for id_, sample in bills_at(session, edge, tier).items())
-    return spent, sum(sample.completion_tokens for sample in usage_at(session, edge, tier).values())
+def _point(reading: _Reading, start: TierEdge | None, end: TierEdge | None) -> int | Unknown:
+    if start is None or end is None or start.at == end.at:
+        return _NO_TICKS
+    first, last = reading.instants.index(start.at), reading.instants.index(end.at)
+    edges = Edges(start.at, end.at, since=False)
+    spend = spend_of(reading.bills, f"edge{first}", f"edge{last}", edges)
+    usage = usage_of(reading.session, reading.tier, reading.ledgers[first], reading.ledgers[last], edges)
+    return Figures(Window(start.at, end.at), edges, spend, usage).output_nusd_per_mtok

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlmodel import Session, col, func, select
 
 from store.database import Database
-from store.figures import Figures, figures, trend
+from store.figures import Figures, figures_of, trend
 from store.gate import GatePolicy, Verdict
 from store.leader import leader
 from store.operations import OperationKind, current, instances, seen_state, why_not
@@ -18,9 +18,9 @@ from store.tables import AgentRow, BillCounter, ProviderTick, ResourceRow, Tick,
 from store.unknown import Unknown
 from store.verdicts import last_verdict, verdict_now
 from store.window import named_window
-from store.words import UNASSIGNED, Market, State
+from store.words import IGNORED, UNASSIGNED, Market, State
 
-WINDOWS = ("5m", "1h", "24h", "today")
+WINDOWS = ("5m", "1h", "24h", "7d", "30d", "today", "month")
 TREND_POINTS = 16
 _FIGURES_HOLD = timedelta(seconds=20)  # edges move with ticks; without any, windows still grow old
 
@@ -128,14 +128,13 @@ def read_fleet(
         known = {}
         if before is not None and before.tick_at == tick_at and now - before.figures_at < _FIGURES_HOLD:
             known = {tier.spec.name: (tier.figures, tier.trend) for tier in before.tiers}
+        fresh = [spec.name for spec in tiers if spec.name not in known]
+        known = {**known, **_figured(session, fresh, policy, now, trend_step)}
         return Fleet(
             at=now,
             tick_at=tick_at,
-            figures_at=before.figures_at if before is not None and known else now,
-            tiers=tuple(
-                _tier(session, spec, *(known.get(spec.name) or _figured(session, spec, policy, now, trend_step)))
-                for spec in tiers
-            ),
+            figures_at=before.figures_at if before is not None and not fresh else now,
+            tiers=tuple(_tier(session, spec, *known[spec.name]) for spec in tiers),
             verdict=verdict,
             closed_since=_closed_since(kept),
             health=tuple(_health(session, name) for name in sorted({spec.provider for spec in specs})),
@@ -144,15 +143,29 @@ def read_fleet(
 
 
 def _unassigned(session: Session) -> Sequence[TierSpec]:
-    query = select(BillCounter.provider).where(BillCounter.tier == UNASSIGNED).distinct()
-    return [TierSpec(UNASSIGNED, provider, "", Market.ON_DEMAND) for provider in session.exec(query).all()]
+    """The tiers that no settings name: what no tier claims, and what the settings take out."""
+    query = select(BillCounter.tier, BillCounter.provider).where(col(BillCounter.tier).in_([UNASSIGNED, IGNORED]))
+    providers: dict[str, set[str]] = {}
+    for tier, provider in session.exec(query.distinct()).all():
+        providers.setdefault(tier, set()).add(provider)
+    return [
+        TierSpec(tier, ", ".join(sorted(providers[tier])), "", Market.ON_DEMAND)
+        for tier in (UNASSIGNED, IGNORED)
+        if tier in providers
+    ]
 
 
 def _figured(
-    session: Session, spec: TierSpec, policy: GatePolicy, now: datetime, trend_step: timedelta
-) -> tuple[Mapping[str, Figures], tuple[int | Unknown, ...]]:
-    windows = {name: figures(session, spec.name, named_window(name, now, policy.zone)) for name in WINDOWS}
-    return windows, trend(session, spec.name, now, trend_step, TREND_POINTS)
+    session: Session, tiers: Sequence[str], policy: GatePolicy, now: datetime, trend_step: timedelta
+) -> dict[str, tuple[Mapping[str, Figures], tuple[int | Unknown, ...]]]:
+    windows = [named_window(name, now, policy.zone) for name in WINDOWS]
+    return {
+        tier: (
+            dict(zip(WINDOWS, found, strict=True)),
+            trend(session, tier, now, trend_step, TREND_POINTS),
+        )
+        for tier, found in figures_of(session, tiers, windows).items()
+    }
 
 
 def _tier(

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from store.money import display_usd
 from store.unknown import Unknown
 
+_CLOCK_BEHIND = timedelta(seconds=30)  # a tick from the future: this clock has been set back
 TICKS_OUT_OF_THE_DARK = 2  # one good answer may be luck; two in a row are a service
 
 
@@ -87,7 +88,7 @@ def decide(policy: GatePolicy, facts: GateFacts, before: Sequence[Reason]) -> Ve
 def _is_dark(policy: GatePolicy, facts: GateFacts, before: Sequence[Reason]) -> bool:
     last, previous = facts.last_complete_at, facts.previous_complete_at
     assert last is not None
-    if facts.now - last > policy.dark_after:
+    if facts.now - last > policy.dark_after or last - facts.now > _CLOCK_BEHIND:
         return True
     was_dark = Reason.DARK in before or (previous is not None and last - previous > policy.dark_after)
     return was_dark and facts.complete_in_row < TICKS_OUT_OF_THE_DARK

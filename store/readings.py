@@ -42,11 +42,15 @@ class LedgerTotals:
 
 @dataclass(frozen=True, slots=True)
 class ProviderReading:
-    """All that one provider said at a tick; `problem` when anything was missing or unsound."""
+    """All that one provider said at a tick; `problem` when anything was missing or unsound.
+
+    `vanished`: known counters that the provider, answering soundly, lists neither as active nor as deleted.
+    """
 
     bills: tuple[Bill, ...]
     problem: str | None
     latency_ms: int
+    vanished: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

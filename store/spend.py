@@ -1,15 +1,29 @@
 """Spend: what the provider's own counters rose by, between two complete ticks. No rate is used."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
+from sqlalchemy import Row
 from sqlmodel import Session
 
-from store.counters import bills_at, counters_of
+from store.clock import rfc3339
+from store.counters import bill_at, bill_rows, counters_of, debit_rows
 from store.edges import snap
+from store.steps import SHORTEST_WINDOW_STEPS, is_moving, step_of
 from store.tables import BillCounter, BillSample
 from store.unknown import Unknown
 from store.window import Edges, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """Money billed between `edges`, in nano-units of `currency`, with its sign: credits lower it."""
+
+    nusd: int
+    currency: str
+    edges: Edges
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,62 +36,93 @@ class SpendTerm:
 
     @property
     def nusd(self) -> int:
-        """Nano-dollars, with its sign: a credit lowers it."""
-        base = self.start.total_nusd if self.start else self.counter.opening_nusd
-        return self.end.total_nusd - base
+        """Nano-dollars, with its sign."""
+        return self.end.total_nusd - (self.start.total_nusd if self.start else self.counter.opening_nusd)
 
-
-@dataclass(frozen=True, slots=True)
-class Spend:
-    """Money billed between `edges`, in nano-units of `currency`, and the terms that add up to it."""
-
-    nusd: int
-    currency: str
-    edges: Edges
-    terms: tuple[SpendTerm, ...]
+    @property
+    def debits_nusd(self) -> int:
+        """The rises alone. What is left of `nusd` are credits and corrections."""
+        return self.end.debits_nusd - (self.start.debits_nusd if self.start else 0)
 
 
 def spend(session: Session, tier: str, window: Window) -> Spend | Unknown:
     """Money billed to `tier` inside `window`, read off the provider's counters."""
     edges = snap(session, tier, window)
-    return edges if isinstance(edges, Unknown) else spend_between(session, tier, edges)
+    if isinstance(edges, Unknown):
+        return edges
+    rows = bill_rows(session, [tier], [edges.start_at, edges.end_at])
+    return spend_of(rows, "edge0", "edge1", edges)
 
 
-def spend_between(session: Session, tier: str, edges: Edges) -> Spend | Unknown:
-    """The same, between edges that are complete ticks already."""
-    starts, ends = bills_at(session, edges.start_at, tier), bills_at(session, edges.end_at, tier)
-    counters = counters_of(session, tier)
-    terms = tuple(
-        SpendTerm(counter, starts.get(counter.id), ends[counter.id]) for counter in counters if counter.id in ends
-    )
-    currencies = {term.counter.currency for term in terms}
+def spend_of(rows: Sequence[Row[Any]], start: str, end: str, edges: Edges) -> Spend | Unknown:
+    """The sum over `rows` (see `bill_rows`) of one tier between two of their columns."""
+    total_nusd, currencies = 0, set()
+    for row in rows:
+        values = row._mapping
+        at_end = values[end]
+        if at_end is None:
+            continue
+        if row.unsettled_at is not None and row.unsettled_at <= edges.end_at:
+            return unsettled(row.id, row.counter, row.unsettled_at)
+        at_start = values[start]
+        total_nusd += at_end - (row.opening_nusd if at_start is None else at_start)
+        currencies.add(row.currency)
     if len(currencies) > 1:
         return Unknown(f"bills in {' and '.join(sorted(currencies))}, which are never summed")
-    if not terms:
+    if not currencies:
         return Unknown("no bill counter of this tier has been read yet")
-    return Spend(sum(term.nusd for term in terms), currencies.pop(), edges, terms)
+    return Spend(total_nusd, currencies.pop(), edges)
+
+
+def too_short(rows: Sequence[Row[Any]], window: Window) -> Unknown | None:
+    """Why `window` is too short for how often these counters move, as observed; None when it is long enough."""
+    slowest = timedelta(0)
+    for row in rows:
+        step = step_of(row.steps) if row.final_at is None else None
+        if step is not None and is_moving(step, row.moved_at, window.end):
+            slowest = max(slowest, step)
+    if window.end - window.start >= SHORTEST_WINDOW_STEPS * slowest:
+        return None
+    return Unknown(f"bills every {told(slowest)}")
+
+
+def told(step: timedelta) -> str:
+    """A step as a person says it: `5 min`, `1 h`, `90 s`."""
+    seconds = round(step.total_seconds())
+    if seconds >= 3600 and seconds % 3600 < 60:
+        return f"{seconds // 3600} h"
+    return f"{round(seconds / 60)} min" if seconds >= 120 else f"{seconds} s"
+
+
+def unsettled(counter_id: int, counter: str, at: datetime) -> Unknown:
+    """Why a counter's money is not known: it vanished, and nobody has said what its last bill was."""
+    return Unknown(
+        f"unsettled: {counter} vanished, noticed at {rfc3339(at)}; mtok counter settle {counter_id} --reason …"
+    )
+
+
+def spend_terms(session: Session, tier: str, edges: Edges) -> Iterator[SpendTerm]:
+    """Every counter's part between two edges, with its samples: what a person adds up again."""
+    for counter in counters_of(session, tier):
+        assert counter.id is not None
+        end = bill_at(session, counter.id, edges.end_at)
+        if end is not None:
+            yield SpendTerm(counter, bill_at(session, counter.id, edges.start_at), end)
 
 
 def debits_between(session: Session, start: datetime, end: datetime) -> int | Unknown:
     """Debits of the whole account in `[start, end)`, for the gate: every rise, and no credit lowers it.
 
-    A counter first seen inside counts from zero if it was born inside, otherwise from its first sample.
+    A counter first seen inside counts from our first look, or from where a derived sample or its birth put it.
     """
-    starts, ends = bills_at(session, start, None), bills_at(session, end, None)
-    total_nusd = 0
-    currencies = set()
-    for counter in counters_of(session, None):
-        if counter.id not in ends:
+    total_nusd, currencies = 0, set()
+    for row in debit_rows(session, start, end):
+        if row.unsettled_at is not None:
+            return unsettled(row.id, row.counter, row.unsettled_at)
+        if row.at_end is None:
             continue
-        currencies.add(counter.currency)
-        total_nusd += ends[counter.id].debits_nusd - _debits_before(counter, starts.get(counter.id), start)
+        currencies.add(row.currency)
+        total_nusd += row.at_end - (row.at_start or 0)
     if len(currencies) > 1:
         return Unknown(f"bills in {' and '.join(sorted(currencies))}, and the limit is in one currency")
     return total_nusd
-
-
-def _debits_before(counter: BillCounter, sample: BillSample | None, start: datetime) -> int:
-    if sample is not None:
-        return sample.debits_nusd
-    was_born_inside = counter.started_at is not None and counter.started_at >= start
-    return 0 if was_born_inside else max(counter.opening_nusd, 0)

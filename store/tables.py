@@ -52,7 +52,9 @@ class TierTick(SQLModel, table=True):
 class BillCounter(SQLModel, table=True):
     """One bill counter of one provider. `counter` is its identity: a reset is a new identity.
 
-    `opening_nusd` was billed before our time; zero when the counter was born under our eyes.
+    `opening_nusd` was billed before our time; zero when the counter was born under our eyes. `steps`: the seconds
+    between its last few movements, oldest first, as text. A counter that went to another tier is closed under its
+    identity with `@` and the instant; the other tier has it from there on.
     """
 
     __tablename__: ClassVar[str] = "bill_counters"
@@ -71,24 +73,32 @@ class BillCounter(SQLModel, table=True):
     opening_nusd: int = Field(sa_type=BigInteger)
     excluded: bool = False
     final_at: datetime | None = None
+    moved_at: datetime | None = None
+    steps: str | None = None
+    vanished_at: datetime | None = None
+    unsettled_at: datetime | None = None
 
 
 class BillSample(SQLModel, table=True):
     """A bill counter at a tick. `raw` is the provider's own text, `as_of_at` the provider's own clock.
 
-    `debits_nusd`: every rise of the counter so far, added up; a credit does not lower it.
+    `debits_nusd`: every rise since our first look, added up; a credit does not lower it. `fell_at`: when the
+    counter fell, while it is not known yet whether that was a credit or jitter. `origin` is empty for what was
+    read: `derived` from the provider's windowed bill, `moved` from another tier, `settled` by an engineer.
     """
 
     __tablename__: ClassVar[str] = "bill_samples"
     __table_args__ = _BY_KEY
 
     counter_id: int = Field(primary_key=True, foreign_key="bill_counters.id")
-    at: datetime = Field(primary_key=True, foreign_key="ticks.at")
+    at: datetime = Field(primary_key=True)
     total_nusd: int = Field(sa_type=BigInteger)
     debits_nusd: int = Field(sa_type=BigInteger)
     raw: str
     as_of_at: datetime
     rate_nusd_per_hour: int | None = Field(default=None, sa_type=BigInteger)
+    fell_at: datetime | None = None
+    origin: str | None = None
 
 
 class Ledger(SQLModel, table=True):
@@ -113,7 +123,7 @@ class UsageSample(SQLModel, table=True):
     __table_args__ = _BY_KEY
 
     ledger_id: int = Field(primary_key=True, foreign_key="ledgers.id")
-    at: datetime = Field(primary_key=True, foreign_key="ticks.at")
+    at: datetime = Field(primary_key=True)
     prompt_tokens: int = Field(sa_type=BigInteger)
     cached_tokens: int = Field(sa_type=BigInteger)
     completion_tokens: int = Field(sa_type=BigInteger)

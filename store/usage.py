@@ -1,39 +1,17 @@
 """Usage: what the agents' ledgers rose by, between two complete ticks."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
-from store.counters import first_usage, ledgers_of, usage_at
+from store.counters import USAGE_FIELDS, Totals, first_usage, ledgers_of, usage_rows, usage_sample_at
 from store.edges import snap
-from store.tables import Ledger, TierTick, UsageSample
+from store.tables import Ledger, UsageSample
 from store.unknown import Unknown
 from store.window import Edges, Window
 
-FIELDS = (
-    "prompt_tokens",
-    "cached_tokens",
-    "completion_tokens",
-    "delivered_tokens",
-    "requests",
-    "busy_ms",
-    "reserved_prompt_tokens",
-    "reserved_completion_tokens",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class UsageTerm:
-    """One ledger's part: `end` less `start`; `start` is None for a ledger that began inside."""
-
-    ledger: Ledger
-    start: UsageSample | None
-    end: UsageSample
-
-    def rise(self, field: str) -> int:
-        """By how much one of `FIELDS` rose."""
-        base = getattr(self.start, field) if self.start else 0
-        return int(getattr(self.end, field) - base)
+AtEdge = Mapping[int, tuple[str, bool, Totals]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,40 +29,63 @@ class Usage:
     busy_ms: int
     reserved_prompt_tokens: int
     reserved_completion_tokens: int
-    running_ms: int
     edges: Edges
-    terms: tuple[UsageTerm, ...]
+
+    @property
+    def running_ms(self) -> int:
+        """Milliseconds that the tier's instances ran, added up over them."""
+        return self.edges.running_ms
+
+
+@dataclass(frozen=True, slots=True)
+class UsageTerm:
+    """One ledger's part: `end` less `start`; `start` is None for a ledger that began inside."""
+
+    ledger: Ledger
+    start: UsageSample | None
+    end: UsageSample
+
+    def rise(self, field: str) -> int:
+        """By how much one of `USAGE_FIELDS` rose."""
+        base = getattr(self.start, field) if self.start else 0
+        return int(getattr(self.end, field) - base)
 
 
 def usage(session: Session, tier: str, window: Window) -> Usage | Unknown:
     """What `tier` served inside `window`, read off its agents' ledgers."""
     edges = snap(session, tier, window)
-    return edges if isinstance(edges, Unknown) else usage_between(session, tier, edges)
+    if isinstance(edges, Unknown):
+        return edges
+    start, end = usage_rows(session, [tier], [edges.start_at, edges.end_at])
+    return usage_of(session, tier, start, end, edges)
 
 
-def usage_between(session: Session, tier: str, edges: Edges) -> Usage:
-    """The same, between edges that are complete ticks already."""
-    starts, ends = usage_at(session, edges.start_at, tier), usage_at(session, edges.end_at, tier)
-    terms = tuple(
-        UsageTerm(ledger, starts.get(ledger.id) or _opening(session, ledger), ends[ledger.id])
-        for ledger in ledgers_of(session, tier)
-        if ledger.id is not None and ledger.id in ends
-    )
-    totals = {field: sum(term.rise(field) for term in terms) for field in FIELDS}
-    running_ms = _running_ms(session, tier, edges)
-    return Usage(**totals, running_ms=running_ms, edges=edges, terms=terms)
+def usage_of(session: Session, tier: str, start: AtEdge, end: AtEdge, edges: Edges) -> Usage:
+    """The sum over one tier's ledgers between two edges; see `usage_rows`."""
+    sums = [0] * len(USAGE_FIELDS)
+    for ledger, (of_tier, is_newborn, totals) in end.items():
+        if of_tier != tier:
+            continue
+        before = start[ledger][2] if ledger in start else _opening(session, ledger, is_newborn=is_newborn)
+        for index, total in enumerate(totals):
+            sums[index] += total - before[index]
+    return Usage(**dict(zip(USAGE_FIELDS, sums, strict=True)), edges=edges)
 
 
-def _opening(session: Session, ledger: Ledger) -> UsageSample | None:
-    if ledger.is_newborn:
-        return None
-    assert ledger.id is not None
-    return first_usage(session, ledger.id)
+def usage_terms(session: Session, tier: str, edges: Edges) -> Iterator[UsageTerm]:
+    """Every ledger's part between two edges, with its samples."""
+    for ledger in ledgers_of(session, tier):
+        assert ledger.id is not None
+        end = usage_sample_at(session, ledger.id, edges.end_at)
+        if end is None:
+            continue
+        start = usage_sample_at(session, ledger.id, edges.start_at)
+        if start is None and not ledger.is_newborn:
+            start = first_usage(session, ledger.id)
+        yield UsageTerm(ledger, start, end)
 
 
-def _running_ms(session: Session, tier: str, edges: Edges) -> int:
-    query = select(TierTick.running_ms).where(
-        TierTick.tier == tier, col(TierTick.at).in_([edges.start_at, edges.end_at])
-    )
-    first, last = sorted(session.exec(query).all())
-    return last - first
+def _opening(session: Session, ledger: int, *, is_newborn: bool) -> Totals:
+    """What a ledger held before our time; nothing, if it was born under our eyes."""
+    first = None if is_newborn else first_usage(session, ledger)
+    return tuple(getattr(first, field) if first else 0 for field in USAGE_FIELDS)

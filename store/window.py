@@ -25,11 +25,15 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """The complete ticks that a figure really used. `since`: the start moved forward to our first tick."""
+    """The complete ticks that a figure really used. `since`: the start moved forward to our first tick.
+
+    `running_ms`: how long the tier's instances ran between them, added up over the instances.
+    """
 
     start_at: datetime
     end_at: datetime
     since: bool
+    running_ms: int = 0
 
 
 def named_window(name: str, now: datetime, zone: ZoneInfo) -> Window:

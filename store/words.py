@@ -5,6 +5,9 @@ from enum import StrEnum
 UNASSIGNED = "unassigned"
 """The tier of every billed resource that no tier names."""
 
+IGNORED = "ignored"
+"""The tier of resources that the settings take out, each with a reason: shown, in no total and not in the gate."""
+
 
 class ResourceKind(StrEnum):
     """What a provider bills."""

@@ -1,28 +1,56 @@
 """What every test may use: a store of its own, a clock that stands, and a fleet's history by hand."""
 
+import os
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from store.clock import SetClock
-from store.database import Database, open_database
+from store.database import Database
 from store.leader import acquire
 from store.money import format_nusd
 from store.readings import AgentReading, Bill, LedgerTotals, ProviderReading, TickReadings, TierResources
 from store.samples import record_tick
+from tests.databases import opened, postgres_database, postgres_server
+
+settings.register_profile("short", max_examples=60, deadline=None)
+settings.register_profile(
+    "prove", max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+)
+settings.load_profile(os.environ.get("MTOK_HYPOTHESIS", "short"))
 
 START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The address of a PostgreSQL server."""
+    with postgres_server() as url:
+        if url is None:
+            pytest.skip("not run: no PostgreSQL here (initdb is missing, MTOK_TEST_POSTGRES_URL is not set)")
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty store, on each database in turn."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'mtok.db'}"
+        return
+    with postgres_database(request.getfixturevalue("postgres"), f"mtok_{uuid.uuid4().hex}") as url:
+        yield url
+
+
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    """An empty SQLite store at the newest version."""
-    opened = open_database(f"sqlite:///{tmp_path / 'mtok.db'}")
-    yield opened
-    opened.close()
+def database(store_url: str) -> Iterator[Database]:
+    """An empty store at the newest version, on each database in turn."""
+    with opened(store_url) as database:
+        yield database
 
 
 @dataclass

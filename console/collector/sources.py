@@ -12,7 +12,7 @@ from console.providers.protocol import Action, Batch, BillReading, Provider, Res
 from console.settings import Settings, TierSection
 from store.readings import AgentReading, Bill, ProviderReading, TierResources
 from store.tables import ResourceRow
-from store.words import UNASSIGNED, ResourceKind, State
+from store.words import IGNORED, UNASSIGNED, ResourceKind, State
 
 Answer = TypeVar("Answer")
 
@@ -32,6 +32,9 @@ class TierMap:
     def __init__(self, settings: Settings) -> None:
         self.tiers = settings.tiers
         self._owner: dict[tuple[str, ResourceKind, str], str] = {}
+        for provider, section in settings.providers.items():
+            for one in section.ignore:
+                self._owner[provider, ResourceKind(one.kind), one.id] = IGNORED
         for tier in settings.tiers:
             for id_ in tier.instances:
                 self._owner[tier.provider, ResourceKind.INSTANCE, id_] = tier.name
@@ -39,7 +42,7 @@ class TierMap:
                 self._owner[tier.provider, ResourceKind.VOLUME, id_] = tier.name
 
     def owner(self, provider: str, kind: ResourceKind, resource_id: str) -> str:
-        """The tier that names the resource, or `unassigned`: the whole account is watched."""
+        """The tier that names the resource, `ignored`, or `unassigned`: the whole account is watched."""
         return self._owner.get((provider, kind, resource_id), UNASSIGNED)
 
 
@@ -82,7 +85,7 @@ def provider_reading(tiers: TierMap, provider: str, answer: ProviderAnswer) -> P
     """A provider's answer as the store takes it."""
     bills = tuple(_bill(tiers, provider, reading) for reading in answer.bills.items)
     problem = "; ".join(answer.bills.problems) or None
-    return ProviderReading(bills, problem, answer.latency_ms)
+    return ProviderReading(bills, problem, answer.latency_ms, frozenset(answer.bills.vanished))
 
 
 def _bill(tiers: TierMap, provider: str, reading: BillReading) -> Bill:

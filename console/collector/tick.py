@@ -24,13 +24,14 @@ from console.hosts.agent_client import AgentClient, AgentUsage
 from console.providers.protocol import Provider
 from console.settings import Settings
 from store.clock import Clock
+from store.counters import watched_counters
 from store.database import Database
 from store.gate import Verdict
 from store.inventory import keep_agent, keep_resources, mark_lease, mark_unreachable
 from store.leader import check_fence
 from store.operations import OperationKind, under_way
 from store.readings import AgentReading, TickReadings
-from store.samples import live_counters, record_tick
+from store.samples import record_tick
 from store.tables import AgentRow
 from store.verdicts import record_verdict, verdict_now
 
@@ -145,7 +146,7 @@ class Collector:
 
     def _known_counters(self) -> dict[str, list[str]]:
         with self.database.read() as session:
-            return {name: list(live_counters(session, name)) for name in self.account.providers}
+            return {name: list(watched_counters(session, name)) for name in self.account.providers}
 
     def _readings(
         self,

@@ -6,14 +6,14 @@ from sqlmodel import Session
 
 from console.export.status import amount, figures_body, unknown
 from store.clock import rfc3339
-from store.counters import first_bill
+from store.counters import USAGE_FIELDS, first_bill
 from store.figures import Figures, figures
 from store.fleet import TierSpec
 from store.money import format_nusd
-from store.spend import Spend, SpendTerm
+from store.spend import Spend, SpendTerm, spend_terms
 from store.tables import BillCounter, BillSample, UsageSample
 from store.unknown import Unknown
-from store.usage import FIELDS, Usage, UsageTerm
+from store.usage import Usage, UsageTerm, usage_terms
 from store.window import Window
 
 
@@ -26,8 +26,8 @@ def explain_body(session: Session, spec: TierSpec, window: Window) -> dict[str, 
         "simulated": spec.is_simulated,
         "window": {"name": window.name, "start": rfc3339(window.start), "end": rfc3339(window.end)},
         "figures": figures_body(found),
-        "spend": _spend(session, found),
-        "usage": _usage(found),
+        "spend": _spend(session, spec.name, found),
+        "usage": _usage(session, spec.name, found),
         "formula": {
             "spend_nusd": "sum over terms of (end.nusd - start.nusd)",
             "usd_per_mtok_output": "spend / completion_tokens * 10^6",
@@ -36,7 +36,7 @@ def explain_body(session: Session, spec: TierSpec, window: Window) -> dict[str, 
     }
 
 
-def _spend(session: Session, found: Figures) -> dict[str, Any]:
+def _spend(session: Session, tier: str, found: Figures) -> dict[str, Any]:
     if isinstance(found.spend, Unknown):
         return unknown(found.spend)
     spend: Spend = found.spend
@@ -44,7 +44,7 @@ def _spend(session: Session, found: Figures) -> dict[str, Any]:
         "nusd": spend.nusd,
         "usd": amount(spend.nusd),
         "currency": spend.currency,
-        "terms": [_spend_term(session, term) for term in spend.terms],
+        "terms": [_spend_term(session, term) for term in spend_terms(session, tier, spend.edges)],
     }
 
 
@@ -82,29 +82,29 @@ def _bill(sample: BillSample) -> dict[str, Any]:
     }
 
 
-def _usage(found: Figures) -> dict[str, Any]:
+def _usage(session: Session, tier: str, found: Figures) -> dict[str, Any]:
     if isinstance(found.usage, Unknown):
         return unknown(found.usage)
     usage: Usage = found.usage
     return {
-        **{field: getattr(usage, field) for field in FIELDS},
+        **{field: getattr(usage, field) for field in USAGE_FIELDS},
         "running_ms": usage.running_ms,
-        "terms": [_usage_term(term) for term in usage.terms],
+        "terms": [_usage_term(term) for term in usage_terms(session, tier, usage.edges)],
     }
 
 
 def _usage_term(term: UsageTerm) -> dict[str, Any]:
     ledger = term.ledger
-    zero = {"at": rfc3339(ledger.created_at), **dict.fromkeys(FIELDS, 0), "why": "the ledger began here"}
+    zero = {"at": rfc3339(ledger.created_at), **dict.fromkeys(USAGE_FIELDS, 0), "why": "the ledger began here"}
     return {
         "ledger": ledger.uuid,
         "ledger_created_at": rfc3339(ledger.created_at),
         "agent": ledger.agent,
         "start": _totals(term.start) if term.start else zero,
         "end": _totals(term.end),
-        "difference": {field: term.rise(field) for field in FIELDS},
+        "difference": {field: term.rise(field) for field in USAGE_FIELDS},
     }
 
 
 def _totals(sample: UsageSample) -> dict[str, Any]:
-    return {"at": rfc3339(sample.at), **{field: getattr(sample, field) for field in FIELDS}}
+    return {"at": rfc3339(sample.at), **{field: getattr(sample, field) for field in USAGE_FIELDS}}

@@ -100,11 +100,11 @@ class Hyperstack:
         live = await self._usage({})
         missing = set(known) - {reading.counter for reading in live.items}
         if not missing or live.problems:
-            return self._with_vanished(live, missing if not live.problems else set())
+            return live
         deleted = await self._usage({"deleted": "true"})
         found = tuple(reading for reading in deleted.items if reading.counter in missing)
-        both = Batch((*live.items, *found), deleted.problems, live.provider_now)
-        return self._with_vanished(both, missing - {reading.counter for reading in found})
+        lost = missing - {reading.counter for reading in found} if not deleted.problems else ()
+        return Batch((*live.items, *found), deleted.problems, live.provider_now, tuple(sorted(lost)))
 
     async def act(self, ref: Ref, action: Action, *, seen: str) -> Outcome:
         """Hibernate or restore a virtual machine, once, if it is still in the raw state `seen`."""
@@ -174,10 +174,6 @@ class Hyperstack:
             final=row.terminate_time is not None,
             excluded=row.excluded,
         )
-
-    def _with_vanished(self, batch: Batch[BillReading], vanished: Collection[str]) -> Batch[BillReading]:
-        lost = tuple(f"{counter} vanished: neither active nor deleted" for counter in sorted(vanished))
-        return Batch(batch.items, (*batch.problems, *lost), batch.provider_now)
 
     async def _paged(self, path: str, field: str, parse: Callable[[Any], Resource]) -> Batch[Resource]:
         found: dict[Ref, Resource] = {}

@@ -82,11 +82,15 @@ class BillReading:
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[Item]):
-    """What one question brought: the sound rows, and each problem in one line."""
+    """What one question brought: the sound rows, and each problem in one line.
+
+    `vanished`: what we know and the provider, answering soundly, lists neither as active nor as deleted.
+    """
 
     items: tuple[Item, ...]
     problems: tuple[str, ...] = ()
     provider_now: datetime | None = None
+    vanished: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:

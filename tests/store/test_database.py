@@ -12,6 +12,7 @@ from store.database import Database, open_database
 from store.errors import StoreUnreachable, StoreVersion
 from store.journal import latest, note
 from tests.conftest import START
+from tests.databases import opened
 
 
 def test_the_migrations_make_the_tables_that_the_code_has(database: Database) -> None:
@@ -20,8 +21,8 @@ def test_the_migrations_make_the_tables_that_the_code_has(database: Database) ->
     assert difference == []
 
 
-def test_sqlite_runs_in_wal_with_foreign_keys(database: Database) -> None:
-    with database.read() as session:
+def test_sqlite_runs_in_wal_with_foreign_keys(tmp_path: Path) -> None:
+    with opened(f"sqlite:///{tmp_path / 'mtok.db'}") as database, database.read() as session:
         pragmas = {
             name: session.connection().execute(text(f"PRAGMA {name}")).scalar_one()
             for name in ("journal_mode", "foreign_keys", "busy_timeout")

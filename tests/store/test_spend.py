@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sqlmodel import select
 
 from store.database import open_database
+from store.journal import latest
 from store.spend import Spend, debits_between, spend
 from store.tables import BillSample, Gap
 from store.unknown import Unknown
@@ -94,12 +95,30 @@ def test_two_currencies_are_never_summed(history: History) -> None:
     assert spent(history, 0, 60) == Unknown("bills in EUR and USD, which are never summed")
 
 
-def test_a_credit_lowers_spend_and_never_debits(history: History) -> None:
-    for total in (1_000, 1_500, 900, 1_000):
-        history.tick(history.bill(total), totals=history.totals(0, 0))
-    assert spent(history, 0, 180) == 0
+def debited(history: History, end_s: float) -> int | Unknown:
     with history.database.read() as session:
-        assert debits_between(session, START, START + timedelta(seconds=180)) == 600
+        return debits_between(session, START, START + timedelta(seconds=end_s))
+
+
+def test_a_credit_lowers_spend_and_never_debits(history: History) -> None:
+    for total in (1_000, 1_500, 900, 1_000, 1_100, 1_200, 1_300, 1_400):
+        history.tick(history.bill(total), totals=history.totals(0, 0))
+    assert spent(history, 0, 120) == -100
+    assert spent(history, 0, 420) == 400
+    assert debited(history, 300) == 500  # it may still be jitter
+    assert debited(history, 360) == 500 + 400  # after three steps it was a credit, and the rises since then count
+    assert debited(history, 420) == 500 + 500
+
+
+def test_a_dip_that_recovers_is_jitter_and_no_debit(history: History) -> None:
+    for total in (1_000, 1_500, 1_450, 1_460, 1_600, 1_700):
+        history.tick(history.bill(total), totals=history.totals(0, 0))
+    assert debited(history, 240) == 600
+    assert debited(history, 300) == 700
+    assert spent(history, 0, 300) == 700
+    with history.database.read() as session:
+        told = [entry.what for entry in latest(session, 10)]
+    assert told == ["bill recovered", "bill fell"]
 
 
 def test_debits_of_a_day_leave_out_what_older_counters_held(history: History) -> None:

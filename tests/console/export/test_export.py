@@ -15,7 +15,7 @@ from console.export.csv import COLUMNS, ExportFailed, csv_text, defused, write_c
 from console.export.explain import explain_body
 from console.export.status import status_body
 from console.export.text import explanation_text, status_text
-from store.fleet import Fleet, TierSpec, read_fleet
+from store.fleet import WINDOWS, Fleet, TierSpec, read_fleet
 from store.gate import GatePolicy
 from store.window import Window
 from store.words import Market
@@ -89,7 +89,7 @@ def test_csv_is_a_row_a_tier_and_window(served: History) -> None:
     assert text.endswith("\r\n")
     rows = list(csv.DictReader(io.StringIO(text)))
     assert tuple(rows[0]) == COLUMNS
-    assert [row["window"] for row in rows] == ["5m", "1h", "24h", "today"]
+    assert [row["window"] for row in rows] == list(WINDOWS)
     assert rows[1]["spend"] == "0.066667900"
     assert rows[1]["start"] == "2026-11-24T08:00:00Z"
     assert rows[1]["since"] == "true"
@@ -104,7 +104,7 @@ def test_csv_says_why_a_cell_is_empty(history: History) -> None:
 def test_a_csv_file_is_written_whole_and_for_its_owner(served: History, tmp_path: Path) -> None:
     path = write_csv(fleet_of(served), tmp_path)
     assert path.stat().st_mode & 0o777 == 0o600
-    assert path.read_bytes().count(b"\r\n") == 5
+    assert path.read_bytes().count(b"\r\n") == 1 + len(WINDOWS)
     with pytest.raises(ExportFailed, match="choose another place"):
         write_csv(fleet_of(served), tmp_path / "none")
 

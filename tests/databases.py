@@ -1,0 +1,99 @@
+"""Both databases for the tests: SQLite in a folder, and a PostgreSQL cluster that ends with the tests.
+
+`MTOK_TEST_POSTGRES_URL` names another server; without it and without `initdb` those tests report *not run*.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqlalchemy import create_engine, text
+from sqlmodel import SQLModel
+
+from store.database import Database, open_database
+
+_URL = "MTOK_TEST_POSTGRES_URL"
+
+
+def initdb() -> Path | None:
+    """PostgreSQL's own tools, which Debian keeps off the PATH."""
+    found = shutil.which("initdb")
+    newest = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return Path(found) if found else newest[-1] if newest else None
+
+
+@contextlib.contextmanager
+def postgres_server() -> Iterator[str | None]:
+    """The address of a server with a database to make others in; None where there is none."""
+    if url := os.environ.get(_URL):
+        yield url
+        return
+    tool = initdb()
+    if tool is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="mtok-pg-", dir="/tmp") as name:
+        home = Path(name)
+        as_user = []
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            shutil.chown(home, "postgres")
+            as_user = ["runuser", "-u", "postgres", "--"]
+        data = home / "data"
+        common = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
+        subprocess.run([*as_user, str(tool), "-D", str(data), "-U", "mtok", "-A", "trust", "-E", "UTF8"], **common)
+        options = f"-c listen_addresses='' -k {home} -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+        control = [*as_user, str(tool.with_name("pg_ctl")), "-D", str(data), "-w"]
+        subprocess.run([*control, "-o", options, "-l", str(home / "log"), "start"], **common)
+        try:
+            yield f"postgresql+psycopg://mtok@/postgres?host={home}"
+        finally:
+            subprocess.run([*control, "-m", "immediate", "stop"], **common)
+
+
+@contextlib.contextmanager
+def postgres_database(server: str, name: str) -> Iterator[str]:
+    """A database of this name, dropped at the end."""
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            connection.execute(text(f'CREATE DATABASE "{name}"'))
+        yield engine.url.set(database=name).render_as_string(hide_password=False)
+    finally:
+        with engine.connect() as connection:
+            connection.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+        engine.dispose()
+
+
+@contextlib.contextmanager
+def opened(url: str) -> Iterator[Database]:
+    """A store, closed at the end."""
+    database = open_database(url)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def emptied(database: Database) -> None:
+    """Forget every row but who leads: thousands of histories go through one store."""
+    with database.write() as session:
+        for table in reversed(SQLModel.metadata.sorted_tables):
+            if table.name in _FILLED:
+                session.connection().execute(table.delete())
+
+
+_FILLED = {
+    "bill_samples",
+    "usage_samples",
+    "gaps",
+    "tier_ticks",
+    "provider_ticks",
+    "ticks",
+    "bill_counters",
+    "ledgers",
+    "journal",
+}
