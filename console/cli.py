@@ -19,6 +19,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+counter_app = typer.Typer(help="Bill counters: what figures are made of.", no_args_is_help=True)
+store_app = typer.Typer(help="The store: its version, its size, its soundness.", no_args_is_help=True)
+app.add_typer(counter_app, name="counter")
+app.add_typer(store_app, name="store")
 export_app = typer.Typer(help="Figures in files that other programs read.", no_args_is_help=True)
 app.add_typer(export_app, name="export")
 
@@ -26,6 +30,11 @@ Config = Annotated[
     Path | None,
     typer.Option("--config", metavar="PATH", help="The settings file; else MTOK_CONFIG, ./mtok.toml, XDG."),
 ]
+WindowName = Annotated[str, typer.Option("--window", help="5m, 1h, 24h, 7d, 30d, today or month.")]
+From = Annotated[str | None, typer.Option("--from", help="An instant, RFC 3339.")]
+To = Annotated[str | None, typer.Option("--to", help="An instant, RFC 3339.")]
+Every = Annotated[str, typer.Option(help="The step: 1m, 5m, 15m, 1h or 1d.")]
+Output = Annotated[Path | None, typer.Option("-o", metavar="FILE", help="Else stdout; .gz is compressed.")]
 Json = Annotated[bool, typer.Option("--json", help="As JSON, in a stable shape.")]
 
 
@@ -92,9 +101,9 @@ def status(config: Config = None, json: Json = False) -> None:
 def explain(
     tier: Annotated[str, typer.Argument(help="The tier's name.")],
     config: Config = None,
-    window: Annotated[str, typer.Option(help="5m, 1h, 24h, 7d, 30d, today or month.")] = "1h",
-    start: Annotated[str | None, typer.Option("--from", help="An instant, RFC 3339.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="An instant, RFC 3339.")] = None,
+    window: WindowName = "1h",
+    start: From = None,
+    end: To = None,
     json: Json = False,
 ) -> int:
     """The two samples behind each term of a figure."""
@@ -106,12 +115,120 @@ def explain(
 @export_app.command("csv")
 def export_csv(
     config: Config = None,
-    output: Annotated[Path | None, typer.Option("-o", metavar="FILE", help="Else stdout.")] = None,
+    window: WindowName = "24h",
+    start: From = None,
+    end: To = None,
+    every: Every = "1h",
+    output: Output = None,
 ) -> None:
-    """One row a tier and window, with a header; UTC instants, exact amounts."""
-    from console.commands import export
+    """One row a tier and step, with a header; UTC instants, exact amounts."""
+    from console.commands import Wanted, export
 
-    export(config, output)
+    export(config, output, Wanted("csv", window, start, end, every))
+
+
+@export_app.command("json")
+def export_json(
+    config: Config = None,
+    window: WindowName = "24h",
+    start: From = None,
+    end: To = None,
+    every: Every = "1h",
+    output: Output = None,
+) -> None:
+    """The same rows as an array of objects."""
+    from console.commands import Wanted, export
+
+    export(config, output, Wanted("json", window, start, end, every))
+
+
+@export_app.command("focus")
+def export_focus(
+    config: Config = None,
+    window: WindowName = "24h",
+    start: From = None,
+    end: To = None,
+    every: Every = "1h",
+    focus: Annotated[str, typer.Option(help="The version: 1.2 or 1.4.")] = "1.2",
+    output: Output = None,
+) -> None:
+    """One row a resource, step and kind of charge, as FinOps tools read them; see focus.finops.org."""
+    from console.commands import Wanted, export
+
+    export(config, output, Wanted("focus", window, start, end, every, focus))
+
+
+@app.command()
+def reconcile(
+    config: Config = None,
+    day: Annotated[str | None, typer.Option(help="A day that has ended: 2026-11-23; else yesterday.")] = None,
+    start: From = None,
+    end: To = None,
+    invoice: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="An invoice: CSV, own columns or FOCUS.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Figures against the provider's windowed bill; exit code 1 where something is not explained."""
+    from console.store_commands import reconcile as run
+
+    return run(config, day, start, end, invoice, as_json=json)
+
+
+@counter_app.command("list")
+def counter_list(config: Config = None, json: Json = False) -> None:
+    """What each counter holds, how often it moves, how far it trails, and whether it is settled."""
+    from console.store_commands import list_counters
+
+    list_counters(config, as_json=json)
+
+
+@counter_app.command("settle")
+def counter_settle(
+    counter: Annotated[int, typer.Argument(metavar="ID", help="As `mtok counter list` shows it.")],
+    reason: Annotated[str, typer.Option(help="Why; it is journaled.")],
+    config: Config = None,
+    total: Annotated[str | None, typer.Option(help="Its last bill, if it is known; else its last reading.")] = None,
+) -> None:
+    """Close a counter that its provider no longer knows, so that figures are known again."""
+    from console.store_commands import settle_counter
+
+    settle_counter(config, counter, reason, total)
+
+
+@store_app.command("migrate")
+def store_migrate(config: Config = None) -> None:
+    """Bring the store to this version of mtok."""
+    from console.store_commands import migrate_store
+
+    migrate_store(config)
+
+
+@store_app.command("thin")
+def store_thin(config: Config = None) -> None:
+    """Thin the history as the settings say, and report its size. The collector does so daily."""
+    from console.store_commands import thin_store
+
+    thin_store(config)
+
+
+@store_app.command("check")
+def store_check(config: Config = None, json: Json = False) -> int:
+    """Verify the store's invariants; exit code 1 names what is broken."""
+    from console.store_commands import check_store
+
+    return check_store(config, as_json=json)
+
+
+@store_app.command("copy")
+def store_copy(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="A store's address.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="An empty store's address.")],
+) -> None:
+    """Copy a whole history to another store: SQLite to PostgreSQL, and back."""
+    from console.store_commands import copy_history
+
+    copy_history(source, target)
 
 
 @app.command()

@@ -6,12 +6,13 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from console.export.csv import csv_text, write_text
 from console.export.explain import explain_body
+from console.export.export import export_series
 from console.export.status import status_body
 from console.export.text import explanation_text, status_text
 from console.service import Service
@@ -52,22 +53,41 @@ def print_explanation(
     """The samples behind a figure, on stdout; exit code 5 when the spend is unknown."""
     with opened(config) as (settings, database):
         spec = _spec(settings, tier)
-        wanted = _window(settings, window, start, end)
+        wanted = window_of(settings, window, start, end)
         with database.read() as session:
             body = explain_body(session, spec, wanted)
     print(dumped(body) if as_json else explanation_text(body))
     return int(ExitCode.UNKNOWN_FIGURE if "unknown" in body["spend"] else ExitCode.OK)
 
 
-def export(config: Path | None, output: Path | None) -> None:
-    """The figures as CSV, to a file or to stdout."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an export is to hold: `kind` csv, json or focus; a window by name or instants; a step."""
+
+    kind: str
+    window: str = "24h"
+    start: str | None = None
+    end: str | None = None
+    every: str = "1h"
+    focus: str = "1.2"
+
+
+def export(config: Path | None, output: Path | None, wanted: Wanted) -> None:
+    """Every tier's figures step by step, to a file or to stdout."""
     with opened(config) as (settings, database):
-        text = csv_text(Service(database, settings, SystemClock()).fleet())
-    if output is None:
-        sys.stdout.buffer.write(text.encode())  # as it is: print would change the line ends
-        return
-    write_text(output, text)
-    print(f"wrote {output}", file=sys.stderr)
+        window = window_of(settings, wanted.window, wanted.start, wanted.end)
+        export_series(
+            database,
+            settings,
+            window,
+            kind=wanted.kind,
+            every=wanted.every,
+            focus=wanted.focus,
+            now=datetime.now(UTC),
+            path=output,
+        )
+    if output is not None:
+        print(f"wrote {output}", file=sys.stderr)
 
 
 def run_collector(config: Path | None) -> None:
@@ -119,7 +139,12 @@ def _spec(settings: Settings, tier: str) -> TierSpec:
     raise SettingsError(f"tier {tier!r}", "there is no such tier", f"choose one of: {known}")
 
 
-def _window(settings: Settings, name: str, start: str | None, end: str | None) -> Window:
+def window_of(settings: Settings, name: str, start: str | None, end: str | None) -> Window:
+    """The window that a command names, by its name or by its instants.
+
+    Raises:
+        SettingsError: no such window, no instants, or in the wrong order.
+    """
     now = datetime.now(UTC)
     if start is not None or end is not None:
         begin = _instant("--from", start)

@@ -18,6 +18,7 @@ from store.errors import AmountError
 from store.fleet import TierSpec
 from store.gate import GatePolicy
 from store.money import parse_nusd
+from store.retention import Retention
 from store.settings_file import load_file, read_secret
 from store.words import IGNORED, UNASSIGNED, Market
 
@@ -224,6 +225,11 @@ class Settings(_Section):
         if self.store.url.startswith(prefix) and not self.store.url.startswith("sqlite:////"):
             return f"{prefix}{(self.path.parent / self.store.url.removeprefix(prefix)).resolve()}"
         return self.store.url
+
+    @property
+    def retention_policy(self) -> Retention:
+        """What of the history is kept."""
+        return Retention(self.retention.minutes_for, self.retention.hours_for, self.budget.timezone)
 
     def secret(self, where: str, env: str | None, file: Path | None) -> str:
         """The secret that the setting at `where` points to.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row, text
@@ -14,6 +15,8 @@ from store.database import Database
 from store.errors import AmountError
 from store.money import parse_nusd
 from store.tables import BillCounter, BillSample, Ledger, UsageSample
+
+_EVER = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +38,22 @@ def check(database: Database) -> list[Finding]:
         return [*_file(database, session), *_bills(session), *_ledgers(session)]
 
 
-def altered_bills(session: Session, counter: BillCounter) -> Iterator[Finding]:
-    """Samples of a counter whose amount is not what the provider's own text says."""
-    query = select(BillSample).where(BillSample.counter_id == counter.id, col(BillSample.origin).is_(None))
-    for sample in session.exec(query.order_by(col(BillSample.at)).execution_options(yield_per=5_000)):
+def altered_bills(
+    session: Session, counter: BillCounter, start: datetime = _EVER[0], end: datetime = _EVER[1]
+) -> Iterator[Finding]:
+    """Samples of a counter in `[start, end]` whose amount is not what the provider's own text says."""
+    columns = [getattr(BillSample, name) for name in ("at", "total_nusd", "raw")]
+    query = core_select(*columns).where(col(BillSample.counter_id) == counter.id, col(BillSample.origin).is_(None))
+    query = query.where(col(BillSample.at) >= start, col(BillSample.at) <= end).order_by(col(BillSample.at))
+    for at, total, raw in session.connection().execute(query):
+        where = f"{counter.counter} at {rfc3339(at)}"
         try:
-            stated = parse_nusd(sample.raw)
+            off = total - parse_nusd(raw)
         except AmountError as error:
-            yield Finding(f"{counter.counter} at {rfc3339(sample.at)}", str(error))
+            yield Finding(where, str(error))
             continue
-        if stated != sample.total_nusd:
-            off = sample.total_nusd - stated
-            problem = f"holds {sample.total_nusd} nusd, the provider said {sample.raw}: off by {off} nusd"
-            yield Finding(f"{counter.counter} at {rfc3339(sample.at)}", problem, off)
-        session.expunge(sample)
+        if off:
+            yield Finding(where, f"holds {total} nusd, the provider said {raw}: off by {off} nusd", off)
 
 
 def _bills(session: Session) -> Iterator[Finding]:

@@ -120,7 +120,7 @@ def read_fleet(
         StoreUnreachable: the store does not answer.
     """
     with database.read() as session:
-        tiers = [*specs, *_unassigned(session)]
+        tiers = [*specs, *extra_tiers(session)]
         verdict = verdict_now(session, policy, now)
         kept = last_verdict(session)
         led_by = leader(database, session)
@@ -142,7 +142,7 @@ def read_fleet(
         )
 
 
-def _unassigned(session: Session) -> Sequence[TierSpec]:
+def extra_tiers(session: Session) -> Sequence[TierSpec]:
     """The tiers that no settings name: what no tier claims, and what the settings take out."""
     query = select(BillCounter.tier, BillCounter.provider).where(col(BillCounter.tier).in_([UNASSIGNED, IGNORED]))
     providers: dict[str, set[str]] = {}

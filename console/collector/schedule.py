@@ -10,6 +10,7 @@ import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from console.collector.backfill import Backfill
 from console.collector.operations import Operations
 from console.collector.tick import Collector, in_store
 from store.errors import FenceLost, MtokError
@@ -20,6 +21,7 @@ log = structlog.get_logger()
 # A late run is better than none (the default grace of 1 s drops it), one late run stands for all missed,
 # and a run never overlaps itself.
 _OPTIONS = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+_THIN_EVERY_S = 86_400.0
 _LOOK_EVERY_S = 1.0  # how soon an operation that someone asked for, or a gate gone dark, is noticed
 
 
@@ -29,6 +31,7 @@ class Schedule:
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
         self._operations = Operations(collector)
+        self._backfill = Backfill(collector)
         self._limits = collector.settings.collector
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._fence: int | None = None
@@ -49,6 +52,7 @@ class Schedule:
         self._add("tick", self._tick, every_s)
         self._add("gate", self._gate, look_s)
         self._add("operations", self._carry_out, look_s)
+        self._add("thin", self._thin, _THIN_EVERY_S)
         await self._lead()
         self._scheduler.start()
         self._now("tick")
@@ -83,6 +87,10 @@ class Schedule:
 
     async def _tick(self) -> None:
         await self._as_leader("tick", self._collector.tick)
+        await self._as_leader("backfill", self._backfill.run)
+
+    async def _thin(self) -> None:
+        await self._as_leader("thin", self._collector.thin)
 
     async def _gate(self) -> None:
         await self._as_leader("gate", self._collector.decide)

@@ -31,6 +31,7 @@ from store.inventory import keep_agent, keep_resources, mark_lease, mark_unreach
 from store.leader import check_fence
 from store.operations import OperationKind, under_way
 from store.readings import AgentReading, TickReadings
+from store.retention import thin
 from store.samples import record_tick
 from store.tables import AgentRow
 from store.verdicts import record_verdict, verdict_now
@@ -98,6 +99,11 @@ class Collector:
             confirmed = await self.leases.push(verdict, fence, draining, within_s)
             await in_store(self._keep_leases, confirmed, fence)
         return verdict
+
+    async def thin(self, _fence: int) -> None:
+        """Thin the history, as the settings say; what another leader thins meanwhile is the same."""
+        done = await in_store(thin, self.database, self.settings.retention_policy, self.clock.now())
+        log.info("thinned", rows_before=done.before, rows_after=done.after, size_bytes=done.size_bytes)
 
     async def refresh_inventory(self, fence: int) -> None:
         """Read the providers' inventories between ticks, for an operation that waits for a state."""

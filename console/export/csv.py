@@ -2,13 +2,13 @@
 
 import csv
 import io
-import os
+from datetime import datetime
 from pathlib import Path
 
+from console.export.files import write_export
 from store.clock import rfc3339
-from store.errors import MtokError
 from store.figures import Figures
-from store.fleet import Fleet, TierView
+from store.fleet import Fleet, TierSpec
 from store.money import format_nusd
 from store.unknown import Unknown
 
@@ -37,14 +37,6 @@ COLUMNS = (
 )
 
 
-class ExportFailed(MtokError):
-    """A file could not be written; nothing was left behind."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"export to {path}: {reason}; choose another place with -o")
-        self.path, self.reason = path, reason
-
-
 def csv_text(fleet: Fleet) -> str:
     """The fleet's figures as CSV text with CRLF line ends."""
     out = io.StringIO()
@@ -52,7 +44,7 @@ def csv_text(fleet: Fleet) -> str:
     writer.writerow(COLUMNS)
     for tier in fleet.tiers:
         for name, figures in tier.figures.items():
-            writer.writerow([defused(cell) for cell in _row(fleet, tier, name, figures)])
+            writer.writerow(figure_cells(tier.spec, tier.engine, tier.state, name, figures, fleet.at))
     return out.getvalue()
 
 
@@ -63,24 +55,8 @@ def write_csv(fleet: Fleet, directory: Path) -> Path:
         ExportFailed: no such directory, no rights, no space.
     """
     path = directory / f"mtok-{fleet.at:%Y%m%dT%H%M%SZ}.csv"
-    write_text(path, csv_text(fleet))
+    write_export(path, [csv_text(fleet)])
     return path
-
-
-def write_text(path: Path, text: str) -> None:
-    """Put `text` at `path` in one step, with mode 0600.
-
-    Raises:
-        ExportFailed: it could not be written; what was there before is still there.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.touch(mode=0o600)
-        draft.write_bytes(text.encode())
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise ExportFailed(path, error.strerror or str(error)) from None
 
 
 def defused(cell: str) -> str:
@@ -93,18 +69,23 @@ def _is_number(cell: str) -> bool:
     return cell.removeprefix("-").replace(".", "", 1).isdigit()
 
 
-def _row(fleet: Fleet, tier: TierView, name: str, figures: Figures) -> list[str]:
+def figure_cells(spec: TierSpec, engine: str, state: str, name: str, figures: Figures, at: datetime) -> list[str]:
+    """One row, in the order of `COLUMNS`; a step of the past has no `engine` and no `state`."""
+    return [defused(cell) for cell in _cells(spec, engine, state, name, figures, at)]
+
+
+def _cells(spec: TierSpec, engine: str, state: str, name: str, figures: Figures, at: datetime) -> list[str]:
     edges, spend, usage = figures.edges, figures.spend, figures.usage
     known = [spend, usage, figures.output_nusd_per_mtok, figures.total_nusd_per_mtok]
     reasons = dict.fromkeys(value.reason for value in known if isinstance(value, Unknown))
     return [
-        rfc3339(fleet.at),
-        tier.spec.name,
-        tier.spec.provider,
-        str(tier.spec.is_simulated).lower(),
-        tier.engine,
-        tier.spec.market,
-        tier.state,
+        rfc3339(at),
+        spec.name,
+        spec.provider,
+        str(spec.is_simulated).lower(),
+        engine,
+        spec.market,
+        state,
         name,
         "" if isinstance(edges, Unknown) else rfc3339(edges.start_at),
         "" if isinstance(edges, Unknown) else rfc3339(edges.end_at),

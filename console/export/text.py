@@ -40,7 +40,7 @@ def status_text(fleet: Fleet) -> str:
     lines += sorted({f"engine: {tier.engine}" for tier in fleet.tiers if tier.engine})
     if fleet.led_by is None:
         lines.append("COLLECTOR DEAD: nobody is reading the bills")
-    return "\n".join([*lines, "", _rendered(table)])
+    return "\n".join([*lines, "", rendered(table)])
 
 
 def explanation_text(body: dict[str, Any]) -> str:
@@ -58,7 +58,7 @@ def explanation_text(body: dict[str, Any]) -> str:
         start, end = term["start"], term["end"]
         table.add_row(term["counter"], start["at"] or "", start["raw"], end["at"], end["raw"], term["usd"])
     usage = body["usage"]
-    lines += [_rendered(table), f"spend {body['spend']['usd']} {body['spend']['currency']}"]
+    lines += [rendered(table), f"spend {body['spend']['usd']} {body['spend']['currency']}"]
     lines.append(f"prompt {usage['prompt_tokens']}, completion {usage['completion_tokens']} tokens")
     lines.append(f"$/Mtok output {_known(figures['usd_per_mtok_output'])}")
     lines.append(f"$/Mtok total {_known(figures['usd_per_mtok_total'])}")
@@ -86,7 +86,7 @@ def _known(value: str | dict[str, str]) -> str:
     return value if isinstance(value, str) else f"— ({value['unknown']})"
 
 
-def _rendered(table: Table) -> str:
+def rendered(table: Table) -> str:
     console = Console(width=160, no_color=True, highlight=False)
     with console.capture() as capture:
         console.print(table)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import httpx
 import stamina
 
+from console.providers.hyperstack_history import total_billed, window_billed
 from console.providers.hyperstack_wire import Number, Unreadable, UsageRow, body_of, rows_of, usage_row
 from console.providers.protocol import (
     Accepted,
@@ -24,6 +25,7 @@ from console.providers.protocol import (
     Refused,
     Resource,
     SleepEffect,
+    WindowBilled,
 )
 from store.clock import Clock
 from store.errors import AmountError
@@ -105,6 +107,20 @@ class Hyperstack:
         found = tuple(reading for reading in deleted.items if reading.counter in missing)
         lost = missing - {reading.counter for reading in found} if not deleted.problems else ()
         return Batch((*live.items, *found), deleted.problems, live.provider_now, tuple(sorted(lost)))
+
+    async def billed(self, start: datetime, end: datetime) -> Batch[WindowBilled]:
+        """What every resource of any kind was billed in `[start, end)`."""
+        try:
+            return await window_billed(self._read_history, start, end, self._currency)
+        except _Failed as error:
+            return Batch((), (str(error),))
+
+    async def billed_total(self, start: datetime, end: datetime) -> int | str:
+        """What the organisation was billed in `[start, end)`, nano-dollars; or why that is not known."""
+        try:
+            return await total_billed(self._read_history, start, end)
+        except _Failed as error:
+            return str(error)
 
     async def act(self, ref: Ref, action: Action, *, seen: str) -> Outcome:
         """Hibernate or restore a virtual machine, once, if it is still in the raw state `seen`."""
@@ -197,7 +213,19 @@ class Hyperstack:
         return Batch(tuple(found.values()), tuple(problems))
 
     async def _read(self, path: str, params: Mapping[str, str]) -> tuple[str, datetime]:
-        """A read's text and the provider's clock. Lost connections and 5xx are asked again once."""
+        """A read's text and the provider's clock."""
+        answer = await self._get(path, params)
+        if answer.is_error:
+            raise _Failed(f"HTTP {answer.status_code}: {_message(answer)}")
+        return answer.text, self._provider_now(answer)
+
+    async def _read_history(self, path: str, params: Mapping[str, str]) -> tuple[int, str]:
+        """A windowed bill's status and text: 404 is an empty window."""
+        answer = await self._get(path, params)
+        return answer.status_code, answer.text
+
+    async def _get(self, path: str, params: Mapping[str, str]) -> httpx.Response:
+        """A read's answer. Lost connections and 5xx are asked again once."""
         try:
             async for attempt in stamina.retry_context(
                 on=(httpx.TransportError, httpx.HTTPStatusError), attempts=2, wait_initial=0.2, timeout=8
@@ -210,9 +238,7 @@ class Hyperstack:
             raise _Failed(f"HTTP {error.response.status_code}") from None
         except httpx.HTTPError as error:
             raise _Failed(f"no answer: {type(error).__name__}") from None
-        if answer.is_error:
-            raise _Failed(f"HTTP {answer.status_code}: {_message(answer)}")
-        return answer.text, self._provider_now(answer)
+        return answer
 
     def _provider_now(self, answer: httpx.Response) -> datetime:
         try:

@@ -57,6 +57,7 @@ class WindowBill:
     name: str
     status: str
     metrics: Mapping[str, Number]
+    row_id: str
 
 
 def body_of(text: str) -> dict[str, Any]:
@@ -100,7 +101,9 @@ def usage_row(row: Any) -> UsageRow:
     """
     total = _field(row, "total_bill", Number)
     try:
-        total.nusd  # noqa: B018 - raises if it cannot be kept
+        if total.nusd < 0:
+            msg = f"total_bill {total.raw[:40]} is negative: a lifetime's bill is not"
+            raise Unreadable(msg)
     except AmountError as error:
         raise Unreadable(str(error)) from None
     rate = row.get("bill_per_minute")
@@ -158,6 +161,9 @@ _ENVELOPES = (
     "billing_history_volume",
     "billing_history_volume_details",
     "billing_history_snapshot",
+    "billing_history_cluster",
+    "billing_history_bucket",
+    "billing_history",
     "sub_resources_costs",
 )
 
@@ -180,6 +186,7 @@ def _window_bill(row: Mapping[str, Any]) -> WindowBill:
         name=str(attributes.get("resource_name") or ""),
         status=str(attributes.get("status") or ""),
         metrics=_numbers(_field(row, "metrics", dict)),
+        row_id=str(attributes.get("id") or _field(attributes, "infrahub_id", Number).raw),
     )
 
 

@@ -81,6 +81,17 @@ class BillReading:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowBilled:
+    """What the provider says that a resource was billed inside a window. `raw`: its own text."""
+
+    ref: Ref
+    name: str
+    raw: str
+    nusd: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
 class Batch(Generic[Item]):
     """What one question brought: the sound rows, and each problem in one line.
 
@@ -131,6 +142,14 @@ class Provider(Protocol):
 
     async def bills(self, known: Collection[str]) -> Batch[BillReading]:
         """Every bill counter; `known` counters that are no longer listed are looked up among the deleted."""
+        ...
+
+    async def billed(self, start: datetime, end: datetime) -> Batch[WindowBilled]:
+        """What every resource of any kind was billed in `[start, end)`, whole seconds."""
+        ...
+
+    async def billed_total(self, start: datetime, end: datetime) -> int | str:
+        """What the whole account was billed in `[start, end)`, nano-dollars; or why that is not known."""
         ...
 
     async def act(self, ref: Ref, action: Action, *, seen: str) -> Outcome:

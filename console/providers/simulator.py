@@ -20,8 +20,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from console.providers import simulator_bodies as bodies
 from console.providers.simulator_faults import Dropped, Faults
+from console.providers.simulator_history import PATH as HISTORY
+from console.providers.simulator_history import history
 from console.providers.simulator_world import Impossible, SimulatedResource, SimulatedWorld
 from store.clock import SystemClock
+from store.money import parse_nusd
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -73,6 +76,8 @@ class Simulator:
         }
         if path in plain:
             return 200, plain[path]()
+        if path.startswith(HISTORY):
+            return history(self.world, path, query)
         words = path.removeprefix("/core/virtual-machines/").split("/")
         if path.startswith("/core/virtual-machines/") and words[0].isdigit() and len(words) <= 2:
             return self._machine(int(words[0]), words[1] if len(words) == 2 else "")
@@ -89,6 +94,12 @@ class Simulator:
         if path == "/faults":
             self.faults.set(body.get("fault"), body.get("path_prefix", ""), body.get("times"))
             return 200, {"simulated": True, "fault": self.faults.kind}
+        if path.startswith("/credit/"):
+            kind, _, id_ = path.removeprefix("/credit/").partition("/")
+            credited = self.world.find(kind, int(id_) if id_.isdigit() else -1)
+            if credited is not None:
+                self.world.credit(credited, parse_nusd(str(body.get("usd", ""))))
+                return 200, {"simulated": True, "credited": credited.id}
         if path.startswith("/vanish/"):
             resource = self.world.find("vm", int(path.removeprefix("/vanish/")))
             if resource is not None:
@@ -98,7 +109,7 @@ class Simulator:
 
     def _usage(self, query: dict[str, str]) -> dict[str, Any]:
         body = bodies.usage(self.world, deleted=query.get("deleted") == "true")
-        return {**body, "data": []} if self.faults.empties("/billing") else body
+        return {**body, "data": []} if self.faults.empties("/billing") else self.faults.spoiled(body)
 
     def _machine(self, id_: int, action: str) -> Answer:
         resource = self.world.find("vm", id_)
@@ -196,7 +207,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, answer: Answer, second: int) -> None:
         code, body = answer
-        text = json.dumps(body).encode()
+        text = self.server.simulator.faults.cut(json.dumps(body)).encode()
+        second += self.server.simulator.faults.clock_off_s
         self.send_response_only(code)
         self.send_header("Server", self.server_version)
         self.send_header("Date", format_datetime(datetime.fromtimestamp(second, UTC), usegmt=True))

@@ -1,10 +1,20 @@
-"""Faults of the simulated provider, on demand: 500, 429, hang, empty, drop, freeze."""
+"""Faults of the simulated provider, on demand: lost answers, frozen bills, unsound bodies."""
 
+import json
 import threading
+from typing import Any
 
 from console.providers.simulator_world import SimulatedWorld
 
 _CODES = {"500": 500, "429": 429}
+_DIGITS = "9" * 400
+_SPOILED: dict[str | None, Any] = {
+    "nan": float("nan"),
+    "string": "12.3",
+    "digits": _DIGITS,
+    "negative": -5,
+    "twice": 10**6,
+}
 _HANGS_AT_MOST_S = 30.0
 
 
@@ -17,6 +27,8 @@ class Faults:
 
     500, 429: that status, nothing done. hang: no answer for half a minute. empty: bills without rows.
     drop: done, but the connection closes without an answer. freeze: bills stand still, the world goes on.
+    nan, string, digits, negative, twice: the bills' first row is unsound so. truncated: every body breaks off.
+    clock: every `Date` is a day off.
     """
 
     def __init__(self, world: SimulatedWorld) -> None:
@@ -51,6 +63,26 @@ class Faults:
     def empties(self, path: str) -> bool:
         """Whether a list is to be empty."""
         return self.kind == "empty" and self._strikes(path) and self._count()
+
+    def spoiled(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A usage answer with its first row made unsound."""
+        if self.kind not in _SPOILED or not body["data"]:
+            return body
+        first, *others = body["data"]
+        rows = [{**first, "total_bill": _SPOILED[self.kind]}]
+        if self.kind == "twice":
+            rows.insert(0, first)
+        return {**body, "data": [*rows, *others]}
+
+    def cut(self, text: str) -> str:
+        """An answer's text, broken off in its middle if the fault says so."""
+        text = text.replace(json.dumps(_DIGITS), _DIGITS)
+        return text[: len(text) // 2] if self.kind == "truncated" else text
+
+    @property
+    def clock_off_s(self) -> int:
+        """By how much the answers' `Date` is wrong."""
+        return 86_400 if self.kind == "clock" else 0
 
     def end(self) -> None:
         """Let whatever hangs go."""

@@ -8,7 +8,7 @@ because here is the provider.
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -41,6 +41,7 @@ class SimulatedResource:
     deleted_s: int | None = None
     is_listed: bool = True
     history: list[tuple[int, str]] = field(default_factory=list)
+    credits: list[tuple[int, int]] = field(default_factory=list)
 
     def state_at(self, second: int) -> str:
         """The state in a second of the world."""
@@ -48,10 +49,10 @@ class SimulatedResource:
         return self.history[max(index, 0)][1]
 
     def total_nusd(self, second: int) -> int:
-        """What had been billed by `second`: nano-dollars, floor of the exact sum."""
+        """What had been billed by `second`: nano-dollars, floor of the exact sum, less what was credited."""
         end = second if self.deleted_s is None else min(second, self.deleted_s)
         exact = sum(rate * (stop - start) for start, stop, rate in self._stretches(max(end, self.created_s)))
-        return exact // 3600
+        return exact // 3600 - sum(nusd for at, nusd in self.credits if at <= second)
 
     def rate_at(self, second: int) -> int:
         """Nano-dollars an hour in a second."""
@@ -163,6 +164,16 @@ class SimulatedWorld:
     def vanish(self, resource: SimulatedResource, *, is_listed: bool) -> None:
         """End a resource now; `is_listed` says whether the deleted ones still name it."""
         resource.deleted_s, resource.is_listed = self.now_s(), is_listed
+
+    def credit(self, resource: SimulatedResource, nusd: int) -> None:
+        """Give money back, from this second on."""
+        resource.credits.append((self.now_s(), nusd))
+
+    def recreate(self, resource: SimulatedResource) -> SimulatedResource:
+        """End a resource and make another with its id: a reset, with a new identity."""
+        self.vanish(resource, is_listed=True)
+        anew = replace(resource, created_s=self.now_s(), deleted_s=None, history=[], credits=[])
+        return self._add(anew, resource.state_at(self.now_s()))
 
     def _begin(self, resource: SimulatedResource, needed: str, transient: str, lasts_s: int) -> None:
         now = self.now_s()

@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from console.export.csv import COLUMNS, ExportFailed, csv_text, defused, write_csv
+from console.export.csv import COLUMNS, csv_text, defused, write_csv
 from console.export.explain import explain_body
+from console.export.files import ExportFailed
 from console.export.status import status_body
 from console.export.text import explanation_text, status_text
 from store.fleet import WINDOWS, Fleet, TierSpec, read_fleet

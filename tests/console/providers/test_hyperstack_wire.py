@@ -107,10 +107,14 @@ def test_documented_errors_are_no_bodies(official: Path) -> None:
 
 def test_our_own_fixtures_hold_the_traps() -> None:
     rows = rows_of(body_of((OWN / "usage.json").read_text(encoding="utf-8")), "data")
-    machine, volume, other = [usage_row(row) for row in rows]
+    with pytest.raises(Unreadable, match="is negative"):
+        usage_row(rows[1])
+    machine, volume, other = [
+        usage_row(row) for row in (rows[0], {**rows[1], "total_bill": Number("0.5")}, rows[2])
+    ]
     assert machine.total.raw == "2.0000000000000004"
     assert machine.total.nusd == 2_000_000_000
-    assert volume.total.nusd == -161_290
+    assert volume.total.nusd == 500_000_000
     assert volume.rate is None
     assert volume.excluded
     assert other.create_time is None

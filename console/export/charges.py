@@ -1,0 +1,54 @@
+"""From steps to charges: what each counter was billed and credited in each step, for FOCUS."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from console.export.focus import Charge
+from console.export.series import Step
+from store.spend import SpendTerm
+from store.unknown import Unknown
+from store.usage import Usage
+
+
+def charges(step: Step, kinds: Mapping[str, str]) -> Iterator[Charge]:
+    """The charges of one step; `kinds` are the providers' kinds by name. Their sum is the step's spend."""
+    usage = step.figures.usage if isinstance(step.figures.usage, Usage) else None
+    for term in step.terms:
+        rises, falls = term.debits_nusd, term.nusd - term.debits_nusd
+        if rises or usage is not None:
+            yield _charge(step, term, kinds, rises, usage)
+            usage = None
+        if falls:
+            yield _charge(step, term, kinds, falls, None)
+
+
+def _charge(step: Step, term: SpendTerm, kinds: Mapping[str, str], nusd: int, usage: Usage | None) -> Charge:
+    counter, edges, figures = term.counter, step.figures.edges, step.figures
+    assert not isinstance(edges, Unknown)
+    output, total = figures.output_nusd_per_mtok, figures.total_nusd_per_mtok
+    return Charge(
+        start_at=edges.start_at,
+        end_at=edges.end_at,
+        tier=step.tier,
+        provider=counter.provider,
+        provider_kind=kinds.get(counter.provider, counter.provider),
+        resource_kind=counter.kind,
+        resource_id=counter.resource_id,
+        resource_name=counter.name,
+        currency=counter.currency,
+        nusd=nusd,
+        is_credit=nusd < 0,
+        is_correction=_is_of_an_earlier_month(counter.final_at, edges.start_at),
+        counter=counter.counter,
+        cumulative_nusd=term.end.total_nusd,
+        sample_state="derived" if term.end.origin else "complete",
+        prompt_tokens=usage.prompt_tokens if usage else None,
+        completion_tokens=usage.completion_tokens if usage else None,
+        per_mtok_output_nusd=output if usage and isinstance(output, int) else None,
+        per_mtok_total_nusd=total if usage and isinstance(total, int) else None,
+    )
+
+
+def _is_of_an_earlier_month(final_at: datetime | None, start_at: datetime) -> bool:
+    """A counter that had ended in an earlier billing period and moves still: its invoice is being corrected."""
+    return final_at is not None and (final_at.year, final_at.month) < (start_at.year, start_at.month)

@@ -1,0 +1,87 @@
+"""`mtok export csv|json|focus`: figures step by step, streamed."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from console.export.charges import charges
+from console.export.csv import COLUMNS, figure_cells
+from console.export.files import write_export
+from console.export.focus import VERSIONS, focus_lines
+from console.export.series import STEPS, Step, steps
+from console.settings import Settings
+from store.database import Database
+from store.errors import SettingsError
+from store.fleet import TierSpec, extra_tiers
+from store.window import Window
+
+
+def export_series(
+    database: Database,
+    settings: Settings,
+    window: Window,
+    *,
+    kind: str,
+    every: str,
+    focus: str,
+    now: datetime,
+    path: Path | None,
+) -> None:
+    """Write every tier's steps in `window` as `kind`: csv, json or focus.
+
+    Raises:
+        SettingsError: no such step or version.
+        ExportFailed: the file could not be written.
+    """
+    if every not in STEPS:
+        raise SettingsError(f"--every {every}", "there is no such step", f"choose one of: {', '.join(STEPS)}")
+    if focus not in VERSIONS:
+        raise SettingsError(f"--focus {focus}", "there is no such version", f"choose one of: {', '.join(VERSIONS)}")
+    kinds = {name: section.kind for name, section in settings.providers.items()}
+    with database.read() as session:
+        specs = [*settings.tier_specs, *extra_tiers(session)]
+        found = (
+            (spec, step)
+            for spec in specs
+            for step in steps(session, spec.name, window, STEPS[every], settings.budget.timezone)
+        )
+        if kind == "focus":
+            rows = focus_lines((charge for _, step in found for charge in charges(step, kinds)), focus)
+            write_export(path, _csv(rows))
+        elif kind == "csv":
+            write_export(path, _csv(_with_header(_cells(found, every, now))))
+        else:
+            write_export(path, _json(_cells(found, every, now)))
+
+
+def _cells(found: Iterable[tuple[TierSpec, Step]], every: str, now: datetime) -> Iterator[list[str]]:
+    for spec, step in found:
+        yield figure_cells(spec, "", "", every, step.figures, now)
+
+
+def _with_header(rows: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
+    yield COLUMNS
+    yield from rows
+
+
+def _csv(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    for row in rows:
+        writer.writerow(row)
+        yield out.getvalue()
+        out.seek(0)
+        out.truncate()
+
+
+def _json(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """An array of objects, one a line; an unknown cell is null."""
+    opening = "[\n"
+    for row in rows:
+        body = {name: cell or None for name, cell in zip(COLUMNS, row, strict=True)}
+        yield opening + json.dumps(body, ensure_ascii=False)
+        opening = ",\n"
+    yield "\n]\n" if opening == ",\n" else "[]\n"

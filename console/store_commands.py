@@ -1,0 +1,240 @@
+"""`mtok store …`, `mtok counter …`, `mtok reconcile`: what auditors and keepers of the store ask for."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from sqlmodel import col, select
+
+from console.collector.build import build_account
+from console.commands import dumped, opened, window_of
+from console.export.text import rendered
+from console.reconcile import Reconciled, days, read_invoice, reconcile_window
+from console.service import current_actor
+from console.settings import Settings
+from store.check import check
+from store.clock import SystemClock, rfc3339
+from store.copy import copy_store
+from store.counters import last_bill
+from store.database import Database, open_database
+from store.errors import AmountError, ExitCode, SettingsError
+from store.money import format_nusd, parse_nusd
+from store.reconcile import Line
+from store.retention import Thinned, thin
+from store.settle import settle
+from store.spend import told
+from store.steps import step_of
+from store.tables import BillCounter
+from store.window import Window, day_start
+
+
+def list_counters(config: Path | None, *, as_json: bool) -> None:
+    """Every bill counter: what it holds, how often it moves, how far it trails, and whether it is settled."""
+    with opened(config) as (_settings, database), database.read() as session:
+        query = select(BillCounter).order_by(col(BillCounter.tier), col(BillCounter.id))
+        bodies = [_counter_body(counter, last_bill(session, counter.id or 0)) for counter in session.exec(query)]
+    if as_json:
+        print(dumped({"counters": bodies}))
+        return
+    table = _table("id", "tier", "counter", "total", "", "step", "lag", "moved", "state")
+    for body in bodies:
+        cells = (str(body["id"]), body["tier"], body["counter"], body["total"] or "—", body["currency"])
+        table.add_row(*cells, *(str(body[name] or "—") for name in ("step", "lag", "moved_at", "state")))
+    print(rendered(table))
+
+
+def settle_counter(config: Path | None, counter_id: int, reason: str, total: str | None) -> None:
+    """Close an unsettled counter, at its last reading or at a total that the engineer knows."""
+    nusd = None if total is None else _amount("--total", total)
+    with opened(config) as (_settings, database), database.write() as session:
+        at = datetime.now(UTC)
+        counter = settle(session, at, counter_id, actor=current_actor(), reason=reason, total_nusd=nusd)
+        print(f"settled {counter.counter}")
+
+
+def reconcile(
+    config: Path | None, day: str | None, start: str | None, end: str | None, invoice: Path | None, *, as_json: bool
+) -> int:
+    """Figures against the provider's windowed bill, day by day; exit code 1 where something is not explained."""
+    with opened(config) as (settings, database):
+        window = _closed_window(settings, day, start, end)
+        bills = None if invoice is None else read_invoice(invoice)
+        found = asyncio.run(_reconciled(settings, database, window, bills))
+    print(dumped(reconcile_body(found)) if as_json else _reconcile_text(found))
+    return int(ExitCode.OK if all(one.holds for one in found) else ExitCode.FAILED)
+
+
+async def _reconciled(
+    settings: Settings, database: Database, window: Window, bills: dict[tuple[str, str], int] | None
+) -> list[Reconciled]:
+    account = build_account(settings, SystemClock())
+    try:
+        parts = [(window.start, window.end)] if bills else days(window.start, window.end, settings.budget.timezone)
+        return [
+            await reconcile_window(database, provider, *part, bills)
+            for provider in account.providers.values()
+            for part in parts
+        ]
+    finally:
+        await account.close()
+
+
+def reconcile_body(found: list[Reconciled]) -> dict[str, Any]:
+    """What `--json` prints."""
+    return {
+        "holds": all(one.holds for one in found),
+        "difference_usd": format_nusd(sum(line.remaining_nusd for one in found for line in one.lines)),
+        "windows": [
+            {
+                "provider": one.provider,
+                "start": rfc3339(one.start),
+                "end": rfc3339(one.end),
+                "holds": one.holds,
+                "organisation_usd": (
+                    format_nusd(one.organisation_nusd)
+                    if isinstance(one.organisation_nusd, int)
+                    else {"unknown": one.organisation_nusd or "an invoice names none"}
+                ),
+                "lines": [_line_body(line) for line in one.lines],
+                "altered": [{"sample": each.subject, "problem": each.problem} for each in one.altered],
+            }
+            for one in found
+        ],
+    }
+
+
+def check_store(config: Path | None, *, as_json: bool) -> int:
+    """Every invariant of the store; exit code 1 where one does not hold."""
+    with opened(config) as (_settings, database):
+        findings = check(database)
+        url = database.url
+    if as_json:
+        bodies = [{"subject": one.subject, "problem": one.problem} for one in findings]
+        print(dumped({"store": url, "findings": bodies}))
+    else:
+        print("\n".join(f"{one.subject}: {one.problem}" for one in findings) or f"{url}: every invariant holds")
+    return int(ExitCode.FAILED if findings else ExitCode.OK)
+
+
+def thin_store(config: Path | None) -> None:
+    """Thin the history now, and say what it took and takes."""
+    with opened(config) as (settings, database):
+        done = thin(database, settings.retention_policy, datetime.now(UTC))
+    print(_thinned_text(done))
+
+
+def migrate_store(config: Path | None) -> None:
+    """Bring the store to this version; opening it does."""
+    with opened(config) as (_settings, database):
+        print(f"{database.url} is at this version")
+
+
+def copy_history(source: str, target: str) -> None:
+    """Copy a whole history from one store to an empty one."""
+    out = open_database(source)
+    try:
+        into = open_database(target)
+        try:
+            copied = copy_store(out, into)
+        finally:
+            into.close()
+    finally:
+        out.close()
+    print("\n".join(f"{name}: {rows} rows" for name, rows in copied.items()))
+
+
+def _counter_body(counter: BillCounter, last: Any) -> dict[str, Any]:
+    step = step_of(counter.steps)
+    marks = {"unsettled": counter.unsettled_at, "final": counter.final_at, "excluded": counter.excluded}
+    state = next((word for word, is_so in marks.items() if is_so), "live")
+    lag_s = None if last is None else max((last.at - last.as_of_at).total_seconds(), 0)
+    return {
+        "id": counter.id,
+        "provider": counter.provider,
+        "tier": counter.tier,
+        "counter": counter.counter,
+        "resource_type": counter.kind,
+        "resource_id": counter.resource_id,
+        "total": None if last is None else format_nusd(last.total_nusd),
+        "opening": format_nusd(counter.opening_nusd),
+        "currency": counter.currency,
+        "step": None if step is None else told(step),
+        "lag": None if lag_s is None else f"{lag_s:.0f} s",
+        "moved_at": None if counter.moved_at is None else rfc3339(counter.moved_at.replace(microsecond=0)),
+        "state": state,
+    }
+
+
+def _line_body(line: Line) -> dict[str, Any]:
+    return {
+        "resource_type": line.resource[0],
+        "resource_id": line.resource[1],
+        "name": line.name,
+        "tier": line.tier,
+        "ours_usd": None if line.ours_nusd is None else format_nusd(line.ours_nusd),
+        "theirs_usd": None if line.theirs_nusd is None else format_nusd(line.theirs_nusd),
+        "edge_usd": format_nusd(line.edges_nusd),
+        "remaining_usd": format_nusd(line.remaining_nusd),
+        "explanation": line.explanation,
+    }
+
+
+def _reconcile_text(found: list[Reconciled]) -> str:
+    table = _table("from", "resource", "tier", "ours", "theirs", "edge", "remaining", "")
+    lines = []
+    for one in found:
+        for line in one.lines:
+            amounts = (line.ours_nusd, line.theirs_nusd, line.edges_nusd, line.remaining_nusd)
+            cells = ["—" if nusd is None else format_nusd(nusd) for nusd in amounts]
+            table.add_row(rfc3339(one.start), " ".join(line.resource), line.tier, *cells, line.explanation)
+        lines += [f"altered: {each.subject}: {each.problem}" for each in one.altered]
+        if isinstance(one.organisation_nusd, str):
+            lines.append(f"{one.provider}: the account's total is not known: {one.organisation_nusd}")
+        elif one.organisation_nusd is not None and one.organisation_nusd != one.theirs_nusd:
+            off = format_nusd(one.organisation_nusd - one.theirs_nusd)
+            lines.append(
+                f"{one.provider} from {rfc3339(one.start)}: the account's total is {off} above its resources'"
+            )
+    left = sum(line.remaining_nusd for one in found for line in one.lines)
+    verdict = "every difference is explained" if all(one.holds for one in found) else "NOT RECONCILED"
+    return "\n".join([rendered(table), *lines, f"difference {format_nusd(left)}: {verdict}"])
+
+
+def _closed_window(settings: Settings, day: str | None, start: str | None, end: str | None) -> Window:
+    zone, now = settings.budget.timezone, datetime.now(UTC)
+    if start is not None or end is not None:
+        return window_of(settings, "24h", start, end)
+    if day is None:
+        midnight = day_start(now, zone)
+        return Window(day_start(midnight - timedelta(hours=12), zone), midnight)
+    try:
+        begin = day_start(datetime.fromisoformat(day).replace(hour=12, tzinfo=zone), zone)
+    except ValueError:
+        raise SettingsError(f"--day {day}", "is no date", "write one such as 2026-11-23") from None
+    until = day_start(begin + timedelta(hours=36), zone)
+    if until > now:
+        raise SettingsError(f"--day {day}", "is not over yet", "choose a day that has ended")
+    return Window(begin, until)
+
+
+def _amount(where: str, text: str) -> int:
+    try:
+        return parse_nusd(text)
+    except AmountError as error:
+        raise SettingsError(f"{where} {text}", error.problem, "write an amount such as 12.50") from None
+
+
+def _thinned_text(done: Thinned) -> str:
+    table = _table("table", "rows before", "rows after")
+    for name, rows in done.before.items():
+        table.add_row(name, f"{rows:,}", f"{done.after[name]:,}")
+    return f"{rendered(table)}\n{done.size_bytes / 2**20:,.1f} MiB on disk"
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="")
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    return table

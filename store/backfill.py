@@ -1,0 +1,101 @@
+"""What an outage of ours left open: the edges of days at which nobody read a counter."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlmodel import Session, col, select
+
+from store.counters import bill_after, bill_at, first_bill, last_bill
+from store.reconcile import Resource
+from store.tables import BillCounter, ProviderTick
+from store.window import day_start
+
+_DAYS_BACK = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What `counter_id` held at `at`: `base_nusd` plus (or less, by `sign`) the bill of the window `ask`.
+
+    Without a window to ask about it was created at `at`, and held nothing. `settles`: it has vanished since.
+    """
+
+    counter_id: int
+    resource: Resource
+    at: datetime
+    base_nusd: int
+    ask: tuple[datetime, datetime] | None
+    sign: int = 1
+    settles: bool = False
+
+
+def missing_samples(
+    session: Session, provider: str, now: datetime, zone: ZoneInfo, longest_pause: timedelta
+) -> Iterator[Missing]:
+    """Everything that the provider's windowed bill could place, of one provider."""
+    counters = _alone(session.exec(select(BillCounter).where(BillCounter.provider == provider)).all())
+    today = day_start(now, zone)
+    edges = [edge for edge in _day_edges(now, zone) if _is_in_pause(session, provider, edge, longest_pause)]
+    for counter in counters:
+        for edge in edges:
+            yield from _at_edge(session, counter, edge)
+        if counter.first_seen_at >= today and counter.opening_nusd > 0:
+            yield from _before_first(session, counter, today)
+        if counter.unsettled_at is not None:
+            yield from _last_cents(session, counter)
+
+
+def _alone(counters: Sequence[BillCounter]) -> list[BillCounter]:
+    """Counters that share a resource share its windowed bill, which then places neither."""
+    open_rows = [row for row in counters if row.final_at is None]
+    owners = [(row.kind, row.resource_id) for row in open_rows]
+    return [row for row in open_rows if owners.count((row.kind, row.resource_id)) == 1]
+
+
+def _day_edges(now: datetime, zone: ZoneInfo) -> list[datetime]:
+    edges = [day_start(now, zone)]
+    for _ in range(_DAYS_BACK):
+        edges.append(day_start(edges[-1] - timedelta(hours=12), zone))
+    return edges
+
+
+def _is_in_pause(session: Session, provider: str, edge: datetime, longest: timedelta) -> bool:
+    """Whether the complete ticks around an edge lie further apart than any pause of a healthy collector."""
+    complete = select(ProviderTick.at).where(ProviderTick.provider == provider, col(ProviderTick.complete))
+    before = session.exec(complete.where(ProviderTick.at <= edge).order_by(col(ProviderTick.at).desc()).limit(1))
+    after = session.exec(complete.where(ProviderTick.at > edge).order_by(col(ProviderTick.at)).limit(1))
+    first, second = before.first(), after.first()
+    return first is not None and second is not None and second - first > longest
+
+
+def _at_edge(session: Session, counter: BillCounter, edge: datetime) -> Iterator[Missing]:
+    assert counter.id is not None
+    before, after = bill_at(session, counter.id, edge), bill_after(session, counter.id, edge)
+    if before is None or after is None or before.at == edge or before.as_of_at >= edge:
+        return
+    resource = (counter.kind, counter.resource_id)
+    yield Missing(counter.id, resource, edge, before.total_nusd, (before.as_of_at, edge))
+
+
+def _before_first(session: Session, counter: BillCounter, today: datetime) -> Iterator[Missing]:
+    """A counter first seen today: what it held when the day began, or when it was created."""
+    assert counter.id is not None
+    first, resource = first_bill(session, counter.id), (counter.kind, counter.resource_id)
+    if first is None or first.origin is not None:
+        return
+    if counter.started_at is not None and counter.started_at >= today:
+        yield Missing(counter.id, resource, counter.started_at, 0, None)
+    elif first.as_of_at > today:
+        yield Missing(counter.id, resource, today, first.total_nusd, (today, first.as_of_at), sign=-1)
+
+
+def _last_cents(session: Session, counter: BillCounter) -> Iterator[Missing]:
+    """A counter that vanished: what the provider billed for it after our last look."""
+    assert counter.id is not None
+    last = last_bill(session, counter.id)
+    if last is not None and counter.unsettled_at is not None and last.as_of_at < counter.unsettled_at:
+        resource, at = (counter.kind, counter.resource_id), counter.unsettled_at
+        end = at.replace(microsecond=0)
+        yield Missing(counter.id, resource, at, last.total_nusd, (last.as_of_at, end), settles=True)

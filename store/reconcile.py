@@ -1,0 +1,160 @@
+"""Our figures against a bill: per resource, what we counted, what they say, what explains the difference.
+
+    theirs = ours + edges + remaining
+
+`edges` is the money between our samples and the edges of the window, by the provider's own windowed bill: samples
+do not fall on midnight. `remaining` is what nothing explains; it must be zero, but for one nano-dollar of rounding.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel import Session, col, select
+
+from store.check import Finding, altered_bills
+from store.counters import bill_after, bill_at
+from store.tables import BillCounter, BillSample
+
+Resource = tuple[str, str]
+"""A resource's kind and the provider's id for it."""
+
+TOLERANCE_NUSD = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """One counter between two instants: its samples there, and the difference of their totals."""
+
+    counter: BillCounter
+    first: BillSample | None
+    last: BillSample
+    nusd: int
+
+    @property
+    def resource(self) -> Resource:
+        """Whose bill it is."""
+        return (self.counter.kind, self.counter.resource_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One resource, in nano-dollars: both sides and the edges between; None for what a side does not know."""
+
+    resource: Resource
+    name: str
+    tier: str
+    ours_nusd: int | None
+    theirs_nusd: int | None
+    edges_nusd: int
+
+    @property
+    def remaining_nusd(self) -> int:
+        """What nothing explains."""
+        return (self.theirs_nusd or 0) - (self.ours_nusd or 0) - self.edges_nusd
+
+    @property
+    def holds(self) -> bool:
+        """Whether both sides say the same, to one nano-dollar."""
+        return abs(self.remaining_nusd) <= TOLERANCE_NUSD
+
+    @property
+    def explanation(self) -> str:
+        """What is known of the difference, in one line."""
+        if self.ours_nusd is None:
+            return "a resource that we have never read a bill of"
+        if self.theirs_nusd is None and not self.holds:
+            return "a resource that their bill does not name"
+        if self.holds:
+            return "rounding" if self.remaining_nusd else "edges" if self.edges_nusd else ""
+        return "not explained: late billing, or a sample that is wrong"
+
+
+def counted(session: Session, provider: str, start: datetime, end: datetime) -> Iterator[Counted]:
+    """Every counter of a provider that has a sample by `end`, and what it rose by since `start`."""
+    query = select(BillCounter).where(BillCounter.provider == provider).order_by(col(BillCounter.id))
+    for counter in session.exec(query).all():
+        assert counter.id is not None
+        last, first = bill_at(session, counter.id, end), bill_at(session, counter.id, start)
+        if last is None:
+            continue
+        if first is None and counter.opening_nusd:
+            first = bill_after(session, counter.id, start)
+        yield Counted(counter, first, last, last.total_nusd - (first.total_nusd if first else 0))
+
+
+def edges_to_ask(parts: Iterable[Counted], start: datetime, end: datetime) -> set[tuple[datetime, datetime]]:
+    """The windows whose bill the provider must state, so that samples and edges can be compared."""
+    asked: set[tuple[datetime, datetime]] = set()
+    for part in parts:
+        asked.update(window for _, window in _edges(part, start, end))
+    return asked
+
+
+def reconcile(
+    parts: Iterable[Counted],
+    theirs: Mapping[Resource, int],
+    edges: Mapping[tuple[datetime, datetime], Mapping[Resource, int]],
+    start: datetime,
+    end: datetime,
+) -> list[Line]:
+    """Every resource that either side names. A resource created anew has several counters and one bill."""
+    by_resource: dict[Resource, list[Counted]] = {}
+    for part in parts:
+        by_resource.setdefault(part.resource, []).append(part)
+    lines = []
+    for resource in sorted({*by_resource, *theirs}):
+        ours = by_resource.get(resource, [])
+        lines.append(
+            Line(
+                resource,
+                ours[-1].counter.name if ours else "",
+                ", ".join(dict.fromkeys(part.counter.tier for part in ours)),
+                sum(part.nusd for part in ours) if ours else None,
+                theirs.get(resource),
+                _edge_nusd(resource, ours, edges, start, end),
+            )
+        )
+    return [line for line in lines if line.ours_nusd or line.theirs_nusd or line.edges_nusd]
+
+
+def altered(session: Session, parts: Iterable[Counted], start: datetime, end: datetime) -> Iterator[Finding]:
+    """Samples in the window, and at its edges, whose amount is not what the provider's own text says."""
+    for part in parts:
+        since = min(start, part.first.at) if part.first else start
+        yield from altered_bills(session, part.counter, since, end)
+
+
+def _edge_nusd(
+    resource: Resource,
+    ours: list[Counted],
+    edges: Mapping[tuple[datetime, datetime], Mapping[Resource, int]],
+    start: datetime,
+    end: datetime,
+) -> int:
+    """The edges of a resource's bill: of its oldest counter at the start, of its newest at the end."""
+    windows = dict.fromkeys(
+        (sign, window) for part in _outermost(ours) for sign, window in _edges(part, start, end)
+    )
+    return sum(sign * edges.get(window, {}).get(resource, 0) for sign, window in windows)
+
+
+def _outermost(ours: list[Counted]) -> list[Counted]:
+    """Counters of one resource follow one another: only the first starts, and only the last ends, at an edge."""
+    if not ours:
+        return []
+    oldest, newest = ours[0], ours[-1]
+    if oldest is newest:
+        return [oldest]
+    return [Counted(oldest.counter, oldest.first, newest.last, 0)]
+
+
+def _edges(part: Counted, start: datetime, end: datetime) -> Iterator[tuple[int, tuple[datetime, datetime]]]:
+    if part.first is not None and part.first.as_of_at < start:
+        yield -1, (part.first.as_of_at, start)
+    if part.first is not None and part.first.as_of_at > start:
+        yield 1, (start, part.first.as_of_at)
+    if part.last.as_of_at < end:
+        yield 1, (part.last.as_of_at, end)
+    if part.last.as_of_at > end:
+        yield -1, (end, part.last.as_of_at)
