@@ -71,12 +71,12 @@ class Line:
 
 
 def counted(session: Session, provider: str, start: datetime, end: datetime) -> Iterator[Counted]:
-    """Every counter of a provider that has a sample by `end`, and what it rose by since `start`."""
+    """Every counter of a provider that was read by `end` and had not ended by `start`, and what it rose by."""
     query = select(BillCounter).where(BillCounter.provider == provider).order_by(col(BillCounter.id))
     for counter in session.exec(query).all():
         assert counter.id is not None
         last, first = bill_at(session, counter.id, end), bill_at(session, counter.id, start)
-        if last is None:
+        if last is None or (counter.final_at is not None and counter.final_at <= start):
             continue
         if first is None and counter.opening_nusd:
             first = bill_after(session, counter.id, start)

@@ -112,7 +112,7 @@ def _happenings(world: SimulatedWorld) -> list:  # type: ignore[type-arg]
     volume = {"id": 9001, "name": "cache", "price_usd_per_hour": "0.01"}
     day = FIRST - timedelta(days=1)
     return [
-        (day + timedelta(days=3, hours=12), lambda: world.credit(machine(8429), 5_000_000_001)),
+        (day + timedelta(days=3, hours=12), lambda: world.credit(machine(8429), 50_000_000_001)),
         (day + timedelta(days=10, hours=4), lambda: world.recreate(machine(8430))),
         (day + timedelta(days=12, hours=9), lambda: world.hibernate(machine(8429))),
         (day + timedelta(days=13, hours=9), lambda: world.restore(machine(8429))),
