@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix bench screenshots clean
+.PHONY: help demo test prove check fix bench screenshots clean
 
 help: ## these lines
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -21,6 +21,10 @@ demo: $(STAMP) ## a whole local world in the terminal: no GPU, no keys, no netwo
 test: $(STAMP) ## every test, in its short form
 	$(BIN)/pytest
 
+prove: $(STAMP) ## the long suites: 10,000 examples a property, on both databases; a month in minutes
+	MTOK_HYPOTHESIS=prove MTOK_PROVE=1 $(BIN)/pytest tests/store/test_properties.py tests/console/test_reconcile.py \
+	  --durations=0 --durations-min=1
+
 check: $(STAMP) ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -32,6 +36,7 @@ fix: $(STAMP) ## format, and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 
 bench: $(STAMP) ## speed, as ratios within one run
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/pytest tests/bench -s --override-ini "norecursedirs=.*"
 
 screenshots: $(STAMP) ## screenshots/ from the running demo

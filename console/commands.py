@@ -22,6 +22,7 @@ from store.database import Database, open_database
 from store.errors import ExitCode, SettingsError
 from store.fleet import TierSpec
 from store.window import NAMES, Window, named_window
+from store.words import IGNORED, UNASSIGNED, Market
 
 
 @contextmanager
@@ -135,6 +136,8 @@ def _spec(settings: Settings, tier: str) -> TierSpec:
     for spec in settings.tier_specs:
         if spec.name == tier:
             return spec
+    if tier in (UNASSIGNED, IGNORED):
+        return TierSpec(tier, ", ".join(sorted(settings.providers)), "", Market.ON_DEMAND)
     known = ", ".join(spec.name for spec in settings.tier_specs)
     raise SettingsError(f"tier {tier!r}", "there is no such tier", f"choose one of: {known}")
 

@@ -2,19 +2,21 @@
 
 from typing import Any
 
-from sqlmodel import Session
+from sqlmodel import Session, col, func, select
 
 from console.export.status import amount, figures_body, unknown
 from store.clock import rfc3339
-from store.counters import USAGE_FIELDS, first_bill
+from store.counters import USAGE_FIELDS, counters_of, first_bill
 from store.figures import Figures, figures
 from store.fleet import TierSpec
 from store.money import format_nusd
 from store.spend import Spend, SpendTerm, spend_terms
-from store.tables import BillCounter, BillSample, UsageSample
+from store.tables import BillCounter, BillSample, Gap, Ledger, UsageSample
 from store.unknown import Unknown
 from store.usage import Usage, UsageTerm, usage_terms
 from store.window import Window
+
+_MOST_GAPS = 20  # a night in the dark is 600 of them; their number says it all
 
 
 def explain_body(session: Session, spec: TierSpec, window: Window) -> dict[str, Any]:
@@ -26,14 +28,60 @@ def explain_body(session: Session, spec: TierSpec, window: Window) -> dict[str, 
         "simulated": spec.is_simulated,
         "window": {"name": window.name, "start": rfc3339(window.start), "end": rfc3339(window.end)},
         "figures": figures_body(found),
+        "edges": _edges(found),
         "spend": _spend(session, spec.name, found),
         "usage": _usage(session, spec.name, found),
+        "gaps": _gaps(session, spec, found),
+        "excluded": _excluded(session, spec.name, found),
         "formula": {
             "spend_nusd": "sum over terms of (end.nusd - start.nusd)",
             "usd_per_mtok_output": "spend / completion_tokens * 10^6",
             "usd_per_mtok_total": "spend / (prompt_tokens + completion_tokens) * 10^6",
         },
     }
+
+
+def _edges(found: Figures) -> dict[str, Any]:
+    """The complete ticks that the window's edges snapped to."""
+    if isinstance(found.edges, Unknown):
+        return unknown(found.edges)
+    edges = found.edges
+    return {"start": rfc3339(edges.start_at), "end": rfc3339(edges.end_at), "since_first_tick": edges.since}
+
+
+def _gaps(session: Session, spec: TierSpec, found: Figures) -> dict[str, Any]:
+    """Ticks inside the window at which a source said nothing usable. They cost nothing: counters ran on."""
+    if isinstance(found.edges, Unknown):
+        return {"count": 0, "latest": []}
+    agents = session.exec(select(Ledger.agent).where(Ledger.tier == spec.name).distinct()).all()
+    providers = session.exec(select(BillCounter.provider).where(BillCounter.tier == spec.name).distinct()).all()
+    sources = [*(f"provider:{one}" for one in providers), *(f"agent:{one}" for one in agents)]
+    inside = (col(Gap.source).in_(sources), Gap.at > found.edges.start_at, Gap.at < found.edges.end_at)
+    count = session.exec(select(func.count()).select_from(Gap).where(*inside)).one()
+    latest = session.exec(select(Gap).where(*inside).order_by(col(Gap.at).desc()).limit(_MOST_GAPS)).all()
+    rows = [{"at": rfc3339(gap.at), "source": gap.source, "problem": gap.problem} for gap in latest]
+    return {"count": count, "latest": rows}
+
+
+def _excluded(session: Session, tier: str, found: Figures) -> list[dict[str, Any]]:
+    """What the sum leaves out, and why."""
+    rows = []
+    for counter in counters_of(session, tier):
+        why = _why_excluded(counter, found)
+        if why is not None:
+            opening = format_nusd(counter.opening_nusd)
+            rows.append({"counter": counter.counter, "why": why, "opening_usd": opening})
+    return rows
+
+
+def _why_excluded(counter: BillCounter, found: Figures) -> str | None:
+    if not isinstance(found.edges, Unknown) and counter.first_seen_at > found.edges.end_at:
+        return "first read after this window"
+    if counter.unsettled_at is not None:
+        return f"unsettled since {rfc3339(counter.unsettled_at)}: its provider no longer knows it"
+    if counter.opening_nusd:
+        return "its opening balance was billed before our first look"
+    return "its provider says that it is not billed (exclude_billing)" if counter.excluded else None
 
 
 def _spend(session: Session, tier: str, found: Figures) -> dict[str, Any]:
@@ -50,8 +98,10 @@ def _spend(session: Session, tier: str, found: Figures) -> dict[str, Any]:
 
 def _spend_term(session: Session, term: SpendTerm) -> dict[str, Any]:
     counter = term.counter
+    credited = term.nusd - term.debits_nusd
     return {
         "counter": counter.counter,
+        "provider": counter.provider,
         "resource_type": counter.kind,
         "resource_id": counter.resource_id,
         "name": counter.name,
@@ -60,6 +110,7 @@ def _spend_term(session: Session, term: SpendTerm) -> dict[str, Any]:
         "end": _bill(term.end),
         "nusd": term.nusd,
         "usd": format_nusd(term.nusd),
+        "of_which_credited_nusd": credited,
     }
 
 
@@ -79,6 +130,7 @@ def _bill(sample: BillSample) -> dict[str, Any]:
         "as_of": rfc3339(sample.as_of_at),
         "raw": sample.raw,
         "nusd": sample.total_nusd,
+        "origin": sample.origin or "read",
     }
 
 
