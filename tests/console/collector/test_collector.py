@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlmodel import select
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
+from sqlmodel import col, select
 
 from console.collector.build import build_collector, why_not_lead
 from console.collector.operations import Operations
@@ -14,9 +16,10 @@ from console.collector.tick import Collector
 from console.providers.simulator import Simulator, running_simulator
 from console.providers.simulator_world import SimulatedWorld
 from console.settings import Settings, load_settings
+from store.check import check
 from store.clock import SystemClock
 from store.database import Database, open_database
-from store.errors import FenceLost, SettingsError
+from store.errors import FenceLost, SettingsError, StoreUnreachable
 from store.leader import acquire
 from store.operations import OperationKind, current, request, seen_state
 from store.tables import BillSample, Gap, JournalEntry, OperationRow, ProviderTick, ResourceRow, Tick
@@ -256,3 +259,44 @@ def test_who_lacks_a_secret_does_not_lead(settings: Settings, tmp_path: Path) ->
     assert "api_key" in (why_not_lead(settings) or "")
     with pytest.raises(SettingsError, match=r"providers\.cloud\.api_key"):
         build_collector(open_database(settings.store_url), settings, SystemClock())
+
+
+@pytest.mark.parametrize(
+    ("fault", "kept"),
+    [("truncated", 0), ("nan", 2), ("string", 2), ("digits", 2), ("negative", 2), ("twice", 3), ("clock", 0)],
+)
+async def test_of_an_unsound_body_the_tick_keeps_what_is_sound_and_the_gate_sees_it_incomplete(
+    collector: Collector, database: Database, fence: int, simulator: Simulator, fault: str, kept: int
+) -> None:
+    assert await collector.tick(fence)
+    simulator.faults.set(fault)
+    assert not await collector.tick(fence)
+    with database.read() as session:
+        ticks = session.exec(select(Tick).order_by(col(Tick.at))).all()
+        assert [tick.complete for tick in ticks] == [True, False]
+        samples = session.exec(select(BillSample).where(BillSample.at == ticks[-1].at)).all()
+        assert len(samples) == kept
+        gap = session.exec(select(Gap).where(Gap.source == "provider:cloud")).one()
+        assert "/billing/billing/usage" in gap.problem
+    simulator.faults.set(None)
+    assert await collector.tick(fence)
+
+
+async def test_a_full_disk_costs_ticks_and_nothing_else(
+    collector: Collector, database: Database, fence: int
+) -> None:
+    assert await collector.tick(fence)
+
+    def full(*_: object) -> None:
+        raise OperationalError("INSERT", {}, Exception("database or disk is full"))
+
+    event.listen(database.engine, "before_cursor_execute", full)
+    try:
+        with pytest.raises(StoreUnreachable, match="disk is full"):
+            await collector.tick(fence)
+    finally:
+        event.remove(database.engine, "before_cursor_execute", full)
+    assert await collector.tick(fence)
+    with database.read() as session:
+        assert [tick.complete for tick in session.exec(select(Tick))] == [True, True]
+    assert check(database) == []

@@ -135,6 +135,28 @@ def test_each_spend_equals_the_simulators_own_account_to_the_nano_dollar(
         assert explained["spend"]["nusd"] == sum(term["nusd"] for term in terms)
 
 
+AUDIT = """
+import json, sys
+from fractions import Fraction
+body = json.load(sys.stdin)
+spend, usage, figures = body["spend"], body["usage"], body["figures"]
+nusd = sum(term["end"]["nusd"] - term["start"]["nusd"] for term in spend["terms"])
+raw = sum(round(Fraction(term[edge]["raw"]) * 10**9) * sign for term in spend["terms"] for edge, sign in (("end", 1), ("start", -1)))
+tokens = sum(term["end"]["completion_tokens"] - term["start"]["completion_tokens"] for term in usage["terms"])
+assert nusd == raw == spend["nusd"] == round(Fraction(figures["spend_usd"]) * 10**9), (nusd, raw, spend["nusd"])
+assert tokens == figures["completion_tokens"] > 0 and round(Fraction(nusd * 10**6, tokens)) == round(Fraction(figures["usd_per_mtok_output"]) * 10**9)
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize("window", ["5m", "1h", "24h", "7d", "30d", "today", "month"])
+def test_each_figure_is_added_up_again_by_an_independent_script(
+    demo: tuple[Path, dict[str, Any]], window: str
+) -> None:
+    for tier in ("h100", "l40", "a100"):
+        explained = mtok_json("explain", tier, "--window", window, "--json", "--config", demo[1]["settings"])
+        subprocess.run([sys.executable, "-c", AUDIT], input=json.dumps(explained), text=True, check=True)
+
+
 def test_the_openai_package_streams_a_chat_and_gets_usage(demo: tuple[Path, dict[str, Any]]) -> None:
     agent = demo[1]["agents"][0]
     with openai.OpenAI(base_url=f"{agent['url']}/v1", api_key=agent["api_key"], max_retries=5) as client:

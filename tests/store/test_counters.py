@@ -1,0 +1,261 @@
+"""Every way a counter can behave, one at a time: what spend says, and what a person is told."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlmodel import select
+
+from store.backfill import missing_samples
+from store.derived import add_derived
+from store.errors import ClockBehind, DerivedRefused, SettleRefused
+from store.figures import figures
+from store.gate import GatePolicy, Reason
+from store.journal import latest
+from store.readings import AgentReading, Bill, ProviderReading, TickReadings, TierResources
+from store.samples import record_tick
+from store.settle import settle
+from store.spend import Spend, debits_between, spend
+from store.tables import BillCounter, BillSample, Gap, ProviderTick
+from store.unknown import Unknown
+from store.usage import Usage
+from store.verdicts import verdict_now
+from store.window import Window, named_window
+from store.words import IGNORED, UNASSIGNED
+from tests.conftest import START, History
+
+OTHER = {"counter": "usage:vm:9000", "resource_id": "9000", "name": "other"}
+
+
+def spent(history: History, start_s: float, end_s: float, tier: str = "h100") -> int | Unknown:
+    window = Window(START + timedelta(seconds=start_s), START + timedelta(seconds=end_s))
+    with history.database.read() as session:
+        found = spend(session, tier, window)
+    return found.nusd if isinstance(found, Spend) else found
+
+
+def vanish(history: History, *bills: Bill) -> bool:
+    """A tick at which the provider, answering soundly, denies the other counter."""
+    readings = TickReadings(
+        at=history.clock.now(),
+        duration_ms=5,
+        providers={"cloud": ProviderReading(bills, None, 5, frozenset({OTHER["counter"]}))},
+        agents={"h100-a": AgentReading("h100", history.totals(0, 0), None)},
+        tiers={"h100": TierResources("cloud", history.resources, running=1)},
+    )
+    complete = record_tick(history.database, readings, history.fence)
+    history.clock.advance(60)
+    return complete
+
+
+def journaled(history: History) -> list[str]:
+    with history.database.read() as session:
+        return [entry.what for entry in latest(session, 50)]
+
+
+@pytest.fixture
+def lost(history: History) -> History:
+    """A history whose second counter the provider has denied three times."""
+    for total in (100, 200):
+        history.tick(history.bill(total), history.bill(total, **OTHER), totals=history.totals(0, 0))
+    assert [vanish(history, history.bill(300 + tick)) for tick in range(3)] == [False, False, True]
+    return history
+
+
+def test_a_counter_that_vanished_for_good_makes_figures_unsettled(lost: History) -> None:
+    found = spent(lost, 0, 299)
+    assert isinstance(found, Unknown)
+    assert "mtok counter settle" in found.reason
+    assert spent(lost, 0, 60) == 200  # what was known before it vanished is known still
+    with lost.database.read() as session:
+        assert isinstance(debits_between(session, START, lost.clock.now()), Unknown)
+        policy = GatePolicy(10**12, ZoneInfo("UTC"), timedelta(seconds=170))
+        assert verdict_now(session, policy, lost.clock.now()).reasons[-1] == Reason.UNSETTLED
+    assert "bill unsettled" in journaled(lost)
+
+
+@pytest.mark.parametrize(("total", "spend_nusd"), [(None, 302), (450, 552)])
+def test_an_engineer_settles_it_with_a_reason(lost: History, total: int | None, spend_nusd: int) -> None:
+    with lost.database.write() as session:
+        id_ = session.exec(select(BillCounter.id).where(BillCounter.counter == OTHER["counter"])).one()
+        assert id_ is not None
+        with pytest.raises(SettleRefused, match="a reason is needed"):
+            settle(session, lost.clock.now(), id_, actor="ada", reason=" ")
+        with pytest.raises(SettleRefused, match="no such counter"):
+            settle(session, lost.clock.now(), 99, actor="ada", reason="deleted by hand")
+        settle(session, lost.clock.now(), id_, actor="ada", reason="deleted by hand", total_nusd=total)
+        with pytest.raises(SettleRefused, match="is not unsettled"):
+            settle(session, lost.clock.now(), id_, actor="ada", reason="again")
+    lost.clock.advance(60)
+    assert lost.tick(lost.bill(302), totals=lost.totals(0, 0))
+    assert spent(lost, 0, 400) == spend_nusd
+    assert "counter settled" in journaled(lost)
+
+
+def test_a_settled_total_below_the_last_reading_is_refused(lost: History) -> None:
+    with lost.database.write() as session:
+        id_ = session.exec(select(BillCounter.id).where(BillCounter.counter == OTHER["counter"])).one()
+        with pytest.raises(DerivedRefused, match="between its neighbours"):
+            settle(session, lost.clock.now(), id_ or 0, actor="ada", reason="typo", total_nusd=199)
+
+
+def test_a_counter_found_again_ran_on(lost: History) -> None:
+    assert lost.tick(lost.bill(400), lost.bill(900, **OTHER), totals=lost.totals(0, 0))
+    assert spent(lost, 0, 360) == 300 + 800
+    assert "bill found again" in journaled(lost)
+
+
+def test_the_windowed_bill_could_settle_it(lost: History) -> None:
+    with lost.database.read() as session:
+        found = list(missing_samples(session, "cloud", lost.clock.now(), ZoneInfo("UTC"), timedelta(minutes=5)))
+    (last,) = [one for one in found if one.settles]
+    assert (last.resource, last.base_nusd) == (("instance", "9000"), 200)
+    assert last.ask == (START + timedelta(seconds=60), START + timedelta(seconds=240))
+
+
+def test_a_resource_that_moves_leaves_its_history_behind(history: History) -> None:
+    def told(total: int, tier: str) -> None:
+        bill = history.bill(total, tier=tier)
+        agents = {"a": AgentReading(tier, history.totals(total, total), None)}
+        tiers = {name: TierResources("cloud", frozenset(), 1) for name in ("h100", "l40")}
+        readings = TickReadings(history.clock.now(), 5, {"cloud": ProviderReading((bill,), None, 5)}, agents, tiers)
+        assert record_tick(history.database, readings, history.fence)
+        history.clock.advance(60)
+
+    for total, tier in ((100, "h100"), (200, "h100"), (350, "l40"), (500, "l40")):
+        told(total, tier)
+    assert spent(history, 0, 180, "h100") == 100
+    assert spent(history, 0, 180, "l40") == 300  # from the old tier's last sample on: nothing is lost between them
+    with history.database.read() as session:
+        window = Window(START, history.clock.now())
+        made = [figures(session, tier, window).usage for tier in ("h100", "l40")]
+        assert [one.completion_tokens for one in made if isinstance(one, Usage)] == [100, 300]
+        assert debits_between(session, START, history.clock.now()) == 400
+    assert journaled(history).count("tier changed") == 2
+
+
+def test_what_is_ignored_is_shown_and_counted_nowhere(history: History) -> None:
+    for total in (100, 200):
+        mine = history.bill(total)
+        theirs = history.bill(total * 10, tier=IGNORED, **OTHER)
+        nobodys = history.bill(total * 2, tier=UNASSIGNED, counter="usage:vm:1", resource_id="1")
+        history.tick(mine, theirs, nobodys, totals=history.totals(0, 0))
+    assert (spent(history, 0, 60), spent(history, 0, 60, IGNORED), spent(history, 0, 60, UNASSIGNED)) == (
+        100,
+        1000,
+        200,
+    )
+    with history.database.read() as session:
+        assert debits_between(session, START, history.clock.now()) == 300
+    assert "ignored" in journaled(history)
+
+
+def test_two_currencies_are_never_summed(history: History) -> None:
+    for total in (100, 200):
+        history.tick(history.bill(total), history.bill(total, currency="EUR", **OTHER), totals=history.totals(0, 0))
+    found = spent(history, 0, 60)
+    assert isinstance(found, Unknown)
+    assert "EUR and USD" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("step_min", "told", "longer"), [(5, "bills every 5 min", "1h"), (60, "bills every 1 h", "24h")]
+)
+def test_a_window_shorter_than_the_steps_of_a_bill_is_no_number(
+    history: History, step_min: int, told: str, longer: str
+) -> None:
+    for minute in range(step_min * 5 + 1):
+        total = minute // step_min * 1_000
+        history.tick(history.bill(total, started_at=START), totals=history.totals(0, minute))
+    now, zone = history.clock.now() - timedelta(seconds=1), ZoneInfo("UTC")
+    with history.database.read() as session:
+        short, long = (figures(session, "h100", named_window(name, now, zone)) for name in ("5m", longer))
+    assert short.spend == Unknown(told)
+    assert isinstance(short.usage, Usage)  # tokens are counted to the minute
+    assert isinstance(long.spend, Spend)
+
+
+def test_a_bill_stated_twice_differently_is_believed_neither_time(history: History) -> None:
+    history.tick(history.bill(100), totals=history.totals(0, 0))
+    assert not history.tick(history.bill(200), history.bill(300), totals=history.totals(0, 0))
+    with history.database.read() as session:
+        assert len(session.exec(select(BillSample)).all()) == 1
+        assert "stated twice" in session.exec(select(Gap)).one().problem
+
+
+def test_a_tick_delivered_again_changes_nothing_and_an_older_one_is_refused(history: History) -> None:
+    history.tick(history.bill(100), totals=history.totals(0, 0))
+    history.clock.advance(-60)
+    assert history.tick(history.bill(777), totals=history.totals(0, 0))
+    history.clock.advance(-90)
+    with pytest.raises(ClockBehind, match="set this machine's clock"):
+        history.tick(history.bill(888), totals=history.totals(0, 0))
+    with history.database.read() as session:
+        assert [sample.total_nusd for sample in session.exec(select(BillSample))] == [100]
+
+
+def test_a_tick_from_the_future_darkens_the_gate(history: History) -> None:
+    """The clock was set back: no complete tick is younger than what this clock says."""
+    for total in (100, 200):
+        history.tick(history.bill(total), totals=history.totals(0, 0))
+    policy = GatePolicy(10**12, ZoneInfo("UTC"), timedelta(seconds=170))
+    with history.database.read() as session:
+        assert verdict_now(session, policy, START - timedelta(hours=1)).reasons == (Reason.DARK,)
+
+
+def test_a_derived_sample_must_lie_between_its_neighbours(history: History) -> None:
+    for total in (100, 200):
+        history.tick(history.bill(total), totals=history.totals(0, 0), after_s=3600)
+    middle = START + timedelta(minutes=30)
+    with history.database.write() as session:
+        counter = session.exec(select(BillCounter)).one()
+        for wrong in (99, 201):
+            with pytest.raises(DerivedRefused):
+                add_derived(session, counter, middle, wrong, "windowed bill")
+        add_derived(session, counter, middle, 130, "windowed bill")
+        with pytest.raises(DerivedRefused, match="a sample of that instant"):
+            add_derived(session, counter, middle, 131, "windowed bill")
+    with history.database.read() as session:
+        assert debits_between(session, START, middle) == 30
+        assert debits_between(session, middle, history.clock.now()) == 70
+
+
+def test_a_counter_first_seen_today_is_placed_at_the_start_of_its_day(history: History) -> None:
+    history.tick(history.bill(1_000), totals=history.totals(0, 0))
+    midnight = datetime(2026, 11, 24, tzinfo=UTC)
+    with history.database.write() as session:
+        counter = session.exec(select(BillCounter)).one()
+        (missing,) = missing_samples(session, "cloud", history.clock.now(), ZoneInfo("UTC"), timedelta(minutes=5))
+        assert (missing.at, missing.ask, missing.sign) == (midnight, (midnight, START), -1)
+        add_derived(session, counter, missing.at, missing.base_nusd - 400, "windowed bill")
+    history.tick(history.bill(1_100), totals=history.totals(0, 0))
+    with history.database.read() as session:
+        assert debits_between(session, midnight, history.clock.now()) == 500  # the gate knows the whole day
+    assert spent(history, 0, 60) == 100
+
+
+@pytest.mark.parametrize(
+    ("now", "today_h"),
+    [
+        (datetime(2026, 3, 29, 12, tzinfo=UTC), 13),  # clocks went forward: the day began at 23:00Z
+        (datetime(2026, 10, 25, 22, tzinfo=UTC), 24),  # clocks went back: it has 25 hours
+    ],
+)
+def test_today_and_month_follow_the_zones_clocks(now: datetime, today_h: int) -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    today, month = named_window("today", now, zone), named_window("month", now, zone)
+    assert today.end - today.start == timedelta(hours=today_h)
+    assert month.start.astimezone(zone).strftime("%d %H:%M") == "01 00:00"
+
+
+def test_a_wiped_ledger_is_a_new_counter(history: History) -> None:
+    history.tick(history.bill(1), totals=history.totals(50, 500))
+    history.tick(history.bill(2), totals=history.totals(60, 600))
+    anew = replace(history.totals(3, 30), uuid="ledger-b", created_at=START + timedelta(seconds=90))
+    history.tick(history.bill(3), totals=anew)
+    with history.database.read() as session:
+        found = figures(session, "h100", Window(START, history.clock.now())).usage
+        assert isinstance(found, Usage)
+        assert found.completion_tokens == 130
+        assert session.exec(select(ProviderTick)).all()

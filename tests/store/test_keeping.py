@@ -1,0 +1,131 @@
+"""Thinning, checking and moving a history; and many processes at one store."""
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlmodel import col, select
+
+from store.check import check
+from store.copy import copy_store
+from store.database import Database
+from store.errors import CopyRefused, FenceLost
+from store.figures import figures
+from store.leader import acquire
+from store.retention import Retention, thin
+from store.spend import Spend, spend
+from store.tables import BillSample, Tick, UsageSample
+from store.window import Window
+from tests.conftest import START, History
+from tests.databases import opened
+
+POLICY = Retention(timedelta(days=30), timedelta(days=365), ZoneInfo("UTC"))
+
+
+@pytest.fixture
+def full(history: History) -> History:
+    """Three hours of minutes, a gap among them."""
+    for minute in range(180):
+        problem = "HTTP 500" if minute in (59, 60) else None
+        bills = () if problem else (history.bill(10**9 + minute * 1_000),)
+        history.tick(*bills, problem=problem, totals=history.totals(minute, minute * 9))
+    return history
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Database]:
+    with opened(f"sqlite:///{tmp_path / 'other.db'}") as database:
+        yield database
+
+
+def hours(database: Database) -> list[object]:
+    with database.read() as session:
+        edges = [START + timedelta(hours=hour) for hour in range(4)]
+        pairs = [(start, end) for start in edges for end in edges if start < end]
+        found = [(spend(session, "h100", Window(*pair)), figures(session, "h100", Window(*pair))) for pair in pairs]
+        return [(one.nusd, one.edges, two.usage) for one, two in found if isinstance(one, Spend)]
+
+
+def test_thinning_keeps_an_hour_a_sample_and_every_total(full: History) -> None:
+    before = hours(full.database)
+    done = thin(full.database, POLICY, START + timedelta(days=32))
+    assert hours(full.database) == before
+    assert done.before["bill_samples"] == 178
+    assert done.after["bill_samples"] < 10
+    assert done.size_bytes > 0
+    assert check(full.database) == []
+    again = thin(full.database, POLICY, START + timedelta(days=32))
+    assert again.before == again.after
+
+
+def test_thinning_leaves_the_last_month_alone(full: History) -> None:
+    done = thin(full.database, POLICY, START + timedelta(days=29))
+    assert done.before == done.after
+
+
+def test_a_history_moves_whole(full: History, empty: Database) -> None:
+    copied = copy_store(full.database, empty)
+    assert copied["bill_samples"] == 178
+    assert hours(empty) == hours(full.database)
+    assert check(empty) == []
+    with pytest.raises(CopyRefused, match="name an empty store"):
+        copy_store(full.database, empty)
+
+
+def test_a_history_moves_back_and_goes_on(full: History, empty: Database, store_url: str, tmp_path: Path) -> None:
+    copy_store(full.database, empty)
+    there = History(empty)
+    there.clock = full.clock
+    there.tick(
+        there.bill(10**9 + 180_000), there.bill(7, counter="new", resource_id="n"), totals=there.totals(200, 2000)
+    )
+    assert check(empty) == []
+
+
+def test_a_check_names_what_is_broken(full: History) -> None:
+    with full.database.write() as session:
+        sample = session.exec(select(BillSample).order_by(col(BillSample.at)).offset(9).limit(1)).one()
+        sample.total_nusd += 5
+        usage = session.exec(select(UsageSample).order_by(col(UsageSample.at)).offset(9).limit(1)).one()
+        usage.completion_tokens = 1
+    found = {one.subject.split(" at ")[0]: one.problem for one in check(full.database)}
+    assert "fell in completion_tokens" in found["ledger ledger-a"]
+    problems = [one.problem for one in check(full.database)]
+    assert any("off by 5 nusd" in problem for problem in problems)
+
+
+def test_two_collectors_and_three_consoles_at_once(store_url: str) -> None:
+    """One leads and writes, the other is refused; readers always see whole ticks."""
+    faults: list[str] = []
+    over = threading.Event()
+
+    def look() -> None:
+        with opened(store_url) as database:
+            while not over.is_set():
+                with database.read() as session:
+                    ticks = {tick.at for tick in session.exec(select(Tick)).all()}
+                    samples = {sample.at for sample in session.exec(select(BillSample)).all()}
+                    if ticks != samples:
+                        faults.append(f"{len(ticks)} ticks, {len(samples)} of them with samples")
+
+    with opened(store_url) as first, opened(store_url) as second:
+        leading = History(first)
+        readers = [threading.Thread(target=look) for _ in range(3)]
+        for reader in readers:
+            reader.start()
+        refused = 0
+        for minute in range(40):
+            assert acquire(second, "another", 60) is None
+            leading.tick(leading.bill(minute), totals=leading.totals(0, minute))
+            usurper = History.__new__(History)
+            usurper.__dict__.update(leading.__dict__, database=second, fence=leading.fence + 1)
+            with pytest.raises(FenceLost):
+                usurper.tick(usurper.bill(10**12), totals=usurper.totals(0, 0))
+            refused += 1
+        over.set()
+        for reader in readers:
+            reader.join(20)
+    assert (refused, faults) == (40, [])
