@@ -194,9 +194,9 @@ def detail_lines(tier: TierView, now: datetime) -> list[str]:
         f" {'WINDOW':<6}{'SPEND':>10}{'IN':>7}{'OUT':>7}{'$/Mtok OUT':>11}{'$/Mtok ALL':>11}{'UTIL':>6}  FROM"
     )
     lines += [_window_line(name, tier.figures[name]) for name in WINDOWS]
+    lines += [f" — {reason}" for reason in unknown_reasons(tier)]  # first: a small terminal cuts what is below
     lines.append(f" trend {sparkline(tier.trend)}  in flight {_in_flight(tier)}")
     lines.append(f" {tier.engine}" if tier.engine else " engine not known yet")
-    lines += [f" — {reason}" for reason in unknown_reasons(tier)]
     return lines
 
 
