@@ -21,7 +21,7 @@ log = structlog.get_logger()
 # A late run is better than none (the default grace of 1 s drops it), one late run stands for all missed,
 # and a run never overlaps itself.
 _OPTIONS = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
-_THIN_EVERY_S = 86_400.0
+_THIN_EVERY_S = 6 * 3600.0  # daily would never come in a collector that is restarted daily
 _LOOK_EVERY_S = 1.0  # how soon an operation that someone asked for, or a gate gone dark, is noticed
 
 

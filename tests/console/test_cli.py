@@ -122,3 +122,47 @@ def test_help_and_version_are_there(tmp_path: Path) -> None:
     assert mtok("agent", "--help")[0] == 0
     assert mtok("--version")[1].strip().count(".") == 2
     open_database(f"sqlite:///{tmp_path / 'x.db'}").close()
+
+
+def test_counters_are_listed_with_their_steps(world: FleetWorld) -> None:
+    code, out, _ = mtok("counter", "list", *config(world))
+    assert code == 0
+    assert "usage:vm:8429" in out
+    body = json.loads(mtok("counter", "list", "--json", *config(world))[1])
+    assert {one["state"] for one in body["counters"]} == {"live"}
+    assert {one["tier"] for one in body["counters"]} == {"h100", "l40", "a100"}
+
+
+def test_the_store_is_checked_thinned_and_copied(world: FleetWorld, tmp_path: Path) -> None:
+    assert mtok("store", "check", *config(world))[0] == 0
+    assert json.loads(mtok("store", "check", "--json", *config(world))[1])["findings"] == []
+    assert "MiB on disk" in mtok("store", "thin", *config(world))[1]
+    assert mtok("store", "migrate", *config(world))[0] == 0
+    target = f"sqlite:///{tmp_path / 'copy.db'}"
+    code, out, _ = mtok("store", "copy", world.settings.store_url, target)
+    assert (code, "bill_samples" in out) == (0, True)
+    code, _, err = mtok("store", "copy", world.settings.store_url, target)
+    assert (code, "name an empty store" in err) == (4, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("counter", "settle", "99", "--reason", "why"), 1, "no such counter"),
+        (("counter", "settle", "1", "--reason", "why"), 1, "is not unsettled"),
+        (("counter", "settle", "1", "--reason", "why", "--total", "12,5"), 2, "write an amount"),
+        (("reconcile",), 2, "CLOUD_KEY is not set"),
+        (("reconcile", "--day", "yesterday"), 2, "write one such as 2026-11-23"),
+        (("reconcile", "--day", "2999-01-01"), 2, "is not over yet"),
+        (("reconcile", "--invoice", "none.csv"), 2, "cannot be read"),
+        (("export", "focus", "--focus", "1.3"), 2, "choose one of: 1.2, 1.4"),
+        (("export", "json", "--every", "7m"), 2, "choose one of: 1m"),
+    ],
+)
+def test_what_auditors_get_wrong_is_one_line(
+    world: FleetWorld, words: tuple[str, ...], code: int, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CLOUD_KEY", raising=False)
+    got, _, err = mtok(*words, *config(world))
+    assert (got, says in err) == (code, True), err
+    assert "Traceback" not in err
