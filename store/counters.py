@@ -62,13 +62,13 @@ def _bill_totals(edges: int) -> Select[Any]:
 
 
 def debit_rows(session: Session, start: datetime, end: datetime) -> Sequence[Row[Any]]:
-    """Every counter that counts: `id, counter, currency, unsettled_at`, its debits `at_start` and `at_end`."""
+    """Every counter that counts, by its columns, with its debits `at_start` and `at_end`."""
     return session.connection().execute(_debits(), {"start": start, "end": end}).all()
 
 
 @cache
 def _debits() -> Select[Any]:
-    columns = [getattr(BillCounter, name) for name in ("id", "counter", "currency", "unsettled_at")]
+    columns = [getattr(BillCounter, name) for name in ("id", "tier", "counter", "currency", "unsettled_at")]
     at_start = _newest("debits_nusd", "start").label("at_start")
     at_end = _newest("debits_nusd", "end").label("at_end")
     return select(*columns, at_start, at_end).where(col(BillCounter.tier) != IGNORED).order_by(col(BillCounter.id))

@@ -14,12 +14,16 @@ def keep_resources(
 ) -> None:
     """Replace what is known of a provider's resources; one absent from a complete list is gone."""
     for row in rows:
+        before = session.get(ResourceRow, (row.provider, row.kind, row.resource_id))
+        same = before is not None and before.state == row.state
+        row.state_since_at = before.state_since_at if before is not None and same else at
         session.merge(row)
     if not complete:
         return
     listed = {(row.kind, row.resource_id) for row in rows}
     for known in session.exec(select(ResourceRow).where(ResourceRow.provider == provider)).all():
         if (known.kind, known.resource_id) not in listed:
+            known.state_since_at = known.state_since_at if known.state == State.GONE else at
             known.state, known.raw_state, known.seen_at = State.GONE, "not listed", at
             known.can_sleep = known.can_wake = False
 

@@ -30,10 +30,13 @@ class LeaseGrant:
 
 
 def grant(
-    policy: GatePolicy, verdict: Verdict, nonce: str, seq: tuple[int, int], *, is_draining: bool
+    policy: GatePolicy, verdict: Verdict, nonce: str, seq: tuple[int, int], tier: str, *, is_draining: bool
 ) -> LeaseGrant:
-    """The lease that follows from `verdict`: open until the last complete tick is `dark_after` old."""
-    reasons = tuple(str(reason) for reason in verdict.reasons) + ((DRAINING,) if is_draining else ())
+    """The lease that follows from `verdict` for an agent of `tier`.
+
+    An open one lasts until the last complete tick is `dark_after` old.
+    """
+    reasons = tuple(str(reason) for reason in verdict.reasons_for(tier)) + ((DRAINING,) if is_draining else ())
     last = verdict.facts.last_complete_at
     left = last + policy.dark_after - verdict.facts.now if last else timedelta(0)
     return LeaseGrant(nonce, seq, not reasons, reasons, max(left.total_seconds(), 0.0))

@@ -110,19 +110,44 @@ def spend_terms(session: Session, tier: str, edges: Edges) -> Iterator[SpendTerm
             yield SpendTerm(counter, bill_at(session, counter.id, edges.start_at), end)
 
 
-def debits_between(session: Session, start: datetime, end: datetime) -> int | Unknown:
-    """Debits of the whole account in `[start, end)`, for the gate: every rise, and no credit lowers it.
+@dataclass(frozen=True, slots=True)
+class Debit:
+    """What one counter was debited in a window, or why that is not known."""
+
+    tier: str
+    currency: str
+    nusd: int | Unknown
+
+
+def debits_by_tier(session: Session, start: datetime, end: datetime) -> list[Debit]:
+    """Every counter's debits in `[start, end)`, for the gate: every rise, and no credit lowers it.
 
     A counter first seen inside counts from our first look, or from where a derived sample or its birth put it.
     """
-    total_nusd, currencies = 0, set()
+    found = []
     for row in debit_rows(session, start, end):
         if row.unsettled_at is not None:
-            return unsettled(row.id, row.counter, row.unsettled_at)
-        if row.at_end is None:
+            found.append(Debit(row.tier, row.currency, unsettled(row.id, row.counter, row.unsettled_at)))
+        elif row.at_end is not None:
+            found.append(Debit(row.tier, row.currency, row.at_end - (row.at_start or 0)))
+    return found
+
+
+def debits_of(debits: Sequence[Debit], tier: str | None) -> int | Unknown:
+    """The sum over one tier, or over the whole account; currencies are never summed."""
+    total_nusd, currencies = 0, set()
+    for debit in debits:
+        if tier is not None and debit.tier != tier:
             continue
-        currencies.add(row.currency)
-        total_nusd += row.at_end - (row.at_start or 0)
+        if isinstance(debit.nusd, Unknown):
+            return debit.nusd
+        currencies.add(debit.currency)
+        total_nusd += debit.nusd
     if len(currencies) > 1:
         return Unknown(f"bills in {' and '.join(sorted(currencies))}, and the limit is in one currency")
     return total_nusd
+
+
+def debits_between(session: Session, start: datetime, end: datetime) -> int | Unknown:
+    """Debits of the whole account in `[start, end)`."""
+    return debits_of(debits_by_tier(session, start, end), None)

@@ -164,6 +164,7 @@ class ResourceRow(SQLModel, table=True):
     sleep_bills: str = "unknown"
     sleep_loses: str = ""
     seen_at: datetime
+    state_since_at: datetime | None = None
 
 
 class AgentRow(SQLModel, table=True):
@@ -182,7 +183,10 @@ class AgentRow(SQLModel, table=True):
 
 
 class VerdictRow(SQLModel, table=True):
-    """The gate's verdicts: a row whenever one differs from the one before. `reasons` is a JSON list."""
+    """The gate's verdicts: a row whenever one differs from the one before.
+
+    `reasons` is a JSON list, of the whole fleet; `tier_reasons` a JSON object of lists, of tiers with own limits.
+    """
 
     __tablename__: ClassVar[str] = "verdicts"
 
@@ -192,10 +196,54 @@ class VerdictRow(SQLModel, table=True):
     reasons: str
     debits_today_nusd: int | None = Field(default=None, sa_type=BigInteger)
     limit_nusd: int = Field(sa_type=BigInteger)
+    tier_reasons: str = "{}"
+
+
+class GateMemory(SQLModel, table=True):
+    """Hysteresis: the complete tick at which a scope's bound was first seen below its limit again."""
+
+    __tablename__: ClassVar[str] = "gate_memory"
+
+    scope: str = Field(primary_key=True)
+    below_since_at: datetime
+
+
+class GateClosure(SQLModel, table=True):
+    """The gate closed by hand, by whom and why; open again once `opened_at` is set."""
+
+    __tablename__: ClassVar[str] = "gate_closures"
+
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime
+    actor: str
+    reason: str
+    opened_at: datetime | None = None
+    opened_by: str | None = None
+    opened_reason: str | None = None
+
+
+class AlarmRow(SQLModel, table=True):
+    """Something that a person must hear of. `told_at`: when every channel had taken it; `ended_at`: it is over."""
+
+    __tablename__: ClassVar[str] = "alarms"
+    __table_args__ = (Index("ix_alarms_open", "ended_at", "kind", "subject"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime
+    kind: str
+    subject: str
+    text: str
+    told_at: datetime | None = None
+    tries: int = 0
+    problem: str | None = None
+    ended_at: datetime | None = None
 
 
 class Allowance(SQLModel, table=True):
-    """Money added to one day's limit by a reset of the gate. `day` is a date in the budget's zone."""
+    """Money added to one day's limit by a reset of the gate. `day` is a date in the budget's zone.
+
+    `scope` is empty for the whole account's limit, else the tier whose own limit it is.
+    """
 
     __tablename__: ClassVar[str] = "allowances"
     __table_args__ = (Index("ix_allowances_day", "day"),)
@@ -206,6 +254,7 @@ class Allowance(SQLModel, table=True):
     at: datetime
     actor: str
     reason: str
+    scope: str = ""
 
 
 class OperationRow(SQLModel, table=True):

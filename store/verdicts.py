@@ -1,48 +1,69 @@
 """The gate's facts out of the store, and its verdicts into it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, func, select
 
-from store.gate import GateFacts, GatePolicy, Reason, Verdict, decide
+from store.gate import FLEET, GateFacts, GatePolicy, Reason, ScopeFacts, ScopeVerdict, Verdict, decide
+from store.headroom import Term, headroom, is_frozen, total
 from store.journal import note
-from store.spend import debits_between
-from store.tables import Allowance, Tick, VerdictRow
+from store.metered import metered_counters
+from store.money import format_nusd
+from store.spend import debits_by_tier, debits_of
+from store.tables import Allowance, GateClosure, GateMemory, Tick, VerdictRow
 from store.unknown import Unknown
-from store.window import day_name, day_start
+from store.window import day_end, day_name, day_start
 
 
 def gate_facts(session: Session, policy: GatePolicy, now: datetime) -> GateFacts:
     """What the store knows at `now` that the gate decides by."""
-    allowances = select(func.coalesce(func.sum(Allowance.amount_nusd), 0)).where(
-        Allowance.day == day_name(now, policy.zone)
-    )
+    today, midnight = day_start(now, policy.zone), day_end(now, policy.zone)
     complete = _last_two_complete(session)
+    metered = metered_counters(session, today, policy.frozen_after)
+    terms = headroom(metered, now, midnight, policy.horizon)
+    debits = debits_by_tier(session, today, now)
+    allowances, below = _allowances(session, policy, now), _ticks_below(session)
+
+    def scope(name: str, parts: Sequence[Term], spent: int | Unknown) -> ScopeFacts:
+        return ScopeFacts(spent, total(parts), allowances.get(name, 0), below.get(name, 0))
+
+    last = complete[0] if complete else None
+    closure = closed_by_hand(session)
     return GateFacts(
         now=now,
-        last_complete_at=complete[0] if complete else None,
+        last_complete_at=last,
         previous_complete_at=complete[1] if len(complete) > 1 else None,
         complete_in_row=_complete_in_row(session, policy.dark_after),
-        debits_today_nusd=debits_between(session, day_start(now, policy.zone), now),
-        allowances_nusd=int(session.exec(allowances).one()),
+        fleet=scope(FLEET, terms, debits_of(debits, None)),
+        tiers={
+            tier: scope(tier, [term for term in terms if term.tier == tier], debits_of(debits, tier))
+            for tier in policy.tier_limits_nusd
+        },
+        frozen=tuple(one.counter for one in metered if last and is_frozen(one, last, policy.frozen_after)),
+        closed_by=f"{closure.actor} ({closure.reason})" if closure else None,
+        terms=terms,
     )
 
 
 def verdict_now(session: Session, policy: GatePolicy, now: datetime) -> Verdict:
     """The verdict at `now`, from the store alone: every reader comes to the same one."""
     last = last_verdict(session)
-    before = reasons_of(last) if last else (Reason.UNOBSERVED,)
+    before = by_scope(last) if last else {FLEET: (Reason.UNOBSERVED,)}
     return decide(policy, gate_facts(session, policy, now), before)
 
 
 def record_verdict(session: Session, verdict: Verdict) -> bool:
-    """Keep `verdict` if it differs from the last one kept; answers whether it did."""
+    """Keep `verdict` if it differs from the last one kept; answers whether it did. Remembers who is below."""
+    _remember(session, FLEET, verdict.fleet, verdict)
+    for tier, scope in verdict.tiers.items():
+        _remember(session, tier, scope, verdict)
     last = last_verdict(session)
-    if last is not None and reasons_of(last) == verdict.reasons:
+    if last is not None and by_scope(last) == _compact(verdict.by_scope):
         return False
     debits = verdict.facts.debits_today_nusd
+    tiers = {tier: list(scope.reasons) for tier, scope in verdict.tiers.items() if scope.reasons}
     session.add(
         VerdictRow(
             at=verdict.facts.now,
@@ -50,12 +71,41 @@ def record_verdict(session: Session, verdict: Verdict) -> bool:
             reasons=json.dumps(list(verdict.reasons)),
             debits_today_nusd=None if isinstance(debits, Unknown) else debits,
             limit_nusd=verdict.limit_nusd,
+            tier_reasons=json.dumps(tiers),
         )
     )
-    before = "unobserved" if last is None else ", ".join(reasons_of(last)) or "open"
-    after = ", ".join(verdict.reasons) or "open"
-    note(session, verdict.facts.now, "gate", "verdict", "gate", f"{before} → {after}: {verdict.sentence}")
+    _journal(session, verdict, by_scope(last) if last else {FLEET: (Reason.UNOBSERVED,)})
     return True
+
+
+def _journal(session: Session, verdict: Verdict, before: Mapping[str, Sequence[Reason]]) -> None:
+    """One entry for every scope whose reasons are others than before."""
+    for name, reasons in verdict.by_scope.items():
+        was = tuple(before.get(name, ()))
+        if was == reasons:
+            continue
+        change = f"{', '.join(was) or 'open'} → {', '.join(reasons) or 'open'}"
+        why = verdict.sentence if name == FLEET else verdict.sentence_for(name)
+        note(session, verdict.facts.now, "gate", "verdict", name or "gate", f"{change}: {why}")
+
+
+def _remember(session: Session, scope: str, money: ScopeVerdict, verdict: Verdict) -> None:
+    """Hysteresis: since when a reserved scope has been below its limit; forgotten once it is not."""
+    known = session.get(GateMemory, scope)
+    counts = Reason.RESERVED in money.reasons and money.is_below
+    if counts and known is None and verdict.facts.last_complete_at is not None:
+        session.add(GateMemory(scope=scope, below_since_at=verdict.facts.last_complete_at))
+    elif not counts and known is not None:
+        session.delete(known)
+
+
+def _ticks_below(session: Session) -> dict[str, int]:
+    """By scope, the complete ticks from the first that saw it below."""
+    found = {}
+    for memory in session.exec(select(GateMemory)).all():
+        ticks = select(func.count()).where(col(Tick.complete), col(Tick.at) >= memory.below_since_at)
+        found[memory.scope] = session.exec(ticks.select_from(Tick)).one()
+    return found
 
 
 def last_verdict(session: Session) -> VerdictRow | None:
@@ -64,17 +114,62 @@ def last_verdict(session: Session) -> VerdictRow | None:
 
 
 def reasons_of(row: VerdictRow) -> tuple[Reason, ...]:
-    """The reasons that a kept verdict names."""
+    """The reasons that a kept verdict names for the whole fleet."""
     return tuple(Reason(code) for code in json.loads(row.reasons))
 
 
+def by_scope(row: VerdictRow) -> dict[str, tuple[Reason, ...]]:
+    """The reasons that a kept verdict names, by scope; a tier without any is left out."""
+    tiers = json.loads(row.tier_reasons)
+    return {
+        FLEET: reasons_of(row),
+        **{tier: tuple(Reason(code) for code in codes) for tier, codes in tiers.items()},
+    }
+
+
+def _compact(scopes: Mapping[str, tuple[Reason, ...]]) -> dict[str, tuple[Reason, ...]]:
+    return {name: reasons for name, reasons in scopes.items() if reasons or name == FLEET}
+
+
 def add_allowance(
-    session: Session, policy: GatePolicy, now: datetime, amount_nusd: int, actor: str, reason: str
+    session: Session,
+    policy: GatePolicy,
+    now: datetime,
+    amount_nusd: int,
+    actor: str,
+    reason: str,
+    scope: str = FLEET,
 ) -> None:
     """Add money to today's limit, journaled; the caller has asked `why_no_reset` first."""
     day = day_name(now, policy.zone)
-    session.add(Allowance(day=day, amount_nusd=amount_nusd, at=now, actor=actor, reason=reason))
-    note(session, now, actor, "gate reset", "gate", f"+{amount_nusd} nusd for {day}: {reason}")
+    session.add(Allowance(day=day, amount_nusd=amount_nusd, at=now, actor=actor, reason=reason, scope=scope))
+    note(session, now, actor, "gate reset", scope or "gate", f"+{format_nusd(amount_nusd)} for {day}: {reason}")
+
+
+def closed_by_hand(session: Session) -> GateClosure | None:
+    """The closing by hand that is in force, if one is."""
+    query = select(GateClosure).where(col(GateClosure.opened_at).is_(None))
+    return session.exec(query.order_by(col(GateClosure.id).desc()).limit(1)).first()
+
+
+def close_by_hand(session: Session, now: datetime, actor: str, reason: str) -> None:
+    """Close the gate until somebody opens it, journaled."""
+    session.add(GateClosure(at=now, actor=actor, reason=reason))
+    note(session, now, actor, "gate close", "gate", reason)
+
+
+def open_by_hand(session: Session, closure: GateClosure, now: datetime, actor: str, reason: str) -> None:
+    """End a closing by hand, journaled; other reasons go on holding the gate closed."""
+    closure.opened_at, closure.opened_by, closure.opened_reason = now, actor, reason
+    session.add(closure)
+    note(session, now, actor, "gate open", "gate", reason)
+
+
+def _allowances(session: Session, policy: GatePolicy, now: datetime) -> dict[str, int]:
+    query = select(Allowance.scope, func.sum(Allowance.amount_nusd)).where(
+        Allowance.day == day_name(now, policy.zone)
+    )
+    return {scope: int(nusd) for scope, nusd in session.exec(query.group_by(col(Allowance.scope))).all()}
 
 
 def _last_two_complete(session: Session) -> Sequence[datetime]:

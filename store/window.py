@@ -55,6 +55,12 @@ def day_start(now: datetime, zone: ZoneInfo) -> datetime:
     return datetime.combine(now.astimezone(zone).date(), time(), zone).astimezone(UTC)
 
 
+def day_end(now: datetime, zone: ZoneInfo) -> datetime:
+    """The instant at which the civil day of `now` ends in `zone`."""
+    tomorrow = now.astimezone(zone).date() + timedelta(days=1)
+    return datetime.combine(tomorrow, time(), zone).astimezone(UTC)
+
+
 def day_name(now: datetime, zone: ZoneInfo) -> str:
     """The civil date of `now` in `zone`, as `2026-11-24`."""
     return now.astimezone(zone).date().isoformat()

@@ -7,7 +7,7 @@ import structlog
 
 from console.errors import AgentUnreachable
 from console.hosts.agent_client import AgentClient
-from store.gate import GatePolicy, Verdict
+from store.gate import GatePolicy, Reason, Verdict
 from store.lease import LeaseGrant, grant
 
 log = structlog.get_logger()
@@ -36,6 +36,8 @@ class Leases:
         A slow agent never delays another; whoever missed a lease is asked again at the next push, and
         its old lease runs out by itself.
         """
+        if Reason.UNOBSERVED in verdict.reasons and Reason.MANUAL not in verdict.reasons:
+            return {}  # a store that knows nothing yet renews no lease, and revokes none
         jobs = [
             self._push_one(agent, nonce, verdict, fence, self._tier_of[agent] in draining, within_s)
             for agent, nonce in self._nonces.items()
@@ -47,7 +49,8 @@ class Leases:
         self, agent: str, nonce: str, verdict: Verdict, fence: int, is_draining: bool, within_s: float
     ) -> tuple[str, bool | None]:
         self._count += 1
-        lease: LeaseGrant = grant(self._policy, verdict, nonce, (fence, self._count), is_draining=is_draining)
+        seq, tier = (fence, self._count), self._tier_of[agent]
+        lease: LeaseGrant = grant(self._policy, verdict, nonce, seq, tier, is_draining=is_draining)
         try:
             async with asyncio.timeout(within_s):
                 confirmed = await self._clients[agent].lease(lease)

@@ -70,8 +70,8 @@ class Operations:
     async def _wake(self, fence: int, row: OperationRow, tier: TierSection) -> None:
         if row.phase == Phase.REQUESTED:
             verdict = await self._collector.decide(fence)
-            if not verdict.is_open:
-                why = f"the gate is closed: {verdict.sentence}"
+            if verdict.reasons_for(row.tier):
+                why = f"the gate is closed: {verdict.sentence_for(row.tier)}"
                 await self._finish(fence, row, OperationOutcome.REFUSED, why)
             else:
                 await self._ask_provider(fence, row, tier, Action.WAKE)

@@ -1,0 +1,260 @@
+"""The gate over histories: outages, days, resets, hands, bounds, and frozen bills."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from store.gate import FLEET, GatePolicy, Reason, Verdict
+from store.inventory import keep_resources
+from store.journal import latest
+from store.settle import settle
+from store.tables import BillCounter, ResourceRow
+from store.unknown import Unknown
+from store.verdicts import (
+    add_allowance,
+    close_by_hand,
+    closed_by_hand,
+    open_by_hand,
+    record_verdict,
+    verdict_now,
+)
+from store.words import ResourceKind, State
+from tests.conftest import START, History
+
+POLICY = GatePolicy(200 * 10**9, ZoneInfo("UTC"), timedelta(seconds=170))
+USD = 10**9
+
+
+def verdict(history: History, policy: GatePolicy = POLICY) -> Verdict:
+    with history.database.write() as session:
+        found = verdict_now(session, policy, history.clock.now())
+        record_verdict(session, found)
+        return found
+
+
+def verdict_of(history: History, policy: GatePolicy = POLICY) -> tuple[Reason, ...]:
+    return verdict(history, policy).reasons
+
+
+def inventory(history: History, state: State, *, can_sleep: bool = True, id_: str = "8429") -> None:
+    row = ResourceRow(
+        provider="cloud",
+        kind=ResourceKind.INSTANCE,
+        resource_id=id_,
+        tier=history.tier,
+        name="h100-a",
+        state=state,
+        raw_state=state,
+        can_sleep=can_sleep,
+        seen_at=history.clock.now(),
+    )
+    with history.database.write() as session:
+        keep_resources(session, "cloud", [row], history.clock.now(), complete=False)
+
+
+def test_the_gate_lives_through_an_outage_of_billing(history: History) -> None:
+    assert verdict_of(history) == (Reason.UNOBSERVED,)
+    history.tick(history.bill(0), totals=history.totals(0, 0))
+    assert verdict_of(history) == ()
+    history.tick(problem="HTTP 500", totals=history.totals(0, 0))
+    assert verdict_of(history) == ()  # an outage of a minute stops nobody
+    history.tick(problem="HTTP 500", totals=history.totals(0, 0))
+    assert verdict_of(history) == (Reason.DARK,)
+    history.tick(history.bill(5), totals=history.totals(0, 0))
+    assert verdict_of(history) == (Reason.DARK,)
+    history.tick(history.bill(6), totals=history.totals(0, 0))
+    assert verdict_of(history) == ()
+
+
+def test_a_collector_that_comes_back_from_the_dead_needs_two_ticks(history: History) -> None:
+    history.tick(history.bill(0), totals=history.totals(0, 0))
+    assert verdict_of(history) == ()
+    history.clock.advance(600)
+    assert verdict_of(history) == (Reason.DARK,)
+    history.tick(history.bill(1), totals=history.totals(0, 0))
+    assert verdict_of(history) == (Reason.DARK,)
+    history.tick(history.bill(2), totals=history.totals(0, 0))
+    assert verdict_of(history) == ()
+
+
+def test_a_dark_time_that_nobody_recorded_is_seen_all_the_same(history: History) -> None:
+    history.tick(history.bill(0), totals=history.totals(0, 0))
+    assert verdict_of(history) == ()
+    history.clock.advance(600)
+    history.tick(history.bill(1), totals=history.totals(0, 0))
+    assert verdict_of(history) == (Reason.DARK,)
+    history.tick(history.bill(2), totals=history.totals(0, 0))
+    assert verdict_of(history) == ()
+
+
+def test_a_failover_within_dark_after_changes_nothing(history: History) -> None:
+    history.tick(history.bill(0), totals=history.totals(0, 0))
+    assert verdict_of(history) == ()
+    history.clock.advance(60)  # a tick that the dead leader missed
+    assert verdict_of(history) == ()
+    history.tick(history.bill(2), totals=history.totals(0, 0))
+    assert verdict_of(history) == ()
+
+
+def test_an_exhausted_gate_opens_by_a_reset_and_by_the_first_tick_of_the_next_day(history: History) -> None:
+    policy = GatePolicy(100, ZoneInfo("UTC"), timedelta(days=3))
+
+    def spend(nusd: int) -> None:
+        inventory(history, State.ASLEEP)  # at rest: nothing is in flight towards the bill
+        history.tick(history.bill(nusd, rate_nusd_per_hour=0), totals=history.totals(0, 0))
+
+    spend(0)
+    spend(100)
+    assert verdict_of(history, policy) == (Reason.EXHAUSTED,)
+    with history.database.write() as session:
+        add_allowance(session, policy, history.clock.now(), 500_000, "ada", "the launch")
+    assert verdict_of(history, policy) == ()
+    spend(500_100)
+    assert verdict_of(history, policy) == (Reason.EXHAUSTED,)
+    history.clock.advance(24 * 3600)
+    assert verdict_of(history, policy) == (Reason.EXHAUSTED,)  # a clock alone buys no new day
+    spend(500_100)
+    assert Reason.EXHAUSTED not in verdict_of(history, policy)
+
+
+def test_a_closing_by_hand_holds_until_it_is_opened_by_hand(history: History) -> None:
+    history.tick(history.bill(0), totals=history.totals(0, 0))
+    with history.database.write() as session:
+        close_by_hand(session, history.clock.now(), "ada@192.0.2.7", "a leak")
+    found = verdict(history)
+    assert found.reasons == (Reason.MANUAL,)
+    assert "ada@192.0.2.7 (a leak)" in found.sentence
+    with history.database.write() as session:
+        closure = closed_by_hand(session)
+        assert closure is not None
+        open_by_hand(session, closure, history.clock.now(), "bob", "mended")
+    assert verdict_of(history) == ()
+    with history.database.read() as session:
+        assert [entry.what for entry in latest(session, 4)] == ["verdict", "gate open", "verdict", "gate close"]
+
+
+def test_what_is_not_billed_yet_is_reserved_and_reopens_after_two_ticks_below(history: History) -> None:
+    policy = replace(POLICY, limit_nusd=USD // 2)
+    inventory(history, State.RUNNING)
+    history.tick(history.bill(0), totals=history.totals(0, 0))
+    first = verdict(history, policy)
+    assert first.is_open  # $2.00/h for one tick behind, a tick, the drain and the sleep: 18 cents
+    assert first.fleet.facts.headroom_nusd == 2 * USD * (60 + 60 + 120 + 300) // 3600
+    inventory(history, State.RUNNING, can_sleep=False)
+    held = verdict(history, policy)
+    assert held.reasons == (Reason.RESERVED,)  # what cannot be hibernated bills until midnight
+    assert "not billed yet" in held.sentence
+    inventory(history, State.RUNNING)
+    assert verdict_of(history, policy) == (Reason.RESERVED,)
+    history.tick(history.bill(0), totals=history.totals(0, 0))
+    assert verdict_of(history, policy) == ()
+
+
+def test_a_rate_of_zero_does_not_loosen_it_below_what_the_counter_showed(history: History) -> None:
+    inventory(history, State.RUNNING)
+    for minute in range(20):
+        history.tick(history.bill(minute * USD, rate_nusd_per_hour=0), totals=history.totals(0, 0))
+    speed = verdict(history).facts.terms[0].speed_nusd_per_hour
+    assert speed == 60 * USD
+
+
+def test_a_sleeping_resource_is_held_to_its_slope_and_not_to_its_quoted_price(history: History) -> None:
+    inventory(history, State.ASLEEP)
+    for minute in range(30):
+        history.tick(history.bill(minute * 1000), totals=history.totals(0, 0))
+    term = verdict(history).facts.terms[0]
+    assert term.speed_nusd_per_hour == 60_000
+    assert term.course == "until midnight"
+
+
+def test_a_resource_without_a_rate_or_a_movement_has_no_bound(history: History) -> None:
+    history.tick(history.bill(5, rate_nusd_per_hour=None), totals=history.totals(0, 0))
+    found = verdict(history)
+    assert found.reasons == (Reason.RESERVED,)
+    assert isinstance(found.fleet.facts.headroom_nusd, Unknown)
+    assert "quotes no rate" in found.sentence
+
+
+def test_a_balance_of_today_that_nobody_placed_is_reserved_at_most_at_its_speed(history: History) -> None:
+    inventory(history, State.RUNNING)
+    history.tick(history.bill(500 * USD), totals=history.totals(0, 0))
+    room = verdict(history).fleet.facts.headroom_nusd
+    since_midnight = START - START.replace(hour=0)
+    assert room == 2 * USD * (60 + 60 + 120 + 300) // 3600 + 2 * USD * since_midnight // timedelta(hours=1)
+
+
+def test_a_bill_that_stands_still_under_a_running_instance_closes(history: History) -> None:
+    inventory(history, State.RUNNING)
+    bill = 0
+    for _ in range(4):
+        bill += 33_333_333
+        history.tick(history.bill(bill), totals=history.totals(0, 0))
+    for _ in range(15):
+        assert verdict_of(history) == ()
+        history.tick(history.bill(bill), totals=history.totals(0, 0))
+    found = verdict(history)
+    assert found.reasons == (Reason.FROZEN,)
+    assert found.facts.frozen == ("usage:vm:8429",)
+    history.tick(history.bill(bill + 500_000_000), totals=history.totals(0, 0))
+    assert verdict_of(history) == ()
+
+
+def test_a_bill_in_coarse_steps_is_not_frozen_before_three_of_them(history: History) -> None:
+    inventory(history, State.RUNNING)
+    for _ in range(30):  # 50 cents an hour in whole dollars: it moves every other hour
+        history.tick(history.bill(0, raw="0", rate_nusd_per_hour=USD // 2), totals=history.totals(0, 0))
+    assert Reason.FROZEN not in verdict_of(history)
+
+
+def test_a_sleeping_instance_is_never_frozen(history: History) -> None:
+    for minute in range(30):
+        inventory(history, State.RUNNING if minute < 5 else State.ASLEEP)
+        history.tick(history.bill(min(minute, 5) * 33_333_333), totals=history.totals(0, 0))
+        assert Reason.FROZEN not in verdict_of(history)
+
+
+def test_an_unsettled_counter_closes_until_it_is_settled(history: History) -> None:
+    inventory(history, State.ASLEEP)
+    history.tick(history.bill(0), totals=history.totals(0, 0))
+    with history.database.write() as session:
+        counter = session.get_one(BillCounter, 1)
+        counter.vanished_at = counter.unsettled_at = history.clock.now()
+    assert verdict_of(history) == (Reason.UNSETTLED,)
+    with history.database.write() as session:
+        settle(session, history.clock.now(), 1, actor="ada", reason="gone")
+    assert verdict_of(history) == ()
+
+
+def test_a_tier_with_a_limit_of_its_own_closes_alone_and_is_reset_alone(history: History) -> None:
+    policy = replace(POLICY, tier_limits_nusd={"h100": 10 * USD})
+    inventory(history, State.RUNNING)
+    history.tick(history.bill(0), totals=history.totals(0, 0))
+    history.tick(history.bill(10 * USD, rate_nusd_per_hour=0), totals=history.totals(0, 0))
+    found = verdict(history, policy)
+    assert Reason.EXHAUSTED in found.reasons_for("h100")
+    assert found.tiers["h100"].reasons == (Reason.EXHAUSTED,)
+    with history.database.write() as session:
+        add_allowance(session, policy, history.clock.now(), 500 * USD, "ada", "launch", "h100")
+    after = verdict(history, policy)
+    assert after.tiers["h100"].reasons == ()
+    assert after.fleet.facts.allowances_nusd == 0
+    with history.database.read() as session:
+        subjects = {entry.subject for entry in latest(session, 5) if entry.what in ("verdict", "gate reset")}
+    assert "h100" in subjects
+
+
+def test_days_of_23_and_of_25_hours_end_when_the_zone_says(history: History) -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    policy = GatePolicy(200 * USD, zone, timedelta(seconds=170))
+    history.clock.jump((datetime(2027, 3, 28, 0, 0, tzinfo=UTC) - history.clock.now()).total_seconds())
+    inventory(history, State.RUNNING, can_sleep=False)
+    history.tick(history.bill(0), totals=history.totals(0, 0), after_s=0)
+    term = verdict(history, policy).facts.terms[0]
+    assert term.duration == timedelta(hours=22)  # 01:00 in Berlin, on a day of 23 hours
+    history.clock.jump((datetime(2027, 10, 31, 0, 0, tzinfo=UTC) - history.clock.now()).total_seconds())
+    history.tick(history.bill(0), totals=history.totals(0, 0), after_s=0)
+    with history.database.read() as session:
+        found = verdict_now(session, policy, history.clock.now())
+    ahead = found.facts.terms[0].duration - (history.clock.now() - datetime(2027, 3, 28, tzinfo=UTC))
+    assert ahead == timedelta(hours=23)  # 02:00 summer time, on a day of 25 hours
+    assert FLEET in found.by_scope
