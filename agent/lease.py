@@ -17,6 +17,8 @@ _CODES = {
     "dark": "billing_unobservable",
     "exhausted": "budget_exhausted",
     "reserved": "budget_exhausted",
+    "frozen": "billing_unobservable",
+    "unsettled": "billing_unobservable",
     "draining": "draining",
 }
 

@@ -21,6 +21,8 @@ app = typer.Typer(
 )
 counter_app = typer.Typer(help="Bill counters: what figures are made of.", no_args_is_help=True)
 store_app = typer.Typer(help="The store: its version, its size, its soundness.", no_args_is_help=True)
+gate_app = typer.Typer(help="The gate: what allows serving.", no_args_is_help=True)
+app.add_typer(gate_app, name="gate")
 app.add_typer(counter_app, name="counter")
 app.add_typer(store_app, name="store")
 export_app = typer.Typer(help="Figures in files that other programs read.", no_args_is_help=True)
@@ -95,6 +97,46 @@ def status(config: Config = None, json: Json = False) -> None:
     from console.commands import print_status
 
     print_status(config, as_json=json)
+
+
+Why = Annotated[str, typer.Option(help="Why; it is journaled with your name.")]
+
+
+@gate_app.command("show")
+def gate_show(config: Config = None, json: Json = False) -> None:
+    """The decision, every input of it, and what may be spent beyond the limit."""
+    from console.gate_commands import show_gate
+
+    show_gate(config, as_json=json)
+
+
+@gate_app.command("close")
+def gate_close(reason: Why, config: Config = None) -> None:
+    """Close the gate until somebody opens it: leases are revoked, running requests end."""
+    from console.gate_commands import close_gate
+
+    close_gate(config, reason)
+
+
+@gate_app.command("open")
+def gate_open(reason: Why, config: Config = None) -> None:
+    """End a closing by hand. It opens nothing that is closed for another reason."""
+    from console.gate_commands import open_gate
+
+    open_gate(config, reason)
+
+
+@gate_app.command("reset")
+def gate_reset(
+    amount: Annotated[str, typer.Option(help="USD added to today's limit, such as 50.")],
+    reason: Why,
+    config: Config = None,
+    tier: Annotated[str | None, typer.Option(help="The own limit of a tier; else the whole account's.")] = None,
+) -> None:
+    """Add money to today's limit, when it is spent or reserved; refused while the gate is blind."""
+    from console.gate_commands import reset_gate
+
+    reset_gate(config, amount, reason, tier)
 
 
 @app.command()

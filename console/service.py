@@ -14,17 +14,25 @@ from store.clock import Clock
 from store.database import Database
 from store.errors import MtokError
 from store.fleet import Fleet, read_fleet
-from store.gate import why_no_reset
+from store.gate import FLEET, Verdict, why_no_reset
+from store.headroom import Term
 from store.operations import OperationKind, request
-from store.verdicts import add_allowance, verdict_now
+from store.verdicts import (
+    add_allowance,
+    close_by_hand,
+    closed_by_hand,
+    open_by_hand,
+    overspend_terms,
+    verdict_now,
+)
 
 
-class ResetRefused(MtokError):
-    """The gate cannot be reset now; nothing was changed."""
+class GateRefused(MtokError):
+    """The gate cannot be reset, closed or opened now; nothing was changed."""
 
-    def __init__(self, why: str) -> None:
-        super().__init__(f"gate reset: {why}; nothing was changed")
-        self.why = why
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"gate {what}: {why}; nothing was changed")
+        self.what, self.why = what, why
 
 
 class Service:
@@ -61,22 +69,60 @@ class Service:
         with self.database.write() as session:
             request(session, self.clock.now(), kind, tier, actor=self.actor, reason=reason, seen=seen)
 
-    def reset_gate(self, amount_nusd: int, reason: str) -> None:
-        """Add money to today's limit.
+    def reset_gate(self, amount_nusd: int, reason: str, tier: str | None = None) -> None:
+        """Add money to today's limit: the whole account's, or the own limit of `tier`.
 
         Raises:
-            ResetRefused: the gate is blind or open, or the amount or the reason is missing.
+            GateRefused: the gate is blind or open, or the amount, the reason or such a limit is missing.
         """
-        if amount_nusd <= 0:
-            raise ResetRefused("the amount must be above zero")
-        if not reason.strip():
-            raise ResetRefused("a reason is needed")
         policy, now = self.settings.gate_policy, self.clock.now()
+        if amount_nusd <= 0:
+            raise GateRefused("reset", "the amount must be above zero")
+        if tier is not None and tier not in policy.tier_limits_nusd:
+            raise GateRefused("reset", f"tier {tier!r} has no daily_usd of its own in the settings")
+        reason = _given("reset", reason)
         with self.database.write() as session:
-            why = why_no_reset(verdict_now(session, policy, now))
+            why = why_no_reset(verdict_now(session, policy, now), tier)
             if why is not None:
-                raise ResetRefused(why)
-            add_allowance(session, policy, now, amount_nusd, self.actor, reason.strip())
+                raise GateRefused("reset", why)
+            add_allowance(session, policy, now, amount_nusd, self.actor, reason, tier or FLEET)
+
+    def close_gate(self, reason: str) -> None:
+        """Close the gate until somebody opens it.
+
+        Raises:
+            GateRefused: it is closed by hand already, or the reason is missing.
+        """
+        reason = _given("close", reason)
+        with self.database.write() as session:
+            closure = closed_by_hand(session)
+            if closure is not None:
+                raise GateRefused("close", f"{closure.actor} has closed it already ({closure.reason})")
+            close_by_hand(session, self.clock.now(), self.actor, reason)
+
+    def open_gate(self, reason: str) -> None:
+        """End a closing by hand; what else closes the gate goes on doing so.
+
+        Raises:
+            GateRefused: nobody has closed it by hand, or the reason is missing.
+        """
+        reason = _given("open", reason)
+        with self.database.write() as session:
+            closure = closed_by_hand(session)
+            if closure is None:
+                verdict = verdict_now(session, self.settings.gate_policy, self.clock.now())
+                raise GateRefused("open", f"nobody has closed it by hand; it is: {verdict.sentence}")
+            open_by_hand(session, closure, self.clock.now(), self.actor, reason)
+
+    def verdict(self) -> tuple[Verdict, tuple[Term, ...]]:
+        """The gate's decision now, and what may be spent beyond the limit if it closes at it.
+
+        Raises:
+            StoreUnreachable: the store does not answer.
+        """
+        policy, now = self.settings.gate_policy, self.clock.now()
+        with self.database.read() as session:
+            return verdict_now(session, policy, now), overspend_terms(session, policy, now)
 
     def export_csv(self, directory: Path) -> Path:
         """Write what is shown to a new file in `directory`; answers its path.
@@ -85,6 +131,12 @@ class Service:
             ExportFailed: the file cannot be written.
         """
         return write_csv(self.fleet(), directory)
+
+
+def _given(what: str, reason: str) -> str:
+    if not reason.strip():
+        raise GateRefused(what, "a reason is needed")
+    return reason.strip()
 
 
 def current_actor() -> str:

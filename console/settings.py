@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from store.errors import AmountError
 from store.fleet import TierSpec
 from store.gate import GatePolicy
+from store.headroom import Horizon
 from store.money import parse_nusd
 from store.retention import Retention
 from store.settings_file import load_file, read_secret
@@ -73,11 +74,24 @@ class StoreSection(_Section):
 
 
 class BudgetSection(_Section):
-    """The day's limit, the zone in which a day begins, and how long billing may be silent."""
+    """The day's limit, the zone in which a day begins, and how long billing may be silent or stand still.
+
+    `on_exhausted`: whether a spent budget, or a long dark, hibernates every tier, or refuses requests alone.
+    """
 
     daily_usd: Amount
     timezone: Zone = ZoneInfo("UTC")
     dark_after: Duration = timedelta(seconds=170)
+    dark_hibernate_after: Duration = timedelta(minutes=15)
+    frozen_after: Duration = timedelta(minutes=15)
+    on_exhausted: Literal["hibernate", "refuse"] = "hibernate"
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "BudgetSection":
+        if self.dark_hibernate_after < self.dark_after:
+            msg = "dark_hibernate_after is shorter than dark_after"
+            raise ValueError(msg)
+        return self
 
 
 class CollectorSection(_Section):
@@ -89,6 +103,7 @@ class CollectorSection(_Section):
     lease_within: Duration = timedelta(seconds=5)
     leader_expires_after: Duration = timedelta(seconds=25)
     drain_within: Duration = timedelta(seconds=120)
+    sleep_within: Duration = timedelta(minutes=5)
     wake_within: Duration = timedelta(minutes=10)
 
 
@@ -161,6 +176,7 @@ class TierSection(_Section):
     market: Market
     instances: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
+    daily_usd: Amount | None = None
     agents: tuple[AgentSection, ...] = ()
 
 
@@ -202,7 +218,18 @@ class Settings(_Section):
     @property
     def gate_policy(self) -> GatePolicy:
         """What the gate decides by."""
-        return GatePolicy(self.budget.daily_usd, self.budget.timezone, self.budget.dark_after)
+        limits, budget = self.collector, self.budget
+        return GatePolicy(
+            limit_nusd=budget.daily_usd,
+            zone=budget.timezone,
+            dark_after=budget.dark_after,
+            tier_limits_nusd={t.name: t.daily_usd for t in self.tiers if t.daily_usd is not None},
+            horizon=Horizon(limits.every, limits.drain_within, limits.sleep_within),
+            frozen_after=budget.frozen_after,
+            dark_hibernate_after=budget.dark_hibernate_after,
+            wake=limits.wake_within,
+            hibernates=budget.on_exhausted == "hibernate",
+        )
 
     @property
     def tier_specs(self) -> tuple[TierSpec, ...]:

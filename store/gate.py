@@ -57,6 +57,7 @@ class GatePolicy:
     frozen_after: timedelta = SLOPE_OVER
     dark_hibernate_after: timedelta = timedelta(minutes=15)
     hibernates: bool = True
+    wake: timedelta = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)

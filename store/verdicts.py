@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlmodel import Session, col, func, select
 
 from store.gate import FLEET, GateFacts, GatePolicy, Reason, ScopeFacts, ScopeVerdict, Verdict, decide
-from store.headroom import Term, headroom, is_frozen, total
+from store.headroom import Term, headroom, is_frozen, promised, total
 from store.journal import note
 from store.metered import metered_counters
 from store.money import format_nusd
@@ -45,6 +45,12 @@ def gate_facts(session: Session, policy: GatePolicy, now: datetime) -> GateFacts
         closed_by=f"{closure.actor} ({closure.reason})" if closure else None,
         terms=terms,
     )
+
+
+def overspend_terms(session: Session, policy: GatePolicy, now: datetime) -> tuple[Term, ...]:
+    """The bound on overspend at `now`, counter by counter: see `store.headroom.promised`."""
+    metered = metered_counters(session, day_start(now, policy.zone), policy.frozen_after)
+    return promised(metered, now, day_end(now, policy.zone), policy.horizon)
 
 
 def verdict_now(session: Session, policy: GatePolicy, now: datetime) -> Verdict:

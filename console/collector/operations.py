@@ -11,6 +11,7 @@ from console.collector.tick import Collector, in_store
 from console.hosts.agent_client import AgentUsage
 from console.providers.protocol import Accepted, Action, Ambiguous, Outcome, Ref, Refused
 from console.settings import TierSection
+from store.gate import Verdict
 from store.journal import note
 from store.leader import check_fence
 from store.operations import (
@@ -22,6 +23,7 @@ from store.operations import (
     instances,
     under_way,
 )
+from store.stops import must_sleep, why_no_wake
 from store.tables import OperationRow, ResourceRow
 from store.words import ResourceKind, State
 
@@ -70,11 +72,13 @@ class Operations:
     async def _wake(self, fence: int, row: OperationRow, tier: TierSection) -> None:
         if row.phase == Phase.REQUESTED:
             verdict = await self._collector.decide(fence)
-            if verdict.reasons_for(row.tier):
-                why = f"the gate is closed: {verdict.sentence_for(row.tier)}"
+            why = await in_store(self._why_no_wake, verdict, row.tier)
+            if why is not None:
                 await self._finish(fence, row, OperationOutcome.REFUSED, why)
             else:
                 await self._ask_provider(fence, row, tier, Action.WAKE)
+        elif (overruled := self._overruled(row.tier)) is not None:
+            await self._finish(fence, row, OperationOutcome.FAILED, f"the gate has closed: {overruled}")
         elif row.phase == Phase.PROVIDER:
             await self._await_state(fence, row, State.RUNNING, failure=State.ASLEEP)
         elif self._waited_s(row) > self._limits.wake_within.total_seconds():
@@ -130,6 +134,15 @@ class Operations:
     async def _usage(self, agent: str) -> AgentUsage | str:
         client = self._collector.account.agents[agent]
         return await ask_agent(client, self._limits.usage_within.total_seconds())
+
+    def _why_no_wake(self, verdict: Verdict, tier: str) -> str | None:
+        with self._database.read() as session:
+            return why_no_wake(session, self._collector.policy, verdict, tier)
+
+    def _overruled(self, tier: str) -> str | None:
+        """Why a tier that is being woken has to sleep instead: the gate goes above everyone."""
+        verdict = self._collector.verdict
+        return None if verdict is None else must_sleep(self._collector.policy, verdict, [tier]).get(tier)
 
     def _waited_s(self, row: OperationRow) -> float:
         return (self._collector.clock.now() - row.phase_at).total_seconds()

@@ -12,6 +12,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from console.collector.backfill import Backfill
 from console.collector.operations import Operations
+from console.collector.rules import Rules
 from console.collector.tick import Collector, in_store
 from store.errors import FenceLost, MtokError
 from store.leader import acquire, release
@@ -32,6 +33,7 @@ class Schedule:
         self._collector = collector
         self._operations = Operations(collector)
         self._backfill = Backfill(collector)
+        self._rules = Rules(collector)
         self._limits = collector.settings.collector
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._fence: int | None = None
@@ -94,6 +96,7 @@ class Schedule:
 
     async def _gate(self) -> None:
         await self._as_leader("gate", self._collector.decide)
+        await self._as_leader("rules", self._rules.apply)
 
     async def _carry_out(self) -> None:
         await self._as_leader("operations", self._operations.advance)

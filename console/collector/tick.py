@@ -68,6 +68,7 @@ class Collector:
         self.leases = Leases(self.policy, account.agents, tier_of)
         self._engines: dict[str, str] = {}
         self._alone = asyncio.Lock()
+        self.verdict: Verdict | None = None
 
     async def tick(self, fence: int) -> bool:
         """Run one tick; answers whether it was complete for money.
@@ -92,6 +93,7 @@ class Collector:
     async def decide(self, fence: int, *, push_always: bool = False) -> Verdict:
         """Let the gate decide by what the store holds now, and push leases where the verdict changed."""
         verdict, changed, draining = await in_store(self._verdict, fence)
+        self.verdict = verdict
         if changed:
             log.info("gate", open=verdict.is_open, reasons=list(verdict.reasons), why=verdict.sentence)
         if changed or push_always:

@@ -10,6 +10,7 @@ from typing import Any
 from store.clock import rfc3339
 from store.figures import Figures
 from store.fleet import Fleet, ProviderHealth, TierView
+from store.gate import Reason
 from store.money import format_nusd
 from store.unknown import Unknown
 from store.usage import Usage
@@ -26,6 +27,7 @@ def status_body(fleet: Fleet) -> dict[str, Any]:
             "reasons": [str(reason) for reason in verdict.reasons],
             "message": verdict.sentence,
             "closed_since": _instant(fleet.closed_since),
+            "upper_bound_usd": amount(verdict.fleet.facts.bound_nusd),
             "spend_today_usd": amount(verdict.facts.debits_today_nusd),
             "limit_usd": format_nusd(verdict.limit_nusd),
         },
@@ -35,7 +37,7 @@ def status_body(fleet: Fleet) -> dict[str, Any]:
             "providers": [_health(fleet.at, health) for health in fleet.health],
         },
         "collector": {"led_by": fleet.led_by},
-        "tiers": [_tier(tier) for tier in fleet.tiers],
+        "tiers": [_tier(tier, verdict.reasons_for(tier.spec.name)) for tier in fleet.tiers],
     }
 
 
@@ -78,7 +80,7 @@ def _count(usage: Usage | Unknown, field: str) -> int | dict[str, str]:
     return unknown(usage) if isinstance(usage, Unknown) else int(getattr(usage, field))
 
 
-def _tier(tier: TierView) -> dict[str, Any]:
+def _tier(tier: TierView, reasons: tuple[Reason, ...]) -> dict[str, Any]:
     operation = tier.operation
     return {
         "tier": tier.spec.name,
@@ -89,6 +91,7 @@ def _tier(tier: TierView) -> dict[str, Any]:
         "gpu": tier.spec.gpu,
         "engine": tier.engine or None,
         "problem": tier.problem,
+        "gate": [str(reason) for reason in reasons],
         "rate_usd_per_hour": amount(tier.rate_nusd_per_hour),
         "operation": None if operation is None else {"kind": operation.kind, "phase": operation.phase},
         "windows": {name: figures_body(figures) for name, figures in tier.figures.items()},

@@ -15,10 +15,16 @@ from textual.screen import Screen
 
 from console.service import Service
 from console.tui.messages import FleetRead, Said, StoreSilent
-from console.tui.screens.dialogs import ConfirmDialog, Reset, ResetDialog
+from console.tui.screens.dialogs import ConfirmDialog, ReasonDialog, Reset, ResetDialog
 from console.tui.screens.fleet import FleetScreen
 from console.tui.screens.help import HelpScreen
-from console.tui.wording import hibernate_consequence, reset_consequence, wake_consequence
+from console.tui.wording import (
+    close_consequence,
+    hibernate_consequence,
+    open_consequence,
+    reset_consequence,
+    wake_consequence,
+)
 from store.errors import MtokError, StoreUnreachable
 from store.fleet import TierView
 from store.gate import why_no_reset
@@ -91,8 +97,9 @@ class MtokApp(App[None]):
         if tier is None:
             return
         fleet = self._home.fleet
-        if fleet is not None and not fleet.verdict.is_open:
-            self._home.say(f"wake {tier.spec.name}: the gate is closed: {fleet.verdict.sentence}", is_problem=True)
+        if fleet is not None and fleet.verdict.reasons_for(tier.spec.name):
+            why = fleet.verdict.sentence_for(tier.spec.name)
+            self._home.say(f"wake {tier.spec.name}: the gate is closed: {why}", is_problem=True)
             return
         self._ask(OperationKind.WAKE, tier, ConfirmDialog(f"Wake {tier.spec.name}", wake_consequence(tier)))
 
@@ -111,6 +118,22 @@ class MtokApp(App[None]):
                 self._do("the gate", lambda: self._service.reset_gate(answer.amount_nusd, answer.reason), "reset")
 
         self.push_screen(ResetDialog("Reset the gate", reset_consequence(fleet)), answered)
+
+    def action_turn_gate(self) -> None:
+        """Close the gate by hand, or end such a closing."""
+        fleet = self._home.fleet
+        if fleet is None:
+            return
+        is_closed = fleet.verdict.facts.closed_by is not None
+        act = self._service.open_gate if is_closed else self._service.close_gate
+        word = "open" if is_closed else "close"
+
+        def answered(answer: object) -> None:
+            if isinstance(answer, str):
+                self._do("the gate", lambda: act(answer), word)
+
+        consequence = open_consequence(fleet) if is_closed else close_consequence(fleet)
+        self.push_screen(ReasonDialog(f"{word.capitalize()} the gate", consequence), answered)
 
     def action_export(self) -> None:
         """Write what is shown to a CSV file."""

@@ -1,6 +1,7 @@
 """What an act costs or loses, in words, before anyone confirms it."""
 
 from store.fleet import Fleet, TierView
+from store.gate import Reason
 from store.money import display_usd
 from store.unknown import Unknown
 
@@ -37,6 +38,23 @@ def reset_consequence(fleet: Fleet) -> str:
         f"Spent today: {today} of {display_usd(fleet.verdict.limit_nusd)}.\n"
         "The amount is added to today's limit alone. It is journaled with your name."
     )
+
+
+def close_consequence(fleet: Fleet) -> str:
+    """What closing by hand ends."""
+    serving = sum(tier.state == "serving" for tier in fleet.tiers)
+    return (
+        f"{serving} serving tier{'' if serving == 1 else 's'}: new requests get 503 at once, running ones are "
+        "capped after their limit.\nNothing is hibernated. It stays closed until somebody opens it."
+    )
+
+
+def open_consequence(fleet: Fleet) -> str:
+    """What opening allows, and what it does not."""
+    others = [str(reason) for reason in fleet.verdict.reasons if reason is not Reason.MANUAL]
+    closed_by = fleet.verdict.facts.closed_by
+    rest = f"It stays closed all the same: {', '.join(others)}." if others else "Agents get their leases at once."
+    return f"Closed by {closed_by}.\n{rest}"
 
 
 def _rate(tier: TierView) -> str:

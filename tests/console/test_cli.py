@@ -166,3 +166,35 @@ def test_what_auditors_get_wrong_is_one_line(
     got, _, err = mtok(*words, *config(world))
     assert (got, says in err) == (code, True), err
     assert "Traceback" not in err
+
+
+def test_the_gate_is_shown_with_every_input_and_closed_and_opened_by_hand(world: FleetWorld) -> None:
+    code, out, err = mtok("gate", "show", "--json", *config(world))
+    assert (code, err) == (0, "")
+    body = json.loads(out)
+    assert body["state"] == "closed"  # its history ended long before this command's clock
+    assert {"policy", "inputs", "fleet", "headroom", "overspend_bound"} <= set(body)
+    assert [term["counter"] for term in body["headroom"]] == ["usage:vm:8429", "usage:vm:8433", "usage:vm:8437"]
+    assert "beyond the limit, at most" in mtok("gate", "show", *config(world))[1]
+    assert mtok("gate", "close", "--reason", "a leak", *config(world))[0] == 0
+    code, _, err = mtok("gate", "close", "--reason", "again", *config(world))
+    assert code == 1
+    assert "has closed it already (a leak)" in err
+    assert "manual" in json.loads(mtok("gate", "show", "--json", *config(world))[1])["reasons"]
+    assert "still closed: last complete billing tick" in mtok("gate", "open", "--reason", "ok", *config(world))[1]
+    code, _, err = mtok("gate", "open", "--reason", "ok", *config(world))
+    assert code == 1
+    assert "nobody has closed it by hand" in err
+
+
+def test_a_blind_gate_is_not_reset_from_the_command_line(world: FleetWorld) -> None:
+    words = ("gate", "reset", "--amount", "50", "--reason", "launch", *config(world))
+    code, _, err = mtok(*words)
+    assert code == 1
+    assert "the gate is dark" in err
+    assert "after two complete ticks" in err
+    code, _, err = mtok("gate", "reset", "--amount", "lots", "--reason", "x", *config(world))
+    assert code == 2
+    code, _, err = mtok("gate", "reset", "--amount", "5", "--reason", "x", "--tier", "h100", *config(world))
+    assert code == 1
+    assert "no daily_usd of its own" in err

@@ -175,6 +175,29 @@ class ResetDialog(_Dialog):
         return self.query_one("#reason", Input).value.strip()
 
 
+class ReasonDialog(_Dialog):
+    """Why: for what needs nothing else."""
+
+    def questions(self) -> ComposeResult:
+        """The field for the reason."""
+        yield _field("reason", "reason, for the journal")
+
+    def is_ready(self) -> bool:
+        """Whether there is a reason."""
+        return self.is_mounted and bool(self._reason())
+
+    def hint(self) -> str:
+        """What is missing."""
+        return "ready: Enter acts" if self._reason() else "a reason is needed"
+
+    def outcome(self) -> str:
+        """The reason."""
+        return self._reason()
+
+    def _reason(self) -> str:
+        return self.query_one("#reason", Input).value.strip()
+
+
 def _field(name: str, placeholder: str) -> Input:
     field = Input(placeholder=placeholder, id=name, compact=True)
     field.cursor_blink = False

@@ -21,6 +21,7 @@ class FleetScreen(Screen[None]):
         Binding("h", "app.hibernate", "Hibernate"),
         Binding("w", "app.wake", "Wake"),
         Binding("r", "app.reset_gate", "Reset gate"),
+        Binding("g", "app.turn_gate", "Close gate", show=False),
         Binding("e", "app.export", "Export"),
         Binding("left_square_bracket", "window(-1)", "Window", key_display="[ ]"),
         Binding("right_square_bracket", "window(1)", "Next window", show=False),

@@ -11,12 +11,12 @@ from textual.widgets import Input
 
 from console.tui.app import MtokApp
 from console.tui.render import NARROW
-from console.tui.screens.dialogs import ConfirmDialog, ResetDialog
+from console.tui.screens.dialogs import ConfirmDialog, ReasonDialog, ResetDialog
 from console.tui.screens.fleet import FleetScreen
 from console.tui.screens.help import HelpScreen
 from console.tui.widgets.line import Line
 from console.tui.widgets.tier_table import TierTable
-from store.tables import Allowance, OperationRow
+from store.tables import Allowance, GateClosure, OperationRow
 from tests.console.fleet_world import FleetWorld, fleet_world
 
 
@@ -192,6 +192,25 @@ async def test_an_exhausted_gate_is_reset_with_an_amount_and_a_reason(tmp_path: 
     with world.database.read() as session:
         (allowance,) = session.exec(select(Allowance)).all()
         assert (allowance.amount_nusd, allowance.reason) == (50 * 10**9, "launch")
+
+
+async def test_the_gate_is_closed_and_opened_by_hand_with_a_reason(tmp_path: Path) -> None:
+    world = fleet_world(tmp_path)
+    for _ in range(4):
+        world.tick()
+    world.clock.advance(-58)
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        for word, shows in (("leak", "GATE CLOSED  MANUAL"), ("mended", "GATE OPEN")):
+            await pilot.press("g")
+            await until(pilot, lambda: isinstance(app.screen, ReasonDialog))
+            app.screen.query_one("#reason", Input).focus()
+            await asyncio.sleep(0.35)
+            await pilot.press(*word, "enter")
+            await until(pilot, lambda shows=shows: shows in text_of(app, "gate"))
+    with world.database.read() as session:
+        (closure,) = session.exec(select(GateClosure)).all()
+        assert (closure.reason, closure.opened_reason) == ("leak", "mended")
 
 
 async def test_unknown_figures_read_as_a_dash_with_the_reason(tmp_path: Path) -> None:

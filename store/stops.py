@@ -1,0 +1,67 @@
+"""What follows from the gate for operations: which tiers must sleep now, and which may not be woken."""
+
+from collections.abc import Collection
+from datetime import timedelta
+
+from sqlmodel import Session, col, func, select
+
+from store.gate import GatePolicy, Reason, Verdict
+from store.headroom import billed_nusd
+from store.money import display_usd
+from store.tables import BillCounter, BillSample
+from store.unknown import Unknown
+from store.words import ResourceKind
+
+_RATES_OVER = timedelta(days=7)
+
+
+def must_sleep(policy: GatePolicy, verdict: Verdict, tiers: Collection[str]) -> dict[str, str]:
+    """The tiers that have to be hibernated at once, each with why: a closed gate stops the bill too.
+
+    Spent budgets do, and a dark time that has lasted; above every other rule.
+    """
+    if not policy.hibernates:
+        return {}
+    facts = verdict.facts
+    last = facts.last_complete_at
+    if Reason.EXHAUSTED in verdict.reasons:
+        return dict.fromkeys(tiers, verdict.sentence)
+    if Reason.DARK in verdict.reasons and last is not None and facts.now - last > policy.dark_hibernate_after:
+        return dict.fromkeys(tiers, verdict.sentence)
+    spent = {tier for tier, scope in verdict.tiers.items() if Reason.EXHAUSTED in scope.reasons}
+    return {tier: verdict.sentence_for(tier) for tier in tiers if tier in spent}
+
+
+def why_no_wake(session: Session, policy: GatePolicy, verdict: Verdict, tier: str) -> str | None:
+    """Why waking `tier` is refused now, or None: the gate is closed for it, or its cost would cross a limit."""
+    if verdict.reasons_for(tier):
+        return f"the gate is closed: {verdict.sentence_for(tier)}"
+    cost_nusd = wake_cost_nusd(session, policy, verdict, tier)
+    own = verdict.tiers.get(tier)
+    for scope in (verdict.fleet, *([own] if own else [])):
+        bound = scope.facts.bound_nusd
+        if isinstance(bound, Unknown):
+            return f"today has no upper bound ({bound.reason})"
+        if bound + cost_nusd >= scope.limit_nusd:
+            return (
+                f"it may cost {display_usd(cost_nusd)} before it could be stopped again, and up to "
+                f"{display_usd(bound)} of {display_usd(scope.limit_nusd)} are spoken for; mtok gate reset"
+            )
+    return None
+
+
+def wake_cost_nusd(session: Session, policy: GatePolicy, verdict: Verdict, tier: str) -> int:
+    """At most what a wake costs until it could be undone: at the highest rate that its instances quoted lately."""
+    highest = (
+        select(func.max(BillSample.rate_nusd_per_hour))
+        .join(BillCounter, col(BillCounter.id) == BillSample.counter_id)
+        .where(
+            BillCounter.tier == tier,
+            BillCounter.kind == ResourceKind.INSTANCE,
+            col(BillCounter.final_at).is_(None),
+            BillSample.at >= verdict.facts.now - _RATES_OVER,
+        )
+        .group_by(col(BillCounter.id))
+    )
+    rates = session.exec(highest).all()
+    return sum(billed_nusd(rate or 0, policy.wake + policy.horizon.whole) for rate in rates)
