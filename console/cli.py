@@ -274,6 +274,19 @@ def store_copy(
 
 
 @app.command()
+def doctor(
+    config: Config = None,
+    send_test_alarm: Annotated[
+        bool, typer.Option("--send-test-alarm", help="Tell every channel, for real.")
+    ] = False,
+) -> int:
+    """Whether the settings, the secrets and the store can be used; exit code 1 names what cannot."""
+    from console.doctor import examine
+
+    return examine(config, send_test_alarm=send_test_alarm)
+
+
+@app.command()
 def demo(
     headless: Annotated[bool, typer.Option(help="No screen.")] = False,
     duration: Annotated[str | None, typer.Option("--for", metavar="60s", help="End by itself.")] = None,

@@ -150,6 +150,29 @@ class ProviderSection(_Section):
         return self
 
 
+class ChannelSection(_Section):
+    """Where alarms go: an apprise URL (Slack, PagerDuty, e-mail, ntfy, …), which holds a secret."""
+
+    name: str = Field(min_length=1)
+    url_env: str | None = None
+    url_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_url(self) -> "ChannelSection":
+        if (self.url_env is None) == (self.url_file is None):
+            msg = "give either url_env or url_file"
+            raise ValueError(msg)
+        return self
+
+
+class AlarmsSection(_Section):
+    """Who is told, at most how often, and the address that hears of every complete tick."""
+
+    channels: tuple[ChannelSection, ...] = ()
+    most_per_10_min: int = Field(default=20, ge=1)
+    heartbeat_url: str | None = None
+
+
 class AgentSection(_Section):
     """An agent of a tier: on which instance it runs, and where its control API answers."""
 
@@ -188,11 +211,13 @@ class Settings(_Section):
     budget: BudgetSection
     collector: CollectorSection = CollectorSection()
     retention: RetentionSection = RetentionSection()
+    alarms: AlarmsSection = AlarmsSection()
     providers: dict[str, ProviderSection]
     tiers: tuple[TierSection, ...]
 
     @model_validator(mode="after")
     def _names_agree(self) -> "Settings":
+        _unique("channel", [channel.name for channel in self.alarms.channels])
         _unique("tier", [tier.name for tier in self.tiers])
         _unique("agent", [agent.name for tier in self.tiers for agent in tier.agents])
         _unique("instance", [f"{tier.provider}/{id_}" for tier in self.tiers for id_ in tier.instances])

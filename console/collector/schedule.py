@@ -10,6 +10,7 @@ import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from console.collector.alarms import Alarms, Channels
 from console.collector.backfill import Backfill
 from console.collector.operations import Operations
 from console.collector.rules import Rules
@@ -34,6 +35,7 @@ class Schedule:
         self._operations = Operations(collector)
         self._backfill = Backfill(collector)
         self._rules = Rules(collector)
+        self._alarms = Alarms(collector, Channels(collector.settings))
         self._limits = collector.settings.collector
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._fence: int | None = None
@@ -54,6 +56,7 @@ class Schedule:
         self._add("tick", self._tick, every_s)
         self._add("gate", self._gate, look_s)
         self._add("operations", self._carry_out, look_s)
+        self._add("alarms", self._tell, look_s)
         self._add("thin", self._thin, _THIN_EVERY_S)
         await self._lead()
         self._scheduler.start()
@@ -88,8 +91,12 @@ class Schedule:
         self._fence = fence
 
     async def _tick(self) -> None:
-        await self._as_leader("tick", self._collector.tick)
+        await self._as_leader("tick", self._ticked)
         await self._as_leader("backfill", self._backfill.run)
+
+    async def _ticked(self, fence: int) -> None:
+        if await self._collector.tick(fence):
+            await self._alarms.heartbeat()
 
     async def _thin(self) -> None:
         await self._as_leader("thin", self._collector.thin)
@@ -97,6 +104,9 @@ class Schedule:
     async def _gate(self) -> None:
         await self._as_leader("gate", self._collector.decide)
         await self._as_leader("rules", self._rules.apply)
+
+    async def _tell(self) -> None:
+        await self._as_leader("alarms", self._alarms.run)
 
     async def _carry_out(self) -> None:
         await self._as_leader("operations", self._operations.advance)

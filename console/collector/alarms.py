@@ -1,0 +1,141 @@
+"""Telling people: every alarm to every channel, once, at a bounded rate; what was not delivered is journaled."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import httpx
+import structlog
+
+from console.collector.tick import Collector, in_store
+from console.settings import Settings
+from store.alarms import conditions, follow, tell, told_since, untold
+from store.clock import Clock
+from store.journal import note
+from store.leader import check_fence
+from store.tables import AlarmRow
+
+log = structlog.get_logger()
+_RATE_OVER = timedelta(minutes=10)
+_JUMP_S = 5.0  # NTP slews; a step of seconds is an administrator or a fault
+_HEARTBEAT_WITHIN_S = 5.0
+
+
+class Channels:
+    """Where alarms go, by apprise. An URL holds a secret: it is read once, and never shown."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._urls = {
+            channel.name: settings.secret(f"alarms.channels.{channel.name}", channel.url_env, channel.url_file)
+            for channel in settings.alarms.channels
+        }
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The channels' names."""
+        return list(self._urls)
+
+    async def send(self, title: str, text: str) -> dict[str, str | None]:
+        """Tell every channel; answers by channel what went wrong, or None."""
+        sent = await asyncio.gather(*(asyncio.to_thread(_send, url, title, text) for url in self._urls.values()))
+        return dict(zip(self._urls, sent, strict=True))
+
+
+def _send(url: str, title: str, text: str) -> str | None:
+    from apprise import Apprise  # 200 ms that only an alarm pays
+
+    sender = Apprise()
+    if not sender.add(url):
+        return "apprise does not understand its URL"
+    try:
+        return None if sender.notify(title=title, body=text) else "it was not accepted"
+    except TypeError as error:  # apprise raises it for what it cannot send at all
+        return str(error)
+
+
+class Alarms:
+    """Follows what is wrong, and tells each of it once."""
+
+    def __init__(self, collector: Collector, channels: Channels) -> None:
+        self._collector, self._channels = collector, channels
+        self._most = collector.settings.alarms.most_per_10_min
+        self._heartbeat_url = collector.settings.alarms.heartbeat_url
+        self._jumps = ClockJumps(collector.clock)
+
+    async def run(self, fence: int) -> None:
+        """Raise, end and tell what is due.
+
+        Raises:
+            FenceLost: another collector leads; it does this.
+        """
+        jump_s = self._jumps.look()
+        due = await in_store(self._follow, fence, jump_s)
+        if not self._channels.names:
+            return
+        for rows, title, text in due:
+            problems = {name: why for name, why in (await self._channels.send(title, text)).items() if why}
+            await in_store(self._keep, fence, rows, problems)
+
+    async def heartbeat(self) -> None:
+        """Tell the outside that a complete tick was stored: its silence is the alarm for a dead collector."""
+        if self._heartbeat_url is None:
+            return
+        try:
+            async with httpx.AsyncClient(timeout=_HEARTBEAT_WITHIN_S) as http:
+                (await http.get(self._heartbeat_url)).raise_for_status()
+        except httpx.HTTPError as error:
+            log.warning("heartbeat not delivered", problem=str(error) or type(error).__name__)
+
+    def _follow(self, fence: int, jump_s: float) -> list[tuple[list[int], str, str]]:
+        collector, now = self._collector, self._collector.clock.now()
+        with collector.database.write() as session:
+            check_fence(collector.database, session, fence)
+            if collector.verdict is not None:
+                follow(session, now, conditions(session, collector.policy, collector.verdict))
+            if jump_s:
+                text = f"the wall clock of the collector jumped by {jump_s:+.0f} s; check NTP"
+                tell(session, now, "clock_jump", "collector", text)
+                note(session, now, "collector", "clock jumped", "collector", f"{jump_s:+.1f} s")
+            session.flush()
+            room = self._most - told_since(session, now - _RATE_OVER)
+            return _messages(list(untold(session)), room)
+
+    def _keep(self, fence: int, ids: list[int], problems: dict[str, str]) -> None:
+        database, now = self._collector.database, self._collector.clock.now()
+        with database.write() as session:
+            check_fence(database, session, fence)
+            for id_ in ids:
+                row = session.get_one(AlarmRow, id_)
+                row.tries += 1
+                row.problem = "; ".join(f"{name}: {why}" for name, why in problems.items()) or None
+                row.told_at = None if problems else now
+                session.add(row)
+            for name, why in problems.items():
+                note(session, now, "collector", "alarm not delivered", name, why)
+
+
+class ClockJumps:
+    """Notices that the wall clock moved and the monotonic one did not."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._before: tuple[datetime, float] | None = None
+
+    def look(self) -> float:
+        """By how many seconds the wall clock has jumped since the last look; 0 for less than five."""
+        now, now_s = self._clock.now(), self._clock.monotonic_s()
+        before, self._before = self._before, (now, now_s)
+        if before is None:
+            return 0.0
+        jump_s = (now - before[0]).total_seconds() - (now_s - before[1])
+        return jump_s if abs(jump_s) >= _JUMP_S else 0.0
+
+
+def _messages(rows: list[AlarmRow], room: int) -> list[tuple[list[int], str, str]]:
+    """One message an alarm while there is room; what is beyond it waits, and the last one says so."""
+    messages = [([row.id or 0], f"mtok: {row.kind.replace('_', ' ')}", row.text) for row in rows[: max(room, 0)]]
+    waiting = len(rows) - len(messages)
+    if messages and waiting:
+        ids, title, text = messages[-1]
+        messages[-1] = (ids, title, f"{text} ({waiting} more alarms wait; see mtok console)")
+    return messages

@@ -1,0 +1,133 @@
+"""Alarms: what a person must hear of, once each, for as long as it lasts."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlmodel import Session, col, func, select
+
+from store.gate import FLEET, GatePolicy, Verdict
+from store.money import display_usd
+from store.operations import OperationOutcome
+from store.tables import AlarmRow, BillCounter, OperationRow
+from store.unknown import Unknown
+from store.window import day_name
+
+BUDGET_SHARES = (50, 80, 95)
+_WAKES_OVER = timedelta(hours=1)
+MOST_TRIES = 6  # a channel that is down for longer is somebody else's alarm
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Something that is wrong now. `kind` and `subject` together are its identity."""
+
+    kind: str
+    subject: str
+    text: str
+
+
+def conditions(session: Session, policy: GatePolicy, verdict: Verdict) -> list[Condition]:
+    """Everything that is wrong by what the store knows, at the verdict's instant."""
+    return [
+        *_closed(verdict),
+        *(
+            Condition("bill_frozen", one, f"{one} stands still while its instance runs")
+            for one in verdict.facts.frozen
+        ),
+        *_unsettled(session),
+        *_budget(policy, verdict),
+        *_wakes(session, verdict.facts.now),
+    ]
+
+
+def follow(session: Session, now: datetime, found: Collection[Condition]) -> None:
+    """Raise what is new, end what is over; a gate that has opened again is news of its own."""
+    known = {(row.kind, row.subject): row for row in _open(session)}
+    present = {(one.kind, one.subject): one for one in found}
+    for key, one in present.items():
+        if key not in known:
+            session.add(AlarmRow(at=now, kind=one.kind, subject=one.subject, text=one.text))
+    for key, row in known.items():
+        if key in present:
+            continue
+        row.ended_at = now
+        session.add(row)
+        if row.kind == "gate_closed":
+            tell(session, now, "gate_opened", row.subject, f"{_scope(row.subject)} is open again")
+
+
+def tell(session: Session, now: datetime, kind: str, subject: str, text: str) -> None:
+    """Raise something that has no duration: it is over as soon as it was said."""
+    session.add(AlarmRow(at=now, kind=kind, subject=subject, text=text, ended_at=now))
+
+
+def untold(session: Session) -> Sequence[AlarmRow]:
+    """What has not reached every channel yet, oldest first."""
+    query = select(AlarmRow).where(col(AlarmRow.told_at).is_(None), AlarmRow.tries < MOST_TRIES)
+    return session.exec(query.order_by(col(AlarmRow.id))).all()
+
+
+def told_since(session: Session, since: datetime) -> int:
+    """How many alarms went out after `since`."""
+    query = select(func.count()).select_from(AlarmRow).where(col(AlarmRow.told_at) > since)
+    return session.exec(query).one()
+
+
+def _open(session: Session) -> Sequence[AlarmRow]:
+    return session.exec(select(AlarmRow).where(col(AlarmRow.ended_at).is_(None))).all()
+
+
+def _closed(verdict: Verdict) -> list[Condition]:
+    closed = [Condition("gate_closed", FLEET, f"the gate is closed: {verdict.sentence}")] if verdict.reasons else []
+    for tier, scope in verdict.tiers.items():
+        if scope.reasons:
+            text = f"the gate of {tier} is closed: {verdict.sentence_for(tier)}"
+            closed.append(Condition("gate_closed", tier, text))
+    return closed
+
+
+def _frozen(verdict: Verdict) -> list[Condition]:
+    return [
+        Condition("bill_frozen", counter, f"{counter} stands still while its instance runs")
+        for counter in verdict.facts.frozen
+    ]
+
+
+def _scope(subject: str) -> str:
+    return f"the gate of {subject}" if subject else "the gate"
+
+
+def _unsettled(session: Session) -> list[Condition]:
+    rows = session.exec(select(BillCounter).where(col(BillCounter.unsettled_at).is_not(None))).all()
+    return [
+        Condition("bill_unsettled", one.counter, f"{one.counter} vanished; mtok counter settle {one.id} --reason …")
+        for one in rows
+    ]
+
+
+def _budget(policy: GatePolicy, verdict: Verdict) -> list[Condition]:
+    """Each share of a limit, once a day."""
+    day, found = day_name(verdict.facts.now, policy.zone), []
+    for name, scope in {FLEET: verdict.fleet, **verdict.tiers}.items():
+        spent = scope.facts.debits_nusd
+        if isinstance(spent, Unknown):
+            continue
+        for share in BUDGET_SHARES:
+            if spent * 100 >= scope.limit_nusd * share:
+                text = f"{display_usd(spent)} of {display_usd(scope.limit_nusd)} spent today ({share} %)"
+                subject = f"{name or 'fleet'} {share} % {day}"
+                found.append(Condition("budget", subject, f"{name}: {text}" if name else text))
+    return found
+
+
+def _wakes(session: Session, now: datetime) -> list[Condition]:
+    query = select(OperationRow).where(
+        OperationRow.outcome == OperationOutcome.FAILED,
+        col(OperationRow.detail).startswith("wake_timeout"),
+        col(OperationRow.finished_at) > now - _WAKES_OVER,
+    )
+    return [
+        Condition("wake_timeout", f"operation {row.id}", f"waking {row.tier} failed: {row.detail}")
+        for row in session.exec(query).all()
+    ]

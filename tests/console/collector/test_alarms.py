@@ -1,0 +1,208 @@
+"""Alarms reach a real receiver, once each, at a bounded rate; what fails is journaled and tried again."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from sqlmodel import select
+
+from console.collector.alarms import Alarms, Channels, ClockJumps
+from console.collector.build import build_collector
+from console.collector.tick import Collector
+from console.settings import load_settings
+from store.alarms import Condition, follow, untold
+from store.database import Database
+from store.tables import AlarmRow, JournalEntry
+from tests.conftest import START, History
+from tests.console.test_cli import mtok
+
+SETTINGS = """
+[budget]
+daily_usd = "100"
+[alarms]
+most_per_10_min = {most}
+heartbeat_url = "{url}/beat"
+channels = [{{ name = "ops", url_file = "channel" }}]
+[providers.cloud]
+kind = "simulator"
+base_url = "http://127.0.0.1:1"
+api_key_file = "key"
+[[tiers]]
+name = "h100"
+provider = "cloud"
+market = "spot"
+instances = ["8429"]
+"""
+
+
+@dataclass
+class Receiver:
+    """An HTTP server that keeps what it was told, and can refuse."""
+
+    url: str = ""
+    status: int = 200
+    told: list[str] = field(default_factory=list)
+    beats: int = 0
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    receiver = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            receiver.beats += 1
+            self._answer(200)
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            receiver.told.append(f"{body['title']}: {body['message']}")
+            self._answer(receiver.status)
+
+        def _answer(self, status: int) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    receiver.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as found:
+        yield found
+
+
+def configured(folder: Path, receiver: Receiver, most: int = 20) -> Path:
+    (folder / "key").write_text("key", encoding="utf-8")
+    (folder / "channel").write_text(receiver.url.replace("http://", "json://"), encoding="utf-8")
+    path = folder / "mtok.toml"
+    path.write_text(SETTINGS.format(url=receiver.url, most=most), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+async def collector(
+    history: History, database: Database, receiver: Receiver, tmp_path: Path
+) -> AsyncIterator[Collector]:
+    built = build_collector(database, load_settings(configured(tmp_path, receiver)), history.clock)
+    yield built
+    await built.account.close()
+
+
+def alarms_of(collector: Collector) -> Alarms:
+    return Alarms(collector, Channels(collector.settings))
+
+
+async def test_a_gate_that_closes_and_opens_is_told_once_each(
+    collector: Collector, history: History, receiver: Receiver
+) -> None:
+    alarms = alarms_of(collector)
+    for problem in (None, None, "HTTP 500", "HTTP 500", "HTTP 500", None, None, None):
+        bills = () if problem else (history.bill(0),)
+        history.tick(*bills, totals=history.totals(0, 0), problem=problem)
+        await collector.decide(history.fence)
+        await alarms.run(history.fence)
+        await alarms.run(history.fence)
+    assert [line.partition(": last")[0] for line in receiver.told] == [
+        "mtok: gate closed: the gate is closed",
+        "mtok: gate opened: the gate is open again",
+    ]
+
+
+async def test_each_share_of_the_budget_is_told_once_a_day(
+    collector: Collector, history: History, receiver: Receiver
+) -> None:
+    alarms = alarms_of(collector)
+    for usd in (0, 50, 50, 60, 80, 90):
+        history.tick(history.bill(usd * 10**9, rate_nusd_per_hour=0), totals=history.totals(0, 0))
+        await collector.decide(history.fence)
+        await alarms.run(history.fence)
+    shares = [line for line in receiver.told if "budget" in line]
+    assert [line[-6:] for line in shares] == ["(50 %)", "(80 %)"]
+
+
+async def test_what_was_not_delivered_is_journaled_and_tried_again(
+    collector: Collector, database: Database, history: History, receiver: Receiver
+) -> None:
+    alarms = alarms_of(collector)
+    receiver.status = 500
+    await collector.decide(history.fence)
+    await alarms.run(history.fence)
+    with database.read() as session:
+        (alarm,) = session.exec(select(AlarmRow)).all()
+        assert (alarm.tries, alarm.problem, alarm.told_at) == (1, "ops: it was not accepted", None)
+        assert any(entry.what == "alarm not delivered" for entry in session.exec(select(JournalEntry)))
+    receiver.status = 200
+    await alarms.run(history.fence)
+    with database.read() as session:
+        assert untold(session) == []
+    assert len(receiver.told) == 2
+
+
+async def test_a_storm_is_told_at_a_bounded_rate_and_nothing_of_it_is_lost(
+    collector: Collector, database: Database, history: History, receiver: Receiver, tmp_path: Path
+) -> None:
+    settings = load_settings(configured(tmp_path, receiver, most=3))
+    bounded = build_collector(database, settings, history.clock)
+    alarms = alarms_of(bounded)
+    with database.write() as session:
+        follow(session, START, [Condition("bill_frozen", f"c{n}", f"c{n} stands still") for n in range(7)])
+    await alarms.run(history.fence)
+    await alarms.run(history.fence)
+    assert len(receiver.told) == 3
+    assert "4 more alarms wait" in receiver.told[-1]
+    for _ in range(2):
+        history.clock.advance(601)
+        await alarms.run(history.fence)
+    assert len(receiver.told) == 7
+    await bounded.account.close()
+
+
+async def test_the_outside_hears_of_a_complete_tick(collector: Collector, receiver: Receiver) -> None:
+    await alarms_of(collector).heartbeat()
+    assert receiver.beats == 1
+
+
+def test_a_jump_of_the_wall_clock_is_seen_and_slewing_is_not(history: History) -> None:
+    jumps = ClockJumps(history.clock)
+    assert jumps.look() == 0
+    history.clock.advance(60)
+    history.clock.jump(0.5)
+    assert jumps.look() == 0
+    history.clock.jump(-timedelta(days=1).total_seconds())
+    assert jumps.look() == -86_400
+
+
+async def test_a_test_alarm_reaches_every_channel(receiver: Receiver, tmp_path: Path) -> None:
+    path = configured(tmp_path, receiver)
+    code, out, _ = await asyncio.to_thread(mtok, "doctor", "--send-test-alarm", "--config", str(path))
+    assert (code, receiver.told[0][:17]) == (0, "mtok: test alarm:")
+    assert "alarms, ops: ok" in out
+    receiver.status = 500
+    code, out, _ = await asyncio.to_thread(mtok, "doctor", "--send-test-alarm", "--config", str(path))
+    assert code == 1
+    assert "alarms, ops: it was not accepted" in out
+    (tmp_path / "channel").unlink()
+    code, out, _ = await asyncio.to_thread(mtok, "doctor", "--config", str(path))
+    assert code == 1
+    assert "alarms.channels.ops" in out
