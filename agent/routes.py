@@ -86,10 +86,14 @@ class Public:
 
     def _admitted(self, request: Request) -> str:
         label = self._label(request)
+        self._allowed()
+        return label
+
+    def _allowed(self) -> None:
+        """Whether serving is allowed at this instant."""
         closed = self.leases.closed()
         if closed is not None:
             raise ApiError(503, closed.message, closed.code, retry_after_s=closed.retry_after_s)
-        return label
 
     def _label(self, request: Request) -> str:
         kind, _, key = request.headers.get("Authorization", "").partition(" ")
@@ -122,6 +126,7 @@ class Public:
         wanted = self._wanted(body, prompt, info.context_tokens, is_chat=is_chat)
         if self.meter.in_flight >= self.limits.max_batch + self.limits.max_queue:
             raise ApiError(429, "Too many requests are waiting.", "queue_full", retry_after_s=1)
+        self._allowed()  # the gate may have closed while the body was read
         endpoint = "chat.completions" if is_chat else "completions"
         job = self.meter.begin(wanted, Caller(label, endpoint, info.model))
         shape = Shape(chat=is_chat, request_id=job.id, model=info.model)

@@ -93,3 +93,36 @@ def test_a_closed_lease_says_why(clock: SetClock, reasons: tuple[str, ...], expe
     assert closed.code == expected
     assert closed.message.endswith(".")
     assert closed.retry_after_s > 0
+
+
+def test_a_captured_lease_is_worth_nothing_twice_nor_after_a_closing(clock: SetClock) -> None:
+    book = LeaseBook(clock)
+    nonce = book.issue_nonce()
+    assert take(book, nonce, 1)
+    assert not take(book, nonce, 1)  # replayed
+    assert take(book, book.issue_nonce(), 2, "manual")
+    assert not take(book, nonce, 1)  # replayed after the closing
+    assert code(book) == "gate_closed"
+    clock.advance(50)
+    assert take(book, nonce, 3, ttl_s=40)  # delayed until it is over: its time ran from the nonce on
+    assert code(book) == "no_lease"
+
+
+def test_a_new_leader_overrules_and_an_old_one_does_not(clock: SetClock) -> None:
+    book = LeaseBook(clock)
+    nonces = [book.issue_nonce() for _ in range(3)]
+    assert book.take(nonces[0], (2, 1), is_open=False, reasons=("manual",), ttl_s=100)
+    assert not book.take(nonces[1], (1, 99), is_open=True, reasons=(), ttl_s=100)
+    assert code(book) == "gate_closed"
+    assert book.take(nonces[2], (3, 1), is_open=True, reasons=(), ttl_s=100)
+    assert code(book) is None
+
+
+@pytest.mark.parametrize("jump_s", [86_400, -86_400])
+def test_a_day_of_clock_jump_neither_lengthens_nor_ends_a_lease(clock: SetClock, jump_s: float) -> None:
+    book = LeaseBook(clock)
+    assert take(book, book.issue_nonce())
+    clock.jump(jump_s)
+    assert code(book) is None
+    clock.advance(100.1)
+    assert code(book) == "no_lease"
