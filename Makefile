@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove check fix bench screenshots clean
+.PHONY: help demo test prove chaos check fix bench screenshots clean
 
 help: ## these lines
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -24,6 +24,9 @@ test: $(STAMP) ## every test, in its short form
 prove: $(STAMP) ## the long suites: 10,000 examples a property, on both databases; a month in minutes
 	MTOK_HYPOTHESIS=prove MTOK_PROVE=1 $(BIN)/pytest tests/store/test_properties.py tests/console/test_reconcile.py \
 	  --durations=0 --durations-min=1
+
+chaos: $(STAMP) ## break a fleet of real processes in every way, and print what it cost
+	$(BIN)/python -m tests.chaos.suite
 
 check: $(STAMP) ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -27,6 +27,7 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._file = _identity(engine)
         serial = {} if engine.dialect.name == "sqlite" else {"isolation_level": "READ COMMITTED"}
         self._writer = engine.execution_options(**_WRITES, **serial)
 
@@ -76,8 +77,15 @@ class Database:
         """Give every connection back."""
         self.engine.dispose()
 
+    def remember_file(self) -> None:
+        """Note which file this store is, once it exists."""
+        self._file = _identity(self.engine)
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
+        if self._file is not None and _identity(self.engine) != self._file:
+            # an open file outlives its name: whoever went on writing would be the only one to read it
+            raise StoreUnreachable(self.url, "its file was deleted or replaced while it was open; restart mtok")
         try:
             yield
         except DBAPIError as error:
@@ -101,10 +109,23 @@ def open_database(url: str) -> Database:
     try:
         with database._translated(), database._writer.connect() as connection, connection.begin():
             _bring_to_head(connection, database.url)
+        database.remember_file()
     except BaseException:
         database.close()
         raise
     return database
+
+
+def _identity(engine: Engine) -> tuple[int, int] | None:
+    """Which file a SQLite store is; None for another database, or where there is none yet."""
+    path = engine.url.database
+    if engine.dialect.name != "sqlite" or not path or path == ":memory:":
+        return None
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _options(url: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,7 +36,9 @@ _LAST_TICKS_WITHIN_S = 20.0
 class World:
     """The demo's parts, from `start` to `stop`."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, adapt: Callable[["World"], None] = lambda _: None) -> None:
+        """`adapt` may change the files that were written, before the parts that read them start."""
+        self._adapt = adapt
         self.state = state.resolve()
         self.settings = self.state / "mtok.toml"
         self._parts = ExitStack()
@@ -54,16 +57,21 @@ class World:
             raise
 
     def _start(self) -> None:
-        self._provider_url = self._start_provider()
-        self._agents = write_agents(self.state)
-        write_settings(self.state, self._provider_url, self._agents)
+        self.provider_url = self._start_provider()
+        self.agents = write_agents(self.state)
+        write_settings(self.state, self.provider_url, self.agents)
+        self._adapt(self)
         key = (self.state / "secrets" / "provider.key").read_text(encoding="utf-8")
-        self._hosts = Hosts(self.state, self._agents, self._provider_url, key)
-        self._parts.callback(self._hosts.stop)
-        self._hosts.start(self._write_demo)
-        self.collector = self._child("collector", [*mtok(), "collect", "--config", str(self.settings)])
+        self.hosts = Hosts(self.state, self.agents, self.provider_url, key)
+        self._parts.callback(self.hosts.stop)
+        self.hosts.start(self._write_demo)
+        self.start_collector()
         self._write_demo()
         self.load = self._child("load", [sys.executable, "-m", "console.demo.load", str(self.state)])
+
+    def start_collector(self) -> None:
+        """Start the collector, or another one in its place."""
+        self.collector = self._child("collector", [*mtok(), "collect", "--config", str(self.settings)])
 
     def stop(self) -> None:
         """End every part, the last one started first."""
@@ -90,7 +98,7 @@ class World:
 
     def _write_demo(self) -> None:
         """What a person needs to play with it: `demo.json`."""
-        root = self._provider_url.removesuffix("/v1")
+        root = self.provider_url.removesuffix("/v1")
         agents = [
             {
                 "name": agent.name,
@@ -98,14 +106,14 @@ class World:
                 "url": agent.url,
                 "control_url": agent.control_url,
                 "api_key": agent.api_key,
-                "pid": self._hosts.pid(agent),
+                "pid": self.hosts.pid(agent),
             }
-            for agent in self._agents
+            for agent in self.agents
         ]
         body = {
             "simulated": True,
             "settings": str(self.settings),
-            "provider_url": self._provider_url,
+            "provider_url": self.provider_url,
             "provider_account_url": f"{root}/simulator/account",
             "provider_faults_url": f"{root}/simulator/faults",
             "provider_api_key_file": str(self.state / "secrets" / "provider.key"),

@@ -109,7 +109,11 @@ class Simulator:
 
     def _usage(self, query: dict[str, str]) -> dict[str, Any]:
         body = bodies.usage(self.world, deleted=query.get("deleted") == "true")
-        return {**body, "data": []} if self.faults.empties("/billing") else self.faults.spoiled(body)
+        return (
+            {**body, "data": []}
+            if self.faults.empties("/billing")
+            else self.faults.spoiled(self.faults.without_one(body))
+        )
 
     def _machine(self, id_: int, action: str) -> Answer:
         resource = self.world.find("vm", id_)

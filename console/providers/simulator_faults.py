@@ -28,7 +28,7 @@ class Faults:
     500, 429: that status, nothing done. hang: no answer for half a minute. empty: bills without rows.
     drop: done, but the connection closes without an answer. freeze: bills stand still, the world goes on.
     nan, string, digits, negative, twice: the bills' first row is unsound so. truncated: every body breaks off.
-    clock: every `Date` is a day off.
+    clock: every `Date` is a day off. yesterday: an old body, with its old `Date`. missing: the bills lack a row.
     """
 
     def __init__(self, world: SimulatedWorld) -> None:
@@ -37,11 +37,14 @@ class Faults:
         self.kind: str | None = None
         self._prefix = ""
         self._left: int | None = None
+        self._missing: int | None = None
 
     def set(self, kind: str | None, prefix: str = "", times: int | None = None) -> None:
         """Begin a fault, or end the one there is (`None`)."""
         self.kind, self._prefix, self._left = kind, prefix, times
-        self._world.frozen_s = self._world.now_s() if kind == "freeze" else None
+        self._missing = None
+        back_s = {"freeze": 0, "yesterday": 10}.get(kind or "")
+        self._world.frozen_s = None if back_s is None else self._world.now_s() - back_s
 
     def before(self, path: str) -> int | None:
         """A status to answer with at once, if the fault is one; a hang waits here."""
@@ -64,6 +67,14 @@ class Faults:
         """Whether a list is to be empty."""
         return self.kind == "empty" and self._strikes(path) and self._count()
 
+    def without_one(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A usage answer that lacks one resource, whoever asks for it."""
+        if self.kind != "missing":
+            return body
+        lowest = min((row["resource_id"] for row in body["data"]), default=None)
+        self._missing = lowest if self._missing is None else self._missing
+        return {**body, "data": [row for row in body["data"] if row["resource_id"] != self._missing]}
+
     def spoiled(self, body: dict[str, Any]) -> dict[str, Any]:
         """A usage answer with its first row made unsound."""
         if self.kind not in _SPOILED or not body["data"]:
@@ -82,7 +93,7 @@ class Faults:
     @property
     def clock_off_s(self) -> int:
         """By how much the answers' `Date` is wrong."""
-        return 86_400 if self.kind == "clock" else 0
+        return {"clock": 86_400, "yesterday": -86_400}.get(self.kind or "", 0)
 
     def end(self) -> None:
         """Let whatever hangs go."""

@@ -15,6 +15,16 @@ from tests.conftest import START
 from tests.databases import opened
 
 
+def test_a_store_whose_file_was_deleted_is_not_written_on(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path / 'mtok.db'}")
+    (tmp_path / "mtok.db").unlink()
+    with pytest.raises(StoreUnreachable, match="deleted or replaced"), database.write():
+        pass
+    with pytest.raises(StoreUnreachable, match="restart mtok"), database.read():
+        pass
+    database.close()
+
+
 def test_the_migrations_make_the_tables_that_the_code_has(database: Database) -> None:
     with database.engine.connect() as connection:
         difference = compare_metadata(MigrationContext.configure(connection), SQLModel.metadata)
