@@ -122,22 +122,25 @@ def is_frozen(one: Metered, seen_at: datetime, after: timedelta) -> bool:
     return still >= patience and expected > 0 and expected >= QUANTA * one.quantum_nusd
 
 
-def promised(metered: Sequence[Metered], now: datetime, day_end: datetime, horizon: Horizon) -> tuple[Term, ...]:
+def promised(
+    metered: Sequence[Metered], now: datetime, day_end: datetime, horizon: Horizon, longest_blind: timedelta
+) -> tuple[Term, ...]:
     """What may be billed beyond the limit when the gate closes at it: the bound on overspend, counter by counter.
 
-    A counter that has just moved is one step and its lag behind; from there on a tick, the drain and the sleep.
+    The last sample under the limit is one step and its lag behind, and billing may go dark at that very moment:
+    a tick and `longest_blind` pass before anything is hibernated; then come the drain and the sleep.
     """
-    fresh = (
+    patient = Horizon(horizon.tick + longest_blind, horizon.drain, horizon.sleep)
+    return tuple(
         Term(
             one.counter,
             one.tier,
             one.course,
             one.speed_nusd_per_hour,
-            (one.step or horizon.tick) + one.trails + _ahead(one, now, day_end, horizon),
+            (one.step or horizon.tick) + one.trails + _ahead(one, now, day_end, patient),
         )
         for one in metered
     )
-    return tuple(fresh)
 
 
 def billed_nusd(speed_nusd_per_hour: int, duration: timedelta) -> int:

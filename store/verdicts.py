@@ -50,7 +50,7 @@ def gate_facts(session: Session, policy: GatePolicy, now: datetime) -> GateFacts
 def overspend_terms(session: Session, policy: GatePolicy, now: datetime) -> tuple[Term, ...]:
     """The bound on overspend at `now`, counter by counter: see `store.headroom.promised`."""
     metered = metered_counters(session, day_start(now, policy.zone), policy.frozen_after)
-    return promised(metered, now, day_end(now, policy.zone), policy.horizon)
+    return promised(metered, now, day_end(now, policy.zone), policy.horizon, policy.dark_hibernate_after)
 
 
 def verdict_now(session: Session, policy: GatePolicy, now: datetime) -> Verdict:

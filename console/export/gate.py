@@ -49,9 +49,11 @@ def gate_body(policy: GatePolicy, verdict: Verdict, promise: Sequence[Term]) -> 
             "usd": amount(bound),
             "terms": [_term(term) for term in promise],
             "assumes": [
-                "a collector leads, and the provider hibernates within sleep_within",
+                "a collector leads, no bill is frozen, and the provider hibernates within sleep_within",
+                "it reaches until every instance sleeps; what a sleeping one goes on billing comes on top",
                 "bills move once a step, as observed, and no resource bills faster than its rate or its slope",
             ],
+            "smaller_with": ["every", "dark_hibernate_after", "drain_within", "sleep_within"],
         },
     }
 
