@@ -9,8 +9,9 @@ from sqlmodel import Session, col, select
 
 from store.counters import bill_after, bill_at, first_bill, last_bill
 from store.reconcile import Resource
-from store.tables import BillCounter, ProviderTick
+from store.tables import BillCounter, ProviderTick, ResourceRow
 from store.window import day_start
+from store.words import State
 
 _DAYS_BACK = 7
 
@@ -43,8 +44,15 @@ def missing_samples(
             yield from _at_edge(session, counter, edge)
         if counter.first_seen_at >= today and counter.opening_nusd > 0:
             yield from _before_first(session, counter, today)
-        if counter.unsettled_at is not None:
+        if counter.unsettled_at is not None and not _is_listed(session, counter):
             yield from _last_cents(session, counter)
+
+
+def _is_listed(session: Session, counter: BillCounter) -> bool:
+    """Whether the inventory still has the resource: then its bill is missing, and no window tells its last cents."""
+    key = (counter.provider, counter.kind, counter.resource_id)
+    row = session.get(ResourceRow, key)
+    return row is not None and row.state != State.GONE
 
 
 def _alone(counters: Sequence[BillCounter]) -> list[BillCounter]:

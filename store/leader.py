@@ -6,6 +6,7 @@ from sqlmodel import Session, col, update
 
 from store.database import Database
 from store.errors import FenceLost
+from store.journal import note
 from store.tables import Leadership
 
 
@@ -27,6 +28,20 @@ def acquire(database: Database, owner: str, ttl_s: float) -> int | None:
             row.fence += 1
         row.owner, row.expires_at = owner, expires_at
         return row.fence
+
+
+def raise_fence(database: Database, fence: int, seen: int, now: datetime) -> None:
+    """Lift our fence above one that agents have `seen` of a store that is lost; the leader goes on with it.
+
+    Raises:
+        FenceLost: another collector leads: it is theirs that agents have seen.
+    """
+    with database.write() as session:
+        check_fence(database, session, fence)
+        row = session.get_one(Leadership, 1)
+        row.fence = seen + 1
+        detail = f"agents hold leases with fence {seen}, of a store that was lost; ours was {fence}"
+        note(session, now, "collector", "fence raised", "leadership", detail)
 
 
 def release(database: Database, owner: str) -> None:

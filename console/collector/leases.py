@@ -14,12 +14,16 @@ log = structlog.get_logger()
 
 
 class Leases:
-    """Pushes a verdict to the agents. `tier_of` names each agent's tier."""
+    """Pushes a verdict to the agents. `tier_of` names each agent's tier.
+
+    `highest_fence`: the highest that an agent has answered with. Above ours, the store that it came from is lost.
+    """
 
     def __init__(self, policy: GatePolicy, clients: Mapping[str, AgentClient], tier_of: Mapping[str, str]) -> None:
         self._policy, self._clients, self._tier_of = policy, clients, tier_of
         self._nonces: dict[str, str] = {}
         self._count = 0
+        self.highest_fence = 0
 
     def learn(self, agent: str, nonce: str | None) -> None:
         """Remember the nonce of an agent's last answer; None when it did not answer."""
@@ -53,13 +57,15 @@ class Leases:
         lease: LeaseGrant = grant(self._policy, verdict, nonce, seq, tier, is_draining=is_draining)
         try:
             async with asyncio.timeout(within_s):
-                confirmed = await self._clients[agent].lease(lease)
+                newer_fence = await self._clients[agent].lease(lease)
         except AgentUnreachable as error:
             log.warning("lease not delivered", agent=agent, problem=error.problem)
             return agent, None
         except TimeoutError:
             log.warning("lease not delivered", agent=agent, problem=f"no answer within {within_s:g} s")
             return agent, None
-        if not confirmed:
-            log.warning("lease refused", agent=agent, problem="the agent holds a newer one, or has restarted")
-        return agent, lease.is_open if confirmed else None
+        if newer_fence is None:
+            return agent, lease.is_open
+        log.warning("lease refused", agent=agent, problem="the agent holds a newer one, or has restarted")
+        self.highest_fence = max(self.highest_fence, newer_fence)
+        return agent, None

@@ -28,7 +28,7 @@ from store.counters import watched_counters
 from store.database import Database
 from store.gate import Verdict
 from store.inventory import keep_agent, keep_resources, mark_lease, mark_unreachable
-from store.leader import check_fence
+from store.leader import check_fence, raise_fence
 from store.operations import OperationKind, under_way
 from store.readings import AgentReading, TickReadings
 from store.retention import thin
@@ -100,6 +100,8 @@ class Collector:
             within_s = self.settings.collector.lease_within.total_seconds()
             confirmed = await self.leases.push(verdict, fence, draining, within_s)
             await in_store(self._keep_leases, confirmed, fence)
+            if self.leases.highest_fence > fence:
+                await in_store(raise_fence, self.database, fence, self.leases.highest_fence, self.clock.now())
         return verdict
 
     async def thin(self, _fence: int) -> None:

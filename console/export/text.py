@@ -38,6 +38,9 @@ def status_text(fleet: Fleet) -> str:
     if any(tier.spec.is_simulated for tier in fleet.tiers):
         lines.append("SIMULATED PROVIDER: no money is spent")
     lines += sorted({f"engine: {tier.engine}" for tier in fleet.tiers if tier.engine})
+    lines += [
+        f"gate CLOSED for {verdict.sentence_for(tier)}" for tier, scope in verdict.tiers.items() if scope.reasons
+    ]
     if fleet.led_by is None:
         lines.append("COLLECTOR DEAD: nobody is reading the bills")
     return "\n".join([*lines, "", rendered(table)])

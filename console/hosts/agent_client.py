@@ -45,6 +45,15 @@ class AgentUsage:
     last_token_at: datetime | None
 
 
+def _fence_of(answer: httpx.Response) -> int:
+    """The fence of the lease in force, as a refusal states it."""
+    try:
+        fence, _ = answer.json()["seq"]
+        return int(fence)
+    except (ValueError, TypeError, KeyError):
+        return 0
+
+
 class AgentClient:
     """The control API of one agent. Every call has a deadline and is sent once."""
 
@@ -82,17 +91,19 @@ class AgentClient:
         )
         return AgentUsage(totals, usage.nonce, usage.in_flight, usage.last_token_at)
 
-    async def lease(self, grant: LeaseGrant) -> bool:
-        """Hand a lease over; False when the agent holds a newer one or no longer knows the nonce.
+    async def lease(self, grant: LeaseGrant) -> int | None:
+        """Hand a lease over. None when it is in force now; else the fence of the one that is, 0 where none is.
+
+        It is refused when the agent holds a newer one, or no longer knows the nonce.
 
         Raises:
             AgentUnreachable: no answer, or an error.
         """
         answer = await self._send("PUT", "/control/lease", grant.body())
         if answer.status_code == httpx.codes.CONFLICT:
-            return False
+            return _fence_of(answer)
         self._json(answer)
-        return True
+        return None
 
     async def engine(self) -> str:
         """What the agent says its engine is, for the screen.

@@ -183,13 +183,18 @@ def _health(health: ProviderHealth, now: datetime) -> str:
     return f"{health.provider}: last complete tick {since} ago, {health.latency_ms} ms"
 
 
-def detail_lines(tier: TierView, now: datetime) -> list[str]:
-    """Everything about the tier under the cursor; the reason of each figure that is not known."""
+def detail_lines(tier: TierView, now: datetime, closed: str | None = None) -> list[str]:
+    """Everything about the tier under the cursor; the reason of each figure that is not known.
+
+    `closed`: why the tier's own limit keeps it from serving.
+    """
     lines = [f" {tier.spec.name}  {tier.spec.gpu}, {tier.spec.market}, {_STATES.get(tier.state, tier.state)}"]
     if tier.operation is not None:
         operation = tier.operation
         since = age((now - operation.requested_at).total_seconds())
         lines[0] += f"  {operation.kind}: {operation.phase}, {since}"
+    if closed is not None:
+        lines.append(f" ! GATE CLOSED for {closed}")
     lines.append(
         f" {'WINDOW':<6}{'SPEND':>10}{'IN':>7}{'OUT':>7}{'$/Mtok OUT':>11}{'$/Mtok ALL':>11}{'UTIL':>6}  FROM"
     )

@@ -6,7 +6,8 @@ import pytest
 
 from store.database import Database
 from store.errors import FenceLost
-from store.leader import acquire, check_fence, leader, release
+from store.leader import acquire, check_fence, leader, raise_fence, release
+from tests.conftest import START
 
 
 def test_one_leads_until_its_time_is_over(database: Database) -> None:
@@ -27,3 +28,12 @@ def test_a_dead_leader_is_replaced_and_fenced_off(database: Database) -> None:
         check_fence(database, session, 1)
     with database.write() as session:
         check_fence(database, session, 2)
+
+
+def test_a_leader_of_a_new_store_lifts_its_fence_above_the_one_that_agents_have_seen(database: Database) -> None:
+    fence = acquire(database, "a", 60)
+    assert fence == 1
+    raise_fence(database, fence, 7, START)
+    with pytest.raises(FenceLost):
+        raise_fence(database, fence, 9, START)
+    assert acquire(database, "a", 60) == 8

@@ -115,7 +115,10 @@ class FleetScreen(Screen[None]):
 
     def _show_detail(self) -> None:
         if self.tier is not None and self._fleet is not None:
-            self._line("detail").show("\n".join(detail_lines(self.tier, self._fleet.at)))
+            verdict, name = self._fleet.verdict, self.tier.spec.name
+            own = verdict.tiers[name].reasons if name in verdict.tiers else ()
+            closed = verdict.sentence_for(name) if own else None
+            self._line("detail").show("\n".join(detail_lines(self.tier, self._fleet.at, closed)))
 
     def _line(self, name: str) -> Line:
         return self.query_one(f"#{name}", Line)

@@ -9,6 +9,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 from sqlmodel import col, select
 
+from console.collector.backfill import Backfill
 from console.collector.build import build_collector, why_not_lead
 from console.collector.operations import Operations
 from console.collector.schedule import Schedule
@@ -20,6 +21,7 @@ from store.check import check
 from store.clock import SystemClock
 from store.database import Database, open_database
 from store.errors import FenceLost, SettingsError, StoreUnreachable
+from store.gate import Reason
 from store.leader import acquire
 from store.operations import OperationKind, current, request, seen_state
 from store.tables import BillSample, Gap, JournalEntry, OperationRow, ProviderTick, ResourceRow, Tick
@@ -280,6 +282,23 @@ async def test_of_an_unsound_body_the_tick_keeps_what_is_sound_and_the_gate_sees
         assert "/billing/billing/usage" in gap.problem
     simulator.faults.set(None)
     assert await collector.tick(fence)
+
+
+@pytest.mark.parametrize("fault", ["empty", "missing"])
+async def test_a_bill_that_is_missing_while_its_resource_is_listed_is_settled_by_nobody(
+    collector: Collector, database: Database, fence: int, simulator: Simulator, fault: str
+) -> None:
+    assert await collector.tick(fence)
+    simulator.faults.set(fault, "/billing")
+    backfill = Backfill(collector)
+    for _ in range(5):
+        await collector.tick(fence)
+        await backfill.run(fence)
+    verdict = await collector.decide(fence)
+    assert Reason.UNSETTLED in verdict.reasons
+    simulator.faults.set(None)
+    assert await collector.tick(fence)
+    assert (await collector.decide(fence)).is_open
 
 
 async def test_a_full_disk_costs_ticks_and_nothing_else(
