@@ -49,7 +49,7 @@ def missing_samples(
 
 
 def _is_listed(session: Session, counter: BillCounter) -> bool:
-    """Whether the inventory still has the resource: then its bill is missing, and no window tells its last cents."""
+    """Whether the inventory still has the resource: then its bill is missing, and a window does not settle it."""
     key = (counter.provider, counter.kind, counter.resource_id)
     row = session.get(ResourceRow, key)
     return row is not None and row.state != State.GONE
