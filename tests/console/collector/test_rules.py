@@ -21,6 +21,7 @@ from store.leader import acquire
 from store.operations import OperationKind, request, seen_state
 from store.stops import why_no_wake
 from store.tables import OperationRow
+from tests.databases import opened
 
 SETTINGS = """
 [budget]
@@ -58,6 +59,13 @@ WORLD = {
     "hibernate_s": 0,
     "restore_s": 0,
 }
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """One database is enough: what follows from a verdict is asked for through the same calls on each."""
+    with opened(f"sqlite:///{tmp_path / 'mtok.db'}") as database:
+        yield database
 
 
 @pytest.fixture
