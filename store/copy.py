@@ -8,7 +8,7 @@ from sqlmodel import SQLModel
 
 from store.database import Database
 from store.errors import CopyRefused
-from store.tables import Leadership
+from store.tables import Candidate, Leadership
 
 _ROWS_AT_ONCE = 2_000
 
@@ -28,7 +28,7 @@ def copy_store(source: Database, target: Database) -> dict[str, int]:
             if into.execute(select(func.count()).select_from(table)).scalar_one():
                 raise CopyRefused(target.url, f"its table {table.name} holds rows; name an empty store")
         for table in tables:
-            if table.name == Leadership.__tablename__:
+            if table.name in (Leadership.__tablename__, Candidate.__tablename__):
                 continue  # who leads the old store does not lead the new one
             for rows in _batches(out, table):
                 into.execute(insert(table), rows)

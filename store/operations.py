@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 
 from store.errors import MtokError
 from store.journal import note
-from store.tables import OperationPhase, OperationRow, ResourceRow
+from store.tables import OperationCall, OperationPhase, OperationRow, ResourceRow
 from store.words import ResourceKind, State
 
 
@@ -23,14 +23,45 @@ class OperationKind(StrEnum):
 
 
 class Phase(StrEnum):
-    """The phases, in the order in which an operation goes through those of its kind."""
+    """What an operation has reached, in the order in which those of its kind are gone through."""
 
     REQUESTED = "requested"
     DRAINING = "draining"  # hibernate: no new requests, those in flight finish
-    PROVIDER = "provider"  # the provider has been asked
-    RUNNING = "running"  # wake: the instance runs, its agent does not answer yet
-    LEASED = "leased"  # wake: the agent answers and has been given its lease
+    DRAINED = "drained"  # hibernate: nothing in flight, the last usage reading is stored
+    PROVIDER = "provider"  # the provider is being asked
+    ACCEPTED = "accepted"  # wake: it has taken the call on
+    RUNNING = "running"  # wake: every instance runs
+    REACHABLE = "reachable"  # wake: every host answers by SSH; left out where agents are reached directly
+    ANSWERING = "answering"  # wake: every agent answers
+    LOADED = "loaded"  # wake: every agent's weights are loaded
+    LEASED = "leased"  # wake: every agent has an open lease
+    FIRST_TOKEN = "first_token"  # noqa: S105 - wake: every agent has generated one
+    ASLEEP = "asleep"  # hibernate: the provider says so
+    SETTLED = "settled"  # hibernate: the bill is at rest
     DONE = "done"
+
+
+PHASES = {
+    OperationKind.HIBERNATE: (
+        Phase.REQUESTED,
+        Phase.DRAINING,
+        Phase.DRAINED,
+        Phase.PROVIDER,
+        Phase.ASLEEP,
+        Phase.SETTLED,
+    ),
+    OperationKind.WAKE: (
+        Phase.REQUESTED,
+        Phase.PROVIDER,
+        Phase.ACCEPTED,
+        Phase.RUNNING,
+        Phase.REACHABLE,
+        Phase.ANSWERING,
+        Phase.LOADED,
+        Phase.LEASED,
+        Phase.FIRST_TOKEN,
+    ),
+}
 
 
 class OperationOutcome(StrEnum):
@@ -58,7 +89,9 @@ def request(
         OperationRefused: another one is under way, the state has changed, or it makes no sense.
     """
     running = current(session, tier)
-    if running is not None:
+    if running is not None and _may_end_for(running, kind):
+        finish(session, running, OperationOutcome.DONE, now, "woken before its bill had come to rest")
+    elif running is not None:
         raise OperationRefused(kind, tier, f"a {running.kind} is under way (phase {running.phase})")
     state = seen_state(session, tier)
     if state != seen:
@@ -84,6 +117,11 @@ def request(
     return row
 
 
+def _may_end_for(running: OperationRow, kind: OperationKind) -> bool:
+    """A tier that sleeps, whose bill alone has yet to come to rest, may be woken."""
+    return kind is OperationKind.WAKE and running.kind == OperationKind.HIBERNATE and running.phase == Phase.ASLEEP
+
+
 def enter(session: Session, row: OperationRow, phase: Phase, now: datetime, detail: str = "") -> None:
     """Move an operation on to its next phase, time-stamped."""
     assert row.id is not None
@@ -96,9 +134,60 @@ def finish(session: Session, row: OperationRow, outcome: OperationOutcome, now: 
     """End an operation with its outcome, journaled."""
     if outcome is OperationOutcome.DONE:
         enter(session, row, Phase.DONE, now, detail)
+        _asked_for(session, row)
     row.outcome, row.finished_at, row.detail = outcome, now, detail
     session.add(row)
     note(session, now, row.actor, f"{row.kind} {outcome}", row.tier, detail)
+
+
+def _asked_for(session: Session, row: OperationRow) -> None:
+    """What an engineer or a rule has put to sleep has not stopped unasked."""
+    for instance in instances(session, row.tier):
+        instance.unasked_at = None
+
+
+def calls_of(session: Session, operation_id: int) -> Sequence[OperationCall]:
+    """The provider calls of an operation, in the order in which they were sent."""
+    query = select(OperationCall).where(OperationCall.operation_id == operation_id)
+    return session.exec(query.order_by(col(OperationCall.n))).all()
+
+
+def record_call(
+    session: Session, row: OperationRow, resource_id: str, action: str, seen: str, now: datetime
+) -> OperationCall:
+    """Store and journal a call that is about to be sent: one attempt."""
+    assert row.id is not None
+    row.calls += 1
+    session.add(row)
+    call = OperationCall(
+        operation_id=row.id, n=row.calls, resource_id=resource_id, action=action, seen=seen, sent_at=now
+    )
+    session.add(call)
+    note(session, now, row.actor, f"{action} sent", f"{row.tier}/{resource_id}", f"attempt {row.calls}, in {seen}")
+    return call
+
+
+def answer_call(
+    session: Session, row: OperationRow, call: OperationCall, answer: str, detail: str, now: datetime
+) -> None:
+    """Store and journal what the provider answered."""
+    call.answer, call.detail, call.answered_at = answer, detail, now
+    session.add(call)
+    note(session, now, row.actor, f"{call.action} {answer}", f"{row.tier}/{call.resource_id}", detail)
+
+
+def end_call(session: Session, row: OperationRow, call: OperationCall, ended: str, now: datetime) -> None:
+    """Store and journal how an attempt came out, by the state that was read."""
+    call.ended, call.ended_at = ended, now
+    session.add(call)
+    detail = f"attempt {call.n}, answer: {call.answer or 'none'}"
+    note(session, now, row.actor, f"{call.action} {ended}", f"{row.tier}/{call.resource_id}", detail)
+
+
+def last_of(session: Session, tier: str) -> OperationRow | None:
+    """The tier's newest operation, if it ever had one."""
+    query = select(OperationRow).where(OperationRow.tier == tier).order_by(col(OperationRow.id).desc())
+    return session.exec(query.limit(1)).first()
 
 
 def current(session: Session, tier: str) -> OperationRow | None:
@@ -122,6 +211,11 @@ def instances(session: Session, tier: str) -> Sequence[ResourceRow]:
 def seen_state(session: Session, tier: str) -> str:
     """The provider's own words for the tier's instances: what an engineer sees and decides on."""
     return ", ".join(f"{row.resource_id}={row.raw_state}" for row in instances(session, tier))
+
+
+def states_in(seen: str) -> dict[str, str]:
+    """The raw state of each instance, as `seen_state` wrote them."""
+    return dict(part.split("=", 1) for part in seen.split(", ") if "=" in part)
 
 
 def why_not(session: Session, kind: OperationKind, tier: str) -> str | None:

@@ -146,7 +146,10 @@ class Gap(SQLModel, table=True):
 
 
 class ResourceRow(SQLModel, table=True):
-    """What is known now of an instance or a volume: for screens and operations, never for a figure."""
+    """What is known now of an instance or a volume: for screens and operations, never for a figure.
+
+    `unasked_at`: when it was first seen to have stopped though nobody had asked, until it runs again.
+    """
 
     __tablename__: ClassVar[str] = "resources"
 
@@ -165,6 +168,8 @@ class ResourceRow(SQLModel, table=True):
     sleep_loses: str = ""
     seen_at: datetime
     state_since_at: datetime | None = None
+    attached_to: str | None = None
+    unasked_at: datetime | None = None
 
 
 class AgentRow(SQLModel, table=True):
@@ -180,6 +185,9 @@ class AgentRow(SQLModel, table=True):
     last_token_at: datetime | None = None
     engine: str = ""
     lease_open: bool = False
+    model: str = ""
+    quantisation: str = ""
+    version: str = ""
 
 
 class VerdictRow(SQLModel, table=True):
@@ -258,7 +266,10 @@ class Allowance(SQLModel, table=True):
 
 
 class OperationRow(SQLModel, table=True):
-    """A hibernate or a wake that someone asked for, with its phase and its outcome."""
+    """A hibernate or a wake that someone asked for, with its phase and its outcome.
+
+    `calls`: provider calls sent. `readings`: last usage readings before the sleep that have failed.
+    """
 
     __tablename__: ClassVar[str] = "operations"
     __table_args__ = (Index("ix_operations_open", "finished_at", "tier"),)
@@ -273,6 +284,7 @@ class OperationRow(SQLModel, table=True):
     phase: str
     phase_at: datetime
     calls: int = 0
+    readings: int = 0
     outcome: str | None = None
     detail: str = ""
     finished_at: datetime | None = None
@@ -287,6 +299,39 @@ class OperationPhase(SQLModel, table=True):
     phase: str = Field(primary_key=True)
     at: datetime
     detail: str = ""
+
+
+class OperationCall(SQLModel, table=True):
+    """One call of a provider, stored before it is sent: one attempt for one instance.
+
+    `seen`: the raw state in which alone it may be sent. `answer` is empty until there is one: a process that dies
+    in between leaves it so. `moved_at`: when the instance was first seen on its way; `ended`: how it came out.
+    """
+
+    __tablename__: ClassVar[str] = "operation_calls"
+
+    operation_id: int = Field(primary_key=True, foreign_key="operations.id")
+    n: int = Field(primary_key=True)
+    resource_id: str
+    action: str
+    seen: str
+    sent_at: datetime
+    answer: str = ""
+    answered_at: datetime | None = None
+    detail: str = ""
+    moved_at: datetime | None = None
+    ended: str = ""
+    ended_at: datetime | None = None
+
+
+class Candidate(SQLModel, table=True):
+    """A collector that could lead, for as long as it says so; `yielded_at`: when it last gave the lead away."""
+
+    __tablename__: ClassVar[str] = "candidates"
+
+    owner: str = Field(primary_key=True)
+    expires_at: datetime
+    yielded_at: datetime | None = None
 
 
 class JournalEntry(SQLModel, table=True):
