@@ -25,6 +25,8 @@ gate_app = typer.Typer(help="The gate: what allows serving.", no_args_is_help=Tr
 app.add_typer(gate_app, name="gate")
 app.add_typer(counter_app, name="counter")
 app.add_typer(store_app, name="store")
+tier_app = typer.Typer(help="Tiers: what they do, hibernate, wake, and what past wakes took.", no_args_is_help=True)
+app.add_typer(tier_app, name="tier")
 export_app = typer.Typer(help="Figures in files that other programs read.", no_args_is_help=True)
 app.add_typer(export_app, name="export")
 
@@ -100,6 +102,66 @@ def status(config: Config = None, json: Json = False) -> None:
 
 
 Why = Annotated[str, typer.Option(help="Why; it is journaled with your name.")]
+
+
+TierName = Annotated[str, typer.Argument(metavar="TIER", help="The tier's name.")]
+WhyOptional = Annotated[str, typer.Option("--reason", help="Why; it is journaled with your name.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Follow it to its outcome; exit code 1 if that is not done.")]
+
+
+@tier_app.command("list")
+def tier_list(config: Config = None, json: Json = False) -> None:
+    """Every tier, its state, and what is under way."""
+    from console.tier_commands import list_tiers
+
+    list_tiers(config, as_json=json)
+
+
+@tier_app.command("hibernate")
+def tier_hibernate(
+    tier: TierName,
+    config: Config = None,
+    reason: WhyOptional = "",
+    yes: Yes = False,
+    wait: Wait = False,
+    json: Json = False,
+) -> int:
+    """Drain it, store its last usage, and let the provider put it to sleep."""
+    from console.tier_commands import operate
+    from store.operations import OperationKind
+
+    return operate(config, OperationKind.HIBERNATE, tier, reason, yes=yes, wait=wait, as_json=json)
+
+
+@tier_app.command("wake")
+def tier_wake(
+    tier: TierName,
+    config: Config = None,
+    reason: WhyOptional = "",
+    yes: Yes = False,
+    wait: Wait = False,
+    json: Json = False,
+) -> int:
+    """Bring it back to its first token. With --wait, one that serves already is fine: gateways call this."""
+    from console.tier_commands import operate
+    from store.operations import OperationKind
+
+    return operate(config, OperationKind.WAKE, tier, reason, yes=yes, wait=wait, as_json=json)
+
+
+@tier_app.command("history")
+def tier_history(
+    tier: TierName,
+    config: Config = None,
+    kind: Annotated[str, typer.Option(help="wake or hibernate.")] = "wake",
+    count: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many, newest first.")] = 20,
+    json: Json = False,
+) -> None:
+    """Past wakes: each phase's time, the whole, the cost by the counters; median and worst."""
+    from console.tier_commands import print_history
+
+    print_history(config, tier, kind, count, as_json=json)
 
 
 @gate_app.command("show")

@@ -5,18 +5,22 @@ It reads and writes the store alone; the leading collector carries operations ou
 
 import getpass
 import os
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from console.export.csv import write_csv
 from console.settings import Settings
+from store.anatomy import Anatomy, past
 from store.clock import Clock
 from store.database import Database
 from store.errors import MtokError
 from store.fleet import Fleet, read_fleet
 from store.gate import FLEET, Verdict, why_no_reset
 from store.headroom import Term
+from store.leader import leader
 from store.operations import OperationKind, request
+from store.preflight import Check, preflight
 from store.verdicts import (
     add_allowance,
     close_by_hand,
@@ -68,6 +72,31 @@ class Service:
         """
         with self.database.write() as session:
             request(session, self.clock.now(), kind, tier, actor=self.actor, reason=reason, seen=seen)
+
+    def history(self, tier: str, kind: OperationKind, count: int) -> Sequence[Anatomy]:
+        """The last operations of one kind, newest first, the one under way included.
+
+        Raises:
+            StoreUnreachable: the store does not answer.
+        """
+        with self.database.read() as session:
+            return past(session, tier, kind, count)
+
+    def preflight(self, tier: str) -> Sequence[Check]:
+        """What is known before a paid wake of `tier`.
+
+        Raises:
+            StoreUnreachable: the store does not answer.
+        """
+        policy = self.settings.gate_policy
+        volumes = next((one.volumes for one in self.settings.tiers if one.name == tier), ())
+        with self.database.read() as session:
+            return preflight(session, policy, verdict_now(session, policy, self.clock.now()), tier, volumes)
+
+    def is_led(self) -> bool:
+        """Whether a collector leads now, to carry out what is asked for."""
+        with self.database.read() as session:
+            return leader(self.database, session) is not None
 
     def reset_gate(self, amount_nusd: int, reason: str, tier: str | None = None) -> None:
         """Add money to today's limit: the whole account's, or the own limit of `tier`.

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from console.waking_hours import WakingHours, parse_waking_hours
 from store.errors import AmountError
 from store.fleet import TierSpec
 from store.gate import GatePolicy
@@ -58,7 +59,21 @@ def _zone(value: object) -> ZoneInfo:
         raise ValueError(msg) from None
 
 
+def _idle(value: object) -> timedelta | None:
+    return None if value == "never" else parse_duration(value)
+
+
+def _hours(value: object) -> WakingHours:
+    return parse_waking_hours(str(value))
+
+
+def _listed(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Idle = Annotated[timedelta | None, BeforeValidator(_idle)]
+Hours = Annotated[WakingHours, BeforeValidator(_hours)]
 Amount = Annotated[int, BeforeValidator(_usd)]
 Zone = Annotated[ZoneInfo, BeforeValidator(_zone)]
 
@@ -95,7 +110,11 @@ class BudgetSection(_Section):
 
 
 class CollectorSection(_Section):
-    """How often to tick, how long to wait for answers, and when a silent leader is replaced."""
+    """How often to tick, how long to wait for answers, and when a silent leader is replaced.
+
+    `not_applied_after`: unchanged for so long, an action of the provider's has had no effect. `on_wake_timeout`:
+    whether a tier whose wake failed is hibernated again, so that a stuck one does not bill for ever.
+    """
 
     every: Duration = timedelta(seconds=60)
     bills_within: Duration = timedelta(seconds=20)
@@ -105,6 +124,9 @@ class CollectorSection(_Section):
     drain_within: Duration = timedelta(seconds=120)
     sleep_within: Duration = timedelta(minutes=5)
     wake_within: Duration = timedelta(minutes=10)
+    wake_warn_after: Duration = timedelta(minutes=8)
+    not_applied_after: Duration = timedelta(seconds=120)
+    on_wake_timeout: Literal["hibernate", "leave"] = "hibernate"
 
 
 class IgnoreSection(_Section):
@@ -191,7 +213,12 @@ class AgentSection(_Section):
 
 
 class TierSection(_Section):
-    """One rung of the fleet: what it consists of at its provider, and its agents."""
+    """One rung of the fleet: what it consists of at its provider, its agents, and when it sleeps by itself.
+
+    `idle_after`: without a token for so long it is hibernated, but not within the hours of `keep_awake` and not
+    before it has run for `min_awake`. `rewake`: a pre-empted one is woken again; `fallback` names a tier to wake
+    in its place.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")
     provider: str
@@ -200,6 +227,11 @@ class TierSection(_Section):
     instances: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     daily_usd: Amount | None = None
+    idle_after: Idle = timedelta(minutes=15)
+    keep_awake: Annotated[tuple[Hours, ...], BeforeValidator(_listed)] = ()
+    min_awake: Duration = timedelta(0)
+    rewake: bool = False
+    fallback: str | None = None
     agents: tuple[AgentSection, ...] = ()
 
 
@@ -233,6 +265,9 @@ class Settings(_Section):
             if tier.provider not in self.providers:
                 known = ", ".join(sorted(self.providers)) or "none"
                 msg = f"tier {tier.name!r} names provider {tier.provider!r}, which is not among: {known}"
+                raise ValueError(msg)
+            if tier.fallback is not None and tier.fallback not in {t.name for t in self.tiers} - {tier.name}:
+                msg = f"tier {tier.name!r}: fallback {tier.fallback!r} is no other tier"
                 raise ValueError(msg)
             for agent in tier.agents:
                 if agent.instance not in tier.instances:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, func, select
 
+from store.anatomy import Reached, reached_phases
 from store.database import Database
 from store.figures import Figures, figures_of, trend
 from store.gate import GatePolicy, Verdict
@@ -38,13 +39,14 @@ class TierSpec:
 
 @dataclass(frozen=True, slots=True)
 class OperationView:
-    """An operation under way: what, in which phase, since when."""
+    """An operation under way: what, in which phase, since when, and the phases so far."""
 
     kind: str
     phase: str
     detail: str
     requested_at: datetime
     phase_at: datetime
+    reached: tuple[Reached, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +238,9 @@ def _operation(session: Session, tier: str) -> OperationView | None:
     row = current(session, tier)
     if row is None:
         return None
-    return OperationView(row.kind, row.phase, row.detail, row.requested_at, row.phase_at)
+    assert row.id is not None
+    reached = reached_phases(session, row.id, OperationKind(row.kind))
+    return OperationView(row.kind, row.phase, row.detail, row.requested_at, row.phase_at, reached)
 
 
 def _sleep(rows: Sequence[ResourceRow]) -> SleepView | None:

@@ -5,17 +5,34 @@ from datetime import datetime
 
 from sqlmodel import Session, col, select
 
+from store.journal import note
+from store.operations import was_asked_to_sleep
 from store.tables import AgentRow, ResourceRow
-from store.words import State
+from store.words import IGNORED, UNASSIGNED, ResourceKind, State
+
+_RUNS = (State.RUNNING, State.HALTED_BILLED)
+_STOPPED = (State.SLEEPING, State.ASLEEP, State.GONE)
 
 
 def keep_resources(
-    session: Session, provider: str, rows: Collection[ResourceRow], at: datetime, *, complete: bool
+    session: Session,
+    provider: str,
+    rows: Collection[ResourceRow],
+    at: datetime,
+    *,
+    complete: bool,
+    with_rates: bool = True,
 ) -> None:
-    """Replace what is known of a provider's resources; one absent from a complete list is gone."""
+    """Replace what is known of a provider's resources; one absent from a complete list is gone.
+
+    Rows read `with_rates` replace the rates too: an inventory alone quotes none.
+    """
     for row in rows:
         before = session.get(ResourceRow, (row.provider, row.kind, row.resource_id))
         same = before is not None and before.state == row.state
+        row.unasked_at = _unasked(session, before, row.state, at)
+        if before is not None and not with_rates:
+            row.rate_nusd_per_hour = before.rate_nusd_per_hour
         row.state_since_at = before.state_since_at if before is not None and same else at
         session.merge(row)
     if not complete:
@@ -23,9 +40,23 @@ def keep_resources(
     listed = {(row.kind, row.resource_id) for row in rows}
     for known in session.exec(select(ResourceRow).where(ResourceRow.provider == provider)).all():
         if (known.kind, known.resource_id) not in listed:
+            known.unasked_at = _unasked(session, known, State.GONE, at)
             known.state_since_at = known.state_since_at if known.state == State.GONE else at
             known.state, known.raw_state, known.seen_at = State.GONE, "not listed", at
             known.can_sleep = known.can_wake = False
+
+
+def _unasked(session: Session, before: ResourceRow | None, state: str, at: datetime) -> datetime | None:
+    """When an instance of a tier was first seen to have stopped though nobody had asked; None while it runs."""
+    if before is None or before.kind != ResourceKind.INSTANCE or before.tier in (UNASSIGNED, IGNORED):
+        return None
+    if state not in _STOPPED:
+        return None if state in _RUNS else before.unasked_at
+    if before.state not in _RUNS or was_asked_to_sleep(session, before.tier, before.state_since_at):
+        return before.unasked_at
+    detail = f"{before.raw_state} → {state}, and nobody here had asked"
+    note(session, at, "provider", "stopped unasked", f"{before.tier}/{before.resource_id}", detail)
+    return at
 
 
 def keep_agent(session: Session, row: AgentRow) -> None:

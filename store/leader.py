@@ -1,33 +1,76 @@
 """Who leads: one row with an expiry by the database's clock and a fence that only rises."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlmodel import Session, col, update
+from sqlmodel import Session, col, delete, select, update
 
 from store.database import Database
 from store.errors import FenceLost
 from store.journal import note
-from store.tables import Leadership
+from store.tables import Candidate, Leadership
+
+_YIELDS_FOR = timedelta(minutes=10)  # two collectors whose provider is down must not hand the lead to and fro
+_FORGOTTEN_AFTER = timedelta(hours=1)
 
 
 def acquire(database: Database, owner: str, ttl_s: float) -> int | None:
     """Take or keep the lead for `ttl_s` seconds; answers the fence, or None while another leads.
 
-    The holder keeps its fence; a new holder gets the next one.
+    The holder keeps its fence; a new holder gets the next one. Whoever asks is a candidate for as long; one
+    that has yielded takes the lead back only when no other candidate is there.
     """
     with database.write() as session:
         now = database.now(session)
-        row = session.get(Leadership, 1)
         expires_at = now + timedelta(seconds=ttl_s)
+        candidate = session.get(Candidate, owner) or Candidate(owner=owner, expires_at=expires_at)
+        candidate.expires_at = expires_at
+        session.add(candidate)
+        row = session.get(Leadership, 1, with_for_update=True)
         if row is None:
             session.add(Leadership(owner=owner, fence=1, expires_at=expires_at))
             return 1
-        if row.expires_at > now and row.owner != owner:
+        is_free = row.expires_at <= now
+        if not is_free and row.owner != owner:
             return None
-        if row.expires_at <= now or row.owner != owner:
+        if is_free and _has_yielded(candidate, now) and _others(session, owner, now):
+            return None
+        if is_free or row.owner != owner:
             row.fence += 1
         row.owner, row.expires_at = owner, expires_at
         return row.fence
+
+
+def yield_lead(database: Database, owner: str, fence: int) -> str | None:
+    """Give the lead to any other candidate that has not just given it away; answers one, or None without any.
+
+    For a leader whose ticks are incomplete: its own network may be at fault.
+
+    Raises:
+        FenceLost: another collector leads already.
+    """
+    with database.write() as session:
+        check_fence(database, session, fence)
+        now = database.now(session)
+        heirs = [one.owner for one in _others(session, owner, now) if not _has_yielded(one, now)]
+        if not heirs:
+            return None
+        candidate = session.get_one(Candidate, owner)
+        candidate.yielded_at = now
+        session.get_one(Leadership, 1).expires_at = now
+        note(session, now, "collector", "lead yielded", "leadership", f"{owner}: two incomplete ticks in a row")
+        return heirs[0]
+
+
+def _others(session: Session, owner: str, now: datetime) -> Sequence[Candidate]:
+    """Who else could lead now; forgets who has not asked for long."""
+    forgotten = delete(Candidate).where(col(Candidate.expires_at) < now - _FORGOTTEN_AFTER)
+    session.connection().execute(forgotten)
+    return session.exec(select(Candidate).where(Candidate.owner != owner, Candidate.expires_at > now)).all()
+
+
+def _has_yielded(candidate: Candidate, now: datetime) -> bool:
+    return candidate.yielded_at is not None and now - candidate.yielded_at < _YIELDS_FOR
 
 
 def raise_fence(database: Database, fence: int, seen: int, now: datetime) -> None:
@@ -47,9 +90,11 @@ def raise_fence(database: Database, fence: int, seen: int, now: datetime) -> Non
 def release(database: Database, owner: str) -> None:
     """Step down, so that another may lead at once."""
     with database.write() as session:
-        row = session.get(Leadership, 1)
+        row, candidate = session.get(Leadership, 1), session.get(Candidate, owner)
         if row is not None and row.owner == owner:
             row.expires_at = database.now(session)
+        if candidate is not None:
+            session.delete(candidate)
 
 
 def check_fence(database: Database, session: Session, fence: int) -> None:

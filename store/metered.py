@@ -103,21 +103,24 @@ def _trails(row: Row[Any]) -> timedelta:
 @dataclass(frozen=True, slots=True)
 class _Mark:
     at: datetime
+    as_of_at: datetime
     debits_nusd: int
 
 
 def _slope(
     span: tuple[datetime, datetime] | None, id_: int, marks: Mapping[tuple[int, datetime], _Mark]
 ) -> int | None:
-    """Nano-dollars an hour between two samples, rounded up; None while there are not two."""
+    """Nano-dollars an hour between two samples, rounded up; None while there are not two.
+
+    By the provider's clock where more of its time has passed: two looks at once may see two of its seconds.
+    """
     if span is None:
         return None
     start, end = marks.get((id_, span[0])), marks.get((id_, span[1]))
     if start is None or end is None or start.at >= end.at:
         return None
-    return -(
-        -(end.debits_nusd - start.debits_nusd) * _HOUR_US // ((end.at - start.at) // timedelta(microseconds=1))
-    )
+    elapsed = max(end.at - start.at, end.as_of_at - start.as_of_at)
+    return -(-(end.debits_nusd - start.debits_nusd) * _HOUR_US // (elapsed // timedelta(microseconds=1)))
 
 
 def _marks(session: Session, asked: Sequence[tuple[int, datetime]]) -> dict[tuple[int, datetime], _Mark]:
@@ -127,8 +130,8 @@ def _marks(session: Session, asked: Sequence[tuple[int, datetime]]) -> dict[tupl
         part = asked[begin : begin + _AT_ONCE]
         values: dict[str, object] = {f"id{k}": id_ for k, (id_, _) in enumerate(part)}
         values |= {f"at{k}": at for k, (_, at) in enumerate(part)}
-        for k, at, debits_nusd in session.connection().execute(_samples(len(part)), values):
-            found[part[k]] = _Mark(at, debits_nusd)
+        for k, at, as_of_at, debits_nusd in session.connection().execute(_samples(len(part)), values):
+            found[part[k]] = _Mark(at, as_of_at, debits_nusd)
     return found
 
 
@@ -151,7 +154,8 @@ def _samples(count: int) -> Select[Any]:
         .scalar_subquery()
     )
     is_it = and_(col(BillSample.counter_id) == asked.c.id, col(BillSample.at) == newest)
-    return select(asked.c.k, col(BillSample.at), col(BillSample.debits_nusd)).join_from(asked, BillSample, is_it)
+    wanted = (col(BillSample.at), col(BillSample.as_of_at), col(BillSample.debits_nusd))
+    return select(asked.c.k, *wanted).join_from(asked, BillSample, is_it)
 
 
 def _metered(

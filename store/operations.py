@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from store.errors import MtokError
@@ -91,6 +92,7 @@ def request(
     running = current(session, tier)
     if running is not None and _may_end_for(running, kind):
         finish(session, running, OperationOutcome.DONE, now, "woken before its bill had come to rest")
+        session.flush()
     elif running is not None:
         raise OperationRefused(kind, tier, f"a {running.kind} is under way (phase {running.phase})")
     state = seen_state(session, tier)
@@ -110,7 +112,10 @@ def request(
         phase_at=now,
     )
     session.add(row)
-    session.flush()
+    try:
+        session.flush()
+    except IntegrityError:  # PostgreSQL: somebody else's request was written since we looked
+        raise OperationRefused(kind, tier, "another operation was asked for at this moment") from None
     assert row.id is not None
     session.add(OperationPhase(operation_id=row.id, phase=Phase.REQUESTED, at=now))
     note(session, now, actor, f"{kind} asked", tier, reason)
@@ -188,6 +193,13 @@ def last_of(session: Session, tier: str) -> OperationRow | None:
     """The tier's newest operation, if it ever had one."""
     query = select(OperationRow).where(OperationRow.tier == tier).order_by(col(OperationRow.id).desc())
     return session.exec(query.limit(1)).first()
+
+
+def was_asked_to_sleep(session: Session, tier: str, since: datetime | None) -> bool:
+    """Whether a hibernate of the tier is under way, or was asked for after `since`."""
+    query = select(OperationRow).where(OperationRow.tier == tier, OperationRow.kind == OperationKind.HIBERNATE)
+    row = session.exec(query.order_by(col(OperationRow.id).desc()).limit(1)).first()
+    return row is not None and (row.finished_at is None or since is None or row.requested_at >= since)
 
 
 def current(session: Session, tier: str) -> OperationRow | None:

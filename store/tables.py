@@ -6,7 +6,7 @@ Every sample of a tick carries the tick's own instant `at`, so that bills and to
 from datetime import datetime
 from typing import ClassVar
 
-from sqlalchemy import BigInteger, Index, UniqueConstraint
+from sqlalchemy import BigInteger, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 _BY_KEY = {"sqlite_with_rowid": False}  # rows lie in the order of their key: an edge is one seek
@@ -149,6 +149,7 @@ class ResourceRow(SQLModel, table=True):
     """What is known now of an instance or a volume: for screens and operations, never for a figure.
 
     `unasked_at`: when it was first seen to have stopped though nobody had asked, until it runs again.
+    `may_sleep`: whether its kind of machine can; `attached_to`: the instance that a volume is on.
     """
 
     __tablename__: ClassVar[str] = "resources"
@@ -168,6 +169,7 @@ class ResourceRow(SQLModel, table=True):
     sleep_loses: str = ""
     seen_at: datetime
     state_since_at: datetime | None = None
+    may_sleep: bool | None = None
     attached_to: str | None = None
     unasked_at: datetime | None = None
 
@@ -265,6 +267,9 @@ class Allowance(SQLModel, table=True):
     scope: str = ""
 
 
+_UNDER_WAY = text("finished_at IS NULL")
+
+
 class OperationRow(SQLModel, table=True):
     """A hibernate or a wake that someone asked for, with its phase and its outcome.
 
@@ -272,7 +277,10 @@ class OperationRow(SQLModel, table=True):
     """
 
     __tablename__: ClassVar[str] = "operations"
-    __table_args__ = (Index("ix_operations_open", "finished_at", "tier"),)
+    __table_args__ = (
+        Index("ix_operations_open", "finished_at", "tier"),
+        Index("ux_operations_under_way", "tier", unique=True, sqlite_where=_UNDER_WAY, postgresql_where=_UNDER_WAY),
+    )
 
     id: int | None = Field(default=None, primary_key=True)
     tier: str

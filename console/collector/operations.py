@@ -1,33 +1,50 @@
-"""Carrying operations out: each call looks once at every operation and takes it one step further.
+"""Carrying operations out: look, ask the procedure what is wanted, do it, look again.
 
 Everything that must survive this process is in the store before the provider is asked. A provider is asked
 once per instance and attempt; a lost answer is resolved by reading the state, never by asking again.
 """
 
-import structlog
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
 
-from console.collector.sources import ask_agent
+import structlog
+from sqlmodel import Session
+
+from console.collector.look import DOUBTED, Looks
+from console.collector.procedure import next_want
+from console.collector.sight import ACCEPTED, AMBIGUOUS, NO_CAPACITY, REFUSED, UNSENT
 from console.collector.tick import Collector, in_store
-from console.hosts.agent_client import AgentUsage
-from console.providers.protocol import Accepted, Action, Ambiguous, Outcome, Ref, Refused
+from console.collector.wants import Ask, Doubt, End, Enter, Judge, Lease, Moved, Probe, ReadLast, Want
+from console.errors import AgentUnreachable
+from console.providers.protocol import Accepted, Action, NoCapacity, Outcome, Ref, Refused, Unsent
 from console.settings import TierSection
-from store.gate import Verdict
-from store.journal import note
 from store.leader import check_fence
 from store.operations import (
     OperationKind,
     OperationOutcome,
     Phase,
+    answer_call,
+    end_call,
     enter,
     finish,
-    instances,
+    record_call,
     under_way,
 )
-from store.stops import must_sleep, why_no_wake
-from store.tables import OperationRow, ResourceRow
-from store.words import ResourceKind, State
+from store.tables import AgentRow, OperationCall, OperationRow
+from store.words import ResourceKind
 
 log = structlog.get_logger()
+_MOST_STEPS = 40  # in one go: more phases than any operation has
+_ROUND_S = 5.0  # one operation whose host hangs must not keep the others waiting
+_NEEDS_STATES = (Phase.PROVIDER, Phase.ACCEPTED, Phase.RUNNING, Phase.REACHABLE)
+_PROBE_WITHIN_S = 60.0  # a first token compiles kernels on some engines
+
+
+class _Over(Exception):
+    """Somebody else has ended the operation since we looked: nothing may follow."""
 
 
 class Operations:
@@ -36,164 +53,211 @@ class Operations:
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
         self._database = collector.database
-        self._limits = collector.settings.collector
+        self._looks = Looks(collector)
         self._tiers = {tier.name: tier for tier in collector.settings.tiers}
+        self._running: dict[int, asyncio.Task[None]] = {}
 
     async def advance(self, fence: int) -> None:
-        """Take each operation one step further, if its time has come.
+        """Take each operation as far as it goes now, side by side.
 
         Raises:
             FenceLost: another collector leads; it goes on from where the store says.
         """
         rows = await in_store(self._under_way)
-        if any(row.phase == Phase.PROVIDER for row in rows):
-            await self._collector.refresh_inventory(fence)
-        for row in rows:
-            tier = self._tiers.get(row.tier)
-            if tier is None:
-                await self._finish(fence, row, OperationOutcome.FAILED, "the settings no longer name this tier")
-            elif row.kind == OperationKind.HIBERNATE:
-                await self._hibernate(fence, row, tier)
-            else:
-                await self._wake(fence, row, tier)
+        waiting = [row for row in rows if row.id is not None and row.id not in self._running]
+        await self._refresh(fence, waiting)
+        for row in waiting:
+            assert row.id is not None
+            self._running[row.id] = asyncio.create_task(self._carry_out(fence, row))
+        if self._running:
+            await asyncio.wait(self._running.values(), timeout=_ROUND_S)
+        done = {id_: task for id_, task in self._running.items() if task.done()}
+        for id_ in done:
+            del self._running[id_]
+        await asyncio.gather(*done.values())
 
-    async def _hibernate(self, fence: int, row: OperationRow, tier: TierSection) -> None:
-        if row.phase == Phase.REQUESTED:
-            await self._enter(fence, row, Phase.DRAINING)
-            await self._collector.decide(fence, push_always=True)
-        elif row.phase == Phase.DRAINING:
-            is_late = self._waited_s(row) > self._limits.drain_within.total_seconds()
-            if is_late or await self._is_drained(tier):
-                await self._collector.tick(fence)  # the last usage reading, stored before the host goes
-                await self._ask_provider(fence, row, tier, Action.SLEEP)
-        elif row.phase == Phase.PROVIDER:
-            await self._await_state(fence, row, State.ASLEEP, failure=State.RUNNING)
+    async def stop(self) -> None:
+        """Let go of what is under way; whoever leads next goes on."""
+        for task in self._running.values():
+            task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        self._running.clear()
 
-    async def _wake(self, fence: int, row: OperationRow, tier: TierSection) -> None:
-        if row.phase == Phase.REQUESTED:
-            verdict = await self._collector.decide(fence)
-            why = await in_store(self._why_no_wake, verdict, row.tier)
-            if why is not None:
-                await self._finish(fence, row, OperationOutcome.REFUSED, why)
-            else:
-                await self._ask_provider(fence, row, tier, Action.WAKE)
-        elif (overruled := self._overruled(row.tier)) is not None:
-            await self._finish(fence, row, OperationOutcome.FAILED, f"the gate has closed: {overruled}")
-        elif row.phase == Phase.PROVIDER:
-            await self._await_state(fence, row, State.RUNNING, failure=State.ASLEEP)
-        elif self._waited_s(row) > self._limits.wake_within.total_seconds():
-            await self._finish(fence, row, OperationOutcome.FAILED, "wake_timeout: its agents do not answer")
-        elif await self._answers(tier):
-            await self._collector.tick(fence)  # reads the agents and gives them their leases
-            await self._enter(fence, row, Phase.LEASED)
-            await self._finish(fence, row, OperationOutcome.DONE, "")
+    async def _refresh(self, fence: int, rows: list[OperationRow]) -> None:
+        waiting = {row.tier for row in rows if row.phase in _NEEDS_STATES}
+        providers = {tier.provider for name, tier in self._tiers.items() if name in waiting}
+        if providers:
+            await self._collector.refresh_inventory(fence, sorted(providers))
 
-    async def _ask_provider(self, fence: int, row: OperationRow, tier: TierSection, action: Action) -> None:
-        """Journal, then ask once per instance that can; what was refused everywhere ends the operation."""
-        targets = await in_store(self._targets, row.tier, action)
-        await self._enter(fence, row, Phase.PROVIDER)
-        outcomes: list[Outcome] = []
-        for target in targets:
-            await in_store(self._journal_call, fence, row, target, f"{action} sent", target.raw_state)
-            provider = self._collector.account.providers[tier.provider]
-            ref = Ref(ResourceKind.INSTANCE, target.resource_id)
-            outcome = await provider.act(ref, action, seen=target.raw_state)
-            outcomes.append(outcome)
-            what, detail = _told(outcome)
-            await in_store(self._journal_call, fence, row, target, f"{action} {what}", detail)
-            log.info("provider asked", tier=row.tier, action=action, instance=target.resource_id, outcome=what)
-        if all(isinstance(outcome, Refused) for outcome in outcomes):
-            reasons = "; ".join(outcome.reason for outcome in outcomes if isinstance(outcome, Refused))
-            why = reasons or "no instance is in a state that allows it"
-            await self._finish(fence, row, OperationOutcome.FAILED, why)
+    async def _carry_out(self, fence: int, row: OperationRow) -> None:
+        tier = self._tiers.get(row.tier)
+        if tier is None:
+            await self._end(fence, row, End(OperationOutcome.FAILED, "the settings no longer name this tier"))
+            return
+        with suppress(_Over):
+            for _ in range(_MOST_STEPS):
+                want = next_want(await self._looks.look(fence, row, tier))
+                if not await self._do(fence, row, tier, want):
+                    return
 
-    async def _await_state(self, fence: int, row: OperationRow, wanted: State, failure: State) -> None:
-        rows = await in_store(self._instances, row.tier)
-        settled = [one for one in rows if one.state in (wanted, State.GONE)]
-        if rows and len(settled) == len(rows):
-            if wanted is State.ASLEEP:
-                await self._finish(fence, row, OperationOutcome.DONE, "")
-                await self._collector.decide(fence, push_always=True)
-            else:
-                await self._enter(fence, row, Phase.RUNNING)
-        elif self._waited_s(row) > self._limits.wake_within.total_seconds():
-            states = ", ".join(f"{one.resource_id} is {one.raw_state}" for one in rows)
-            word = "not_applied" if any(one.state == failure for one in rows) else "timeout"
-            await self._finish(fence, row, OperationOutcome.FAILED, f"{word}: {states}")
+    async def _do(self, fence: int, row: OperationRow, tier: TierSection, want: Want) -> bool:
+        """Do what is wanted; answers whether to look again at once."""
+        match want:
+            case Enter():
+                await self._enter(fence, row, want)
+                return True
+            case ReadLast():
+                return await self._read_last(fence, row, tier)
+            case Lease():
+                return await self._lease(fence, row, tier)
+            case Probe():
+                return await self._probe(row, want.agent)
+            case Ask():
+                return await self._ask(fence, row, tier, want)
+            case End():
+                await self._end(fence, row, want)
+            case Judge() | Moved() | Doubt():
+                await self._write(fence, row, partial(self._keep, want))
+                return not isinstance(want, Doubt)
+        return False
 
-    async def _is_drained(self, tier: TierSection) -> bool:
-        for agent in tier.agents:
-            answer = await self._usage(agent.name)
-            if isinstance(answer, str) or answer.in_flight:
-                return False
+    def _keep(self, want: Judge | Moved | Doubt, session: Session, row: OperationRow) -> None:
+        """What was seen, as the store has it."""
+        match want:
+            case Judge():
+                end_call(session, row, _call(session, row, want.call.n), want.ended, self._now())
+            case Moved():
+                _call(session, row, want.call.n).moved_at = self._now()
+            case Doubt():
+                detail = f"{DOUBTED} although the provider says that it is asleep"
+                enter(session, row, Phase.ASLEEP, row.phase_at, detail)
+
+    async def _ask(self, fence: int, row: OperationRow, tier: TierSection, want: Ask) -> bool:
+        """Journal, ask once, journal. Whatever dies in between leaves a call without an answer."""
+        target, action = want.target, _ACTIONS[OperationKind(row.kind)]
+        n = row.calls + 1
+        await self._write(
+            fence, row, lambda s, r: record_call(s, r, target.id, action, target.raw_state, self._now())
+        )
+
+        async def permit() -> None:
+            await self._write(fence, row, lambda _s, _r: None)
+
+        provider = self._collector.account.providers[tier.provider]
+        outcome = await provider.act(
+            Ref(ResourceKind.INSTANCE, target.id), action, seen=target.raw_state, permit=permit
+        )
+        answer, detail = _told(outcome)
+        await self._write(fence, row, lambda s, r: answer_call(s, r, _call(s, r, n), answer, detail, self._now()))
+        log.info("provider asked", tier=row.tier, action=action, instance=target.id, answer=answer, detail=detail)
+        return answer == ACCEPTED
+
+    async def _read_last(self, fence: int, row: OperationRow, tier: TierSection) -> bool:
+        """A whole tick before the hosts go; whoever was not read is tried again, a few times."""
+        await self._collector.tick(fence)
+        silent = await in_store(self._silent, tier)
+        if not silent:
+            await self._enter(fence, row, Enter(Phase.DRAINED))
+            return True
+
+        def count(_: Session, one: OperationRow) -> None:
+            one.readings += 1
+
+        await self._write(fence, row, count)
+        log.warning("no last usage reading", tier=row.tier, agents=silent, tried=row.readings)
+        return False
+
+    def _silent(self, tier: TierSection) -> list[str]:
+        """The agents that the last tick did not read, or that have begun something since."""
+        with self._database.read() as session:
+            rows = [session.get(AgentRow, agent.name) for agent in tier.agents]
+            return [
+                agent.name
+                for agent, row in zip(tier.agents, rows, strict=True)
+                if row is None or row.problem is not None
+            ]
+
+    async def _lease(self, fence: int, row: OperationRow, tier: TierSection) -> bool:
+        """Push leases; answers whether every agent has confirmed what this operation waits for."""
+        names = [agent.name for agent in tier.agents]
+        await self._collector.give_leases(fence, names)
+        wanted = row.kind == OperationKind.WAKE
+
+        def confirmed() -> bool:
+            with self._database.read() as session:
+                rows = [session.get(AgentRow, name) for name in names]
+                return all(one is not None and one.lease_open is wanted for one in rows)
+
+        return await in_store(confirmed)
+
+    async def _probe(self, row: OperationRow, agent: str) -> bool:
+        assert row.id is not None
+        try:
+            await self._collector.account.agents[agent].probe(_PROBE_WITHIN_S)
+        except AgentUnreachable as error:
+            log.warning("no first token yet", tier=row.tier, agent=agent, problem=error.problem)
+            return False
+        self._looks.probed.setdefault(row.id, set()).add(agent)
         return True
 
-    async def _answers(self, tier: TierSection) -> bool:
-        return not any([isinstance(await self._usage(agent.name), str) for agent in tier.agents])
+    async def _enter(self, fence: int, row: OperationRow, want: Enter) -> None:
+        now = self._now()
+        await self._write(fence, row, lambda s, r: enter(s, r, want.phase, now, want.detail))
+        log.info("operation", tier=row.tier, kind=row.kind, phase=want.phase, detail=want.detail)
+        if want.phase is Phase.DRAINING:
+            await self._collector.decide(fence, push_always=True)
 
-    async def _usage(self, agent: str) -> AgentUsage | str:
-        client = self._collector.account.agents[agent]
-        return await ask_agent(client, self._limits.usage_within.total_seconds())
+    async def _end(self, fence: int, row: OperationRow, want: End) -> None:
+        await self._write(fence, row, lambda s, r: finish(s, r, want.outcome, self._now(), want.detail))
+        if row.id is not None:
+            self._looks.probed.pop(row.id, None)
+        log.info("operation ended", tier=row.tier, kind=row.kind, outcome=want.outcome, detail=want.detail)
+        await self._collector.decide(fence, push_always=True)
 
-    def _why_no_wake(self, verdict: Verdict, tier: str) -> str | None:
-        with self._database.read() as session:
-            return why_no_wake(session, self._collector.policy, verdict, tier)
+    async def _write(
+        self, fence: int, row: OperationRow, change: Callable[[Session, OperationRow], object]
+    ) -> None:
+        """Change an operation in the store, if we still lead; `row` follows it."""
 
-    def _overruled(self, tier: str) -> str | None:
-        """Why a tier that is being woken has to sleep instead: the gate goes above everyone."""
-        verdict = self._collector.verdict
-        return None if verdict is None else must_sleep(self._collector.policy, verdict, [tier]).get(tier)
+        def write() -> OperationRow:
+            with self._database.write() as session:
+                check_fence(self._database, session, fence)
+                stored = session.get_one(OperationRow, row.id)
+                if stored.finished_at is not None:
+                    raise _Over
+                change(session, stored)
+                session.flush()
+                session.expunge(stored)
+                return stored
 
-    def _waited_s(self, row: OperationRow) -> float:
-        return (self._collector.clock.now() - row.phase_at).total_seconds()
+        stored = await in_store(write)
+        for name in ("phase", "phase_at", "detail", "calls", "readings", "outcome", "finished_at"):
+            setattr(row, name, getattr(stored, name))
+
+    def _now(self) -> datetime:
+        return self._collector.clock.now()
 
     def _under_way(self) -> list[OperationRow]:
         with self._database.read() as session:
             return list(under_way(session))
 
-    def _instances(self, tier: str) -> list[ResourceRow]:
-        with self._database.read() as session:
-            return list(instances(session, tier))
 
-    def _targets(self, tier: str, action: Action) -> list[ResourceRow]:
-        rows = self._instances(tier)
-        return [row for row in rows if (row.can_sleep if action is Action.SLEEP else row.can_wake)]
+def _call(session: Session, row: OperationRow, n: int) -> OperationCall:
+    return session.get_one(OperationCall, (row.id, n))
 
-    def _journal_call(self, fence: int, row: OperationRow, target: ResourceRow, what: str, detail: str) -> None:
-        with self._database.write() as session:
-            check_fence(self._database, session, fence)
-            note(
-                session,
-                self._collector.clock.now(),
-                row.actor,
-                what,
-                f"{row.tier}/{target.resource_id}",
-                detail,
-            )
-            if what.endswith("sent"):
-                row.calls += 1
-                session.merge(row)
 
-    async def _enter(self, fence: int, row: OperationRow, phase: Phase) -> None:
-        def write() -> None:
-            with self._database.write() as session:
-                check_fence(self._database, session, fence)
-                enter(session, session.merge(row), phase, self._collector.clock.now())
-
-        await in_store(write)
-        row.phase, row.phase_at = phase, self._collector.clock.now()
-
-    async def _finish(self, fence: int, row: OperationRow, outcome: OperationOutcome, detail: str) -> None:
-        def write() -> None:
-            with self._database.write() as session:
-                check_fence(self._database, session, fence)
-                finish(session, session.merge(row), outcome, self._collector.clock.now(), detail)
-
-        await in_store(write)
-        log.info("operation ended", tier=row.tier, kind=row.kind, outcome=outcome, detail=detail)
+_ACTIONS = {OperationKind.HIBERNATE: Action.SLEEP, OperationKind.WAKE: Action.WAKE}
 
 
 def _told(outcome: Outcome) -> tuple[str, str]:
-    if isinstance(outcome, Accepted):
-        return "accepted", ""
-    return ("ambiguous" if isinstance(outcome, Ambiguous) else "refused"), outcome.reason
+    match outcome:
+        case Accepted():
+            return ACCEPTED, ""
+        case Refused(reason):
+            return REFUSED, reason
+        case NoCapacity(reason):
+            return NO_CAPACITY, reason
+        case Unsent(reason):
+            return UNSENT, reason
+        case _:
+            return AMBIGUOUS, outcome.reason

@@ -4,161 +4,39 @@
 store before a provider is asked, so whoever leads next goes on from the same place.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 
+from console.collector.sight import (
+    ACCEPTED,
+    APPLIED,
+    NO_CAPACITY,
+    NOT_APPLIED,
+    REFUSED,
+    UNSENT,
+    Call,
+    Sight,
+    Target,
+)
+from console.collector.wants import (
+    Ask,
+    Doubt,
+    End,
+    Enter,
+    Judge,
+    Lease,
+    Moved,
+    Probe,
+    ReadLast,
+    Wait,
+    Want,
+)
 from store.operations import OperationKind, OperationOutcome, Phase
 from store.words import State
 
-NOT_APPLIED_AFTER = timedelta(seconds=120)  # unchanged for so long, a call has had no effect
 MOST_READINGS = 3
 _MOST_SLEEP_ATTEMPTS = 3
-_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=10), timedelta(seconds=120)
-
-ACCEPTED, REFUSED, AMBIGUOUS, NO_CAPACITY = "accepted", "refused", "ambiguous", "no_capacity"
-APPLIED, NOT_APPLIED = "applied", "not_applied"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """An instance of the tier as last read. `seen`: the raw state in which it was when this was asked for."""
-
-    id: str
-    state: str
-    raw_state: str
-    seen: str
-    able: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A provider call of this operation, as stored."""
-
-    n: int
-    resource_id: str
-    seen: str
-    sent_at: datetime
-    answer: str = ""
-    detail: str = ""
-    moved_at: datetime | None = None
-    ended: str = ""
-    ended_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AgentSight:
-    """An agent at one look; `problem` while it does not answer. None is a question that was not asked."""
-
-    in_flight: int | None = None
-    problem: str | None = None
-    is_reachable: bool | None = None
-    is_loaded: bool | None = None
-    is_leased: bool = False
-    is_probed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long each part may take."""
-
-    drain: timedelta
-    sleep: timedelta
-    wake: timedelta
-    rest: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """Everything that is known at one look. `closed`: why the tier must not be woken now."""
-
-    now: datetime
-    kind: str
-    phase: str
-    phase_at: datetime
-    requested_at: datetime
-    targets: Sequence[Target]
-    calls: Sequence[Call]
-    agents: Mapping[str, AgentSight]
-    limits: Limits
-    readings: int = 0
-    closed: str | None = None
-    by_ssh: bool = False
-    is_at_rest: bool | None = None
-    is_doubted: bool = False
-
-    @property
-    def waited(self) -> timedelta:
-        """Since the phase was entered."""
-        return self.now - self.phase_at
-
-
-@dataclass(frozen=True, slots=True)
-class Enter:
-    """Another phase is reached."""
-
-    phase: Phase
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ReadLast:
-    """Store the last usage reading before the hosts go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """Ask the provider about one instance: one attempt."""
-
-    target: Target
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """An instance was seen on its way: note when."""
-
-    call: Call
-
-
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """The state has told how an attempt came out."""
-
-    call: Call
-    ended: str
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """Give the tier's agents their leases."""
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Let an agent generate its first token."""
-
-    agent: str
-
-
-@dataclass(frozen=True, slots=True)
-class Doubt:
-    """Asleep, and the bill goes on rising: an alarm, and one more wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """The operation is over."""
-
-    outcome: OperationOutcome
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing can be done now."""
-
-
-Want = Enter | ReadLast | Ask | Moved | Judge | Lease | Probe | Doubt | End | Wait
+_MOST_DOUBLINGS = 4
 _WAIT = Wait()
 
 
@@ -189,6 +67,8 @@ def _drain(sight: Sight) -> Want:
     if is_late and sight.readings >= MOST_READINGS:
         silent = ", ".join(name for name, agent in sight.agents.items() if agent.problem) or "an agent"
         return Enter(Phase.DRAINED, f"usage gap: {silent} gave no last reading")
+    if not is_late and any(agent.is_leased for agent in sight.agents.values()):
+        return Lease()
     if is_late or all(agent.in_flight == 0 for agent in sight.agents.values()):
         return ReadLast()
     return _WAIT
@@ -203,22 +83,20 @@ def _put_to_sleep(sight: Sight) -> Want:
     failures = _failures(sight, State.ASLEEP)
     if failures is not None:
         return End(OperationOutcome.FAILED, failures)
-    if sight.waited > sight.limits.sleep + _MOST_SLEEP_ATTEMPTS * NOT_APPLIED_AFTER:
+    if sight.waited > sight.limits.sleep + _MOST_SLEEP_ATTEMPTS * sight.limits.not_applied:
         return End(OperationOutcome.FAILED, f"timeout: {_states(sight)}")
     return _WAIT
 
 
 def _come_to_rest(sight: Sight) -> Want:
     """Asleep is believed when the bill agrees; sent again only where the provider says that it runs."""
-    if any(target.able for target in sight.targets):
+    if any(target.is_able for target in sight.targets):
         return Enter(Phase.PROVIDER, f"{_states(sight)}, though it was asleep: asked once more")
     if sight.is_at_rest:
         return Enter(Phase.SETTLED)
-    if sight.waited <= 2 * sight.limits.rest:
-        return _WAIT
-    if sight.is_at_rest is False and not sight.is_doubted:
+    if sight.is_at_rest is False and not sight.is_doubted and sight.waited > 2 * sight.rest:
         return Doubt()
-    if sight.waited <= 4 * sight.limits.rest:
+    if sight.waited <= 6 * sight.rest:
         return _WAIT
     why = "its bill goes on rising" if sight.is_at_rest is False else "its bill could not be read"
     return End(OperationOutcome.FAILED, f"still_billing: asleep, but {why}")
@@ -241,6 +119,8 @@ def _wake(sight: Sight) -> Want:
 
 
 def _bring_up(sight: Sight) -> Want:
+    if sight.phase == Phase.PROVIDER and any(call.answer == ACCEPTED or call.moved_at for call in sight.calls):
+        return Enter(Phase.ACCEPTED)
     if sight.targets and all(target.state in (State.RUNNING, State.GONE) for target in sight.targets):
         if all(target.state == State.GONE for target in sight.targets):
             return End(OperationOutcome.FAILED, f"nothing is left to wake: {_states(sight)}")
@@ -251,14 +131,13 @@ def _bring_up(sight: Sight) -> Want:
     failures = _failures(sight, State.RUNNING)
     if failures is not None:
         return End(OperationOutcome.FAILED, failures)
-    taken_on = [call for call in sight.calls if call.answer == ACCEPTED or call.moved_at]
-    if sight.phase == Phase.PROVIDER and taken_on:
-        return Enter(Phase.ACCEPTED)
     return _WAIT
 
 
 def _come_to_serve(sight: Sight) -> Want:
     agents = sight.agents
+    if any(target.state not in (State.RUNNING, State.GONE) for target in sight.targets):
+        return End(OperationOutcome.FAILED, f"stopped while it was being woken: {_states(sight)}")
     if not agents:
         return End(OperationOutcome.DONE, "it has no agents")
     if sight.phase == Phase.RUNNING and sight.by_ssh:
@@ -290,15 +169,25 @@ def _step(sight: Sight, target: Target, calls: Sequence[Call], underway: State) 
     if target.state == underway:
         return Moved(last) if last is not None and last.moved_at is None and not last.ended else None
     if last is None:
-        return Ask(target) if target.able and target.raw_state == target.seen else None
-    if not last.ended and last.answer != REFUSED and target.raw_state == last.seen:
-        fell_back = last.moved_at is not None or last.answer == NO_CAPACITY
-        if fell_back or sight.now - last.sent_at > NOT_APPLIED_AFTER:
-            return Judge(last, NO_CAPACITY if fell_back else NOT_APPLIED)
-        return None
-    if last.ended in (NOT_APPLIED, NO_CAPACITY) and last.ended_at is not None and _may_try_again(sight, calls):
-        return Ask(target) if target.able and sight.now - last.ended_at >= pause_after(len(calls)) else None
+        return Ask(target) if target.is_able and target.raw_state == target.seen else None
+    if not last.ended:
+        ended = _ended(sight, target, last)
+        return None if ended is None else Judge(last, ended)
+    if _may_try_again(sight, calls) and target.is_able and target.raw_state == last.seen:
+        rested = sight.now - (last.ended_at or last.sent_at)
+        return Ask(target) if rested >= pause_after(sight.limits.pause, len(calls)) else None
     return None
+
+
+def _ended(sight: Sight, target: Target, last: Call) -> str | None:
+    """How an attempt has ended that did not lead where it should; None while that cannot be told."""
+    if last.answer == REFUSED or target.raw_state != last.seen:
+        return None
+    if last.answer == UNSENT:
+        return NOT_APPLIED
+    if last.answer == NO_CAPACITY or (last.moved_at is not None and target.read_at > last.moved_at):
+        return NO_CAPACITY if sight.kind == OperationKind.WAKE else NOT_APPLIED
+    return NOT_APPLIED if target.read_at - last.sent_at > sight.limits.not_applied else None
 
 
 def _may_try_again(sight: Sight, calls: Sequence[Call]) -> bool:
@@ -306,10 +195,10 @@ def _may_try_again(sight: Sight, calls: Sequence[Call]) -> bool:
     return sight.kind == OperationKind.WAKE or len(calls) < _MOST_SLEEP_ATTEMPTS
 
 
-def pause_after(attempts: int) -> timedelta:
-    """How long to wait after so many attempts in vain."""
-    pause: timedelta = _FIRST_PAUSE * 2 ** min(attempts - 1, 8)
-    return min(pause, _LONGEST_PAUSE)
+def pause_after(first: timedelta, attempts: int) -> timedelta:
+    """How long to wait after so many attempts in vain: twice as long each time, up to 16 times the first."""
+    pause: timedelta = first * 2 ** min(attempts - 1, _MOST_DOUBLINGS)
+    return pause
 
 
 def _judged(sight: Sight) -> Want | None:
@@ -338,11 +227,14 @@ def _failure(sight: Sight, target: Target) -> str | None:
     if last is None:
         if target.raw_state != target.seen:
             return f"{target.id} is {target.raw_state} now, no longer {target.seen}"
-        return None if target.able else f"{target.id} is {target.raw_state}, which does not allow it"
+        return None if target.is_able else f"{target.id} is {target.raw_state}, which does not allow it"
     if last.answer == REFUSED:
         return f"{target.id}: {last.detail}"
-    if last.ended == NOT_APPLIED and not _may_try_again(sight, calls):
-        return f"not_applied: {target.id} is still {target.raw_state} after {len(calls)} attempts"
+    if last.ended and not _may_try_again(sight, calls):
+        why = last.detail or last.answer
+        return f"not_applied: {target.id} is {target.raw_state} after {len(calls)} attempts ({why})"
+    if last.ended and target.raw_state != last.seen:
+        return f"{target.id} is {target.raw_state} now, no longer {last.seen}"
     if target.state == State.ERROR:
         return f"{target.id} is {target.raw_state}"
     return None

@@ -1,66 +1,148 @@
-"""Rules become operations: what the gate demands is asked for as an engineer would ask, by the actor `gate`."""
+"""Rules become operations: what follows from the gate and the fleet is asked for as an engineer would ask.
 
+The gate goes above everything; then a wake that timed out, a pre-emption, and last the idle rule.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
 from sqlmodel import Session, col, select
 
 from console.collector.tick import Collector, in_store
+from console.settings import TierSection
 from store.gate import Verdict
+from store.idle import is_idle
 from store.leader import check_fence
-from store.operations import OperationKind, OperationOutcome, current, request, seen_state, why_not
+from store.operations import (
+    OperationKind,
+    OperationOutcome,
+    OperationRefused,
+    current,
+    instances,
+    last_of,
+    request,
+    seen_state,
+    why_not,
+)
 from store.stops import must_sleep
 from store.tables import OperationRow
 
 log = structlog.get_logger()
-ACTOR = "gate"
+GATE, WAKE_TIMEOUT, REWAKE, FALLBACK, IDLE = "gate", "wake_timeout", "rewake", "fallback", "idle"
 _LONGEST_PAUSE = timedelta(minutes=15)
+_FRESH_TICKS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a rule wants done with a tier, in its own name."""
+
+    kind: OperationKind
+    tier: str
+    actor: str
+    reason: str
 
 
 class Rules:
-    """Looks at the last verdict and asks for what follows from it, once at a time per tier."""
+    """Looks at the last verdict and the fleet, and asks for what follows, one operation at a time per tier."""
 
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
-        self._tiers = [tier.name for tier in collector.settings.tiers]
+        self._limits = collector.settings.collector
+        self._tiers = {tier.name: tier for tier in collector.settings.tiers}
 
     async def apply(self, fence: int) -> None:
-        """Ask for every hibernate that is due.
+        """Ask for everything that is due.
 
         Raises:
             FenceLost: another collector leads; it does this.
         """
-        verdict = self._collector.verdict
-        due = must_sleep(self._collector.policy, verdict, self._tiers) if verdict is not None else {}
-        if verdict is not None and due:
-            await in_store(self._ask, fence, verdict, due)
+        await in_store(self._apply, fence, self._collector.verdict)
 
-    def _ask(self, fence: int, verdict: Verdict, due: dict[str, str]) -> None:
+    def _apply(self, fence: int, verdict: Verdict | None) -> None:
         database, now = self._collector.database, self._collector.clock.now()
+        with database.read() as session:
+            demands = list(self._demands(session, verdict, now))
+        if not demands:
+            return
         with database.write() as session:
             check_fence(database, session, fence)
-            for tier, why in due.items():
-                if (
-                    current(session, tier) is not None
-                    or why_not(session, OperationKind.HIBERNATE, tier) is not None
-                ):
-                    continue
-                if now < self._not_before(session, tier, now):
-                    continue
-                seen = seen_state(session, tier)
-                request(session, now, OperationKind.HIBERNATE, tier, actor=ACTOR, reason=why, seen=seen)
-                log.warning("hibernate demanded", tier=tier, why=why, reasons=list(verdict.reasons_for(tier)))
+            for demand in demands:
+                self._ask(session, demand, now)
 
-    def _not_before(self, session: Session, tier: str, now: datetime) -> datetime:
+    def _demands(self, session: Session, verdict: Verdict | None, now: datetime) -> Iterator[Demand]:
+        due = must_sleep(self._collector.policy, verdict, self._tiers) if verdict is not None else {}
+        for name, why in due.items():
+            yield Demand(OperationKind.HIBERNATE, name, GATE, why)
+        for tier in self._tiers.values():
+            if tier.name in due:
+                continue
+            yield from self._after_a_failed_wake(session, tier)
+            yield from self._after_a_preemption(session, tier)
+            yield from self._when_idle(session, tier, now)
+
+    def _after_a_failed_wake(self, session: Session, tier: TierSection) -> Iterator[Demand]:
+        """A stuck wake bills for ever: back to sleep, unless the settings leave it to people."""
+        last = last_of(session, tier.name)
+        if last is None or last.outcome != OperationOutcome.FAILED or self._limits.on_wake_timeout == "leave":
+            return
+        timed_out = last.kind == OperationKind.WAKE and last.detail.startswith("wake_timeout")
+        if timed_out or last.actor == WAKE_TIMEOUT:
+            yield Demand(OperationKind.HIBERNATE, tier.name, WAKE_TIMEOUT, "its wake did not come to serve in time")
+
+    def _after_a_preemption(self, session: Session, tier: TierSection) -> Iterator[Demand]:
+        unasked = [row.unasked_at for row in instances(session, tier.name) if row.unasked_at is not None]
+        if not unasked:
+            return
+        if tier.rewake:
+            yield Demand(OperationKind.WAKE, tier.name, REWAKE, "it stopped and nobody had asked")
+        if tier.fallback is not None and not _was_woken_for(session, tier.fallback, min(unasked)):
+            yield Demand(OperationKind.WAKE, tier.fallback, FALLBACK, f"{tier.name} stopped and nobody had asked")
+
+    def _when_idle(self, session: Session, tier: TierSection, now: datetime) -> Iterator[Demand]:
+        if tier.idle_after is None or any(hours.holds(now) for hours in tier.keep_awake):
+            return
+        fresh = _FRESH_TICKS * self._limits.every
+        if is_idle(session, tier.name, now, tier.idle_after, tier.min_awake, fresh):
+            minutes = f"{tier.idle_after.total_seconds() / 60:g} min"
+            yield Demand(OperationKind.HIBERNATE, tier.name, IDLE, f"no token and nothing in flight for {minutes}")
+
+    def _ask(self, session: Session, demand: Demand, now: datetime) -> None:
+        tier = demand.tier
+        if current(session, tier) is not None and demand.kind is not OperationKind.WAKE:
+            return
+        if why_not(session, demand.kind, tier) is not None or now < self._not_before(session, demand, now):
+            return
+        seen = seen_state(session, tier)
+        try:
+            request(session, now, demand.kind, tier, actor=demand.actor, reason=demand.reason, seen=seen)
+        except OperationRefused:  # one is under way that may not end for this
+            return
+        log.warning("demanded", kind=demand.kind, tier=tier, by=demand.actor, why=demand.reason)
+
+    def _not_before(self, session: Session, demand: Demand, now: datetime) -> datetime:
         """A demand that failed is made again after a pause, which doubles with every failure in a row."""
-        query = select(OperationRow).where(OperationRow.tier == tier).order_by(col(OperationRow.id).desc())
+        query = select(OperationRow).where(OperationRow.tier == demand.tier).order_by(col(OperationRow.id).desc())
         failures, last_at = 0, now
         for row in session.exec(query.limit(8)).all():
-            if row.actor != ACTOR or row.outcome == OperationOutcome.DONE or row.finished_at is None:
+            if row.actor != demand.actor or row.outcome == OperationOutcome.DONE or row.finished_at is None:
                 break
             last_at = row.finished_at if failures == 0 else last_at
             failures += 1
         if not failures:
             return now
-        pause: timedelta = self._collector.settings.collector.every * 2 ** (failures - 1)
+        pause: timedelta = self._limits.every * 2 ** (failures - 1)
         return last_at + min(pause, _LONGEST_PAUSE)
+
+
+def _was_woken_for(session: Session, tier: str, since: datetime) -> bool:
+    """Whether a tier was woken as a fallback already, since the other one stopped."""
+    last = last_of(session, tier)
+    return (
+        last is not None
+        and last.actor == FALLBACK
+        and last.requested_at >= since
+        and last.outcome == OperationOutcome.DONE
+    )

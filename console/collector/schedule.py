@@ -16,7 +16,7 @@ from console.collector.operations import Operations
 from console.collector.rules import Rules
 from console.collector.tick import Collector, in_store
 from store.errors import FenceLost, MtokError
-from store.leader import acquire, release
+from store.leader import acquire, release, yield_lead
 
 log = structlog.get_logger()
 
@@ -24,6 +24,7 @@ log = structlog.get_logger()
 # and a run never overlaps itself.
 _OPTIONS = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
 _THIN_EVERY_S = 6 * 3600.0  # daily would never come in a collector that is restarted daily
+_YIELDS_AFTER = 2  # incomplete ticks in a row: our own network may be at fault
 _LOOK_EVERY_S = 1.0  # how soon an operation that someone asked for, or a gate gone dark, is noticed
 
 
@@ -39,6 +40,7 @@ class Schedule:
         self._limits = collector.settings.collector
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._fence: int | None = None
+        self._incomplete = 0
         self._scheduler = AsyncIOScheduler(job_defaults=_OPTIONS, timezone="UTC")
 
     @property
@@ -49,7 +51,7 @@ class Schedule:
     async def run(self, stop: asyncio.Event) -> None:
         """Lead when nobody else does, and tick while leading, until `stop` is set."""
         every_s = self._limits.every.total_seconds()
-        lead_s = self._limits.leader_expires_after.total_seconds() / 4
+        lead_s = self._limits.leader_expires_after.total_seconds() / 8  # a dead leader's time, and one look more
         look_s = min(_LOOK_EVERY_S, every_s / 4)
         self._scheduler.add_listener(self._heard, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
         self._add("lead", self._lead, lead_s)
@@ -65,6 +67,7 @@ class Schedule:
             await stop.wait()
         finally:
             self._scheduler.shutdown(wait=False)
+            await self._operations.stop()
             await self._step_down()
 
     def _add(self, name: str, job: Callable[[], Awaitable[None]], every_s: float) -> None:
@@ -96,7 +99,16 @@ class Schedule:
 
     async def _ticked(self, fence: int) -> None:
         if await self._collector.tick(fence):
+            self._incomplete = 0
             await self._alarms.heartbeat()
+            return
+        self._incomplete += 1
+        if self._incomplete < _YIELDS_AFTER:
+            return
+        heir = await in_store(yield_lead, self._collector.database, self._owner, fence)
+        if heir is not None:
+            log.warning("lead yielded", incomplete_ticks=self._incomplete, to=heir)
+            self._fence, self._incomplete = None, 0
 
     async def _thin(self) -> None:
         await self._as_leader("thin", self._collector.thin)

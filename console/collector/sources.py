@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from console.errors import AgentUnreachable
-from console.hosts.agent_client import AgentClient, AgentUsage
+from console.hosts.agent_client import AgentClient, AgentStatus, AgentUsage
 from console.providers.protocol import Action, Batch, BillReading, Provider, Resource
 from console.settings import Settings, TierSection
 from store.readings import AgentReading, Bill, ProviderReading, TierResources
@@ -62,11 +62,28 @@ async def ask_provider(
     )
 
 
+async def ask_inventory(provider: Provider, within_s: float) -> Batch[Resource]:
+    """One provider's inventory alone."""
+    found = await _within(provider.inventory(), within_s, f"{provider.name}: inventory")
+    return Batch((), (found,)) if isinstance(found, str) else found
+
+
 async def ask_agent(client: AgentClient, within_s: float) -> AgentUsage | str:
     """One agent's usage, or why there is none."""
     try:
         async with asyncio.timeout(within_s):
             return await client.usage()
+    except AgentUnreachable as error:
+        return error.problem
+    except TimeoutError:
+        return f"no answer within {within_s:g} s"
+
+
+async def ask_status(client: AgentClient, within_s: float) -> AgentStatus | str:
+    """What one agent is and runs, or why that is not known."""
+    try:
+        async with asyncio.timeout(within_s):
+            return await client.status()
     except AgentUnreachable as error:
         return error.problem
     except TimeoutError:
@@ -132,11 +149,20 @@ def tier_resources(tier: TierSection, inventory: Batch[Resource]) -> TierResourc
     return TierResources(tier.provider, frozenset((*tier.instances, *tier.volumes)), running)
 
 
-def resource_rows(tiers: TierMap, provider: str, answer: ProviderAnswer, at: datetime) -> tuple[ResourceRow, ...]:
-    """The inventory as the store keeps it, each resource with the rate that its bill quotes."""
-    rates: Mapping[tuple[ResourceKind, str], int | None] = {
-        (bill.ref.kind, bill.ref.id): bill.rate_nusd_per_hour for bill in answer.bills.items
-    }
+def rates_of(bills: Batch[BillReading]) -> Mapping[tuple[ResourceKind, str], int | None]:
+    """The rate that each resource's bill quotes."""
+    return {(bill.ref.kind, bill.ref.id): bill.rate_nusd_per_hour for bill in bills.items}
+
+
+def resource_rows(
+    tiers: TierMap,
+    provider: str,
+    inventory: Batch[Resource],
+    at: datetime,
+    rates: Mapping[tuple[ResourceKind, str], int | None] | None = None,
+) -> tuple[ResourceRow, ...]:
+    """The inventory as the store keeps it, each resource with its rate where the bills were read too."""
+    quoted = rates or {}
     return tuple(
         ResourceRow(
             provider=provider,
@@ -147,12 +173,14 @@ def resource_rows(tiers: TierMap, provider: str, answer: ProviderAnswer, at: dat
             state=resource.state,
             raw_state=resource.raw_state,
             address=resource.address,
-            rate_nusd_per_hour=rates.get((resource.ref.kind, resource.ref.id)),
+            rate_nusd_per_hour=quoted.get((resource.ref.kind, resource.ref.id)),
             can_sleep=Action.SLEEP in resource.can,
             can_wake=Action.WAKE in resource.can,
             sleep_bills=resource.sleep.billed if resource.sleep else "unknown",
             sleep_loses=", ".join(resource.sleep.loses) if resource.sleep else "",
             seen_at=at,
+            may_sleep=resource.may_sleep,
+            attached_to=resource.attached_to,
         )
-        for resource in answer.inventory.items
+        for resource in inventory.items
     )

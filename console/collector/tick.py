@@ -1,7 +1,7 @@
 """The tick: ask, store, decide, lease. One minute of the fleet's history, whole or not at all."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ParamSpec, TypeVar
@@ -14,14 +14,16 @@ from console.collector.sources import (
     TierMap,
     agent_reading,
     ask_agent,
+    ask_inventory,
     ask_provider,
+    ask_status,
     provider_reading,
+    rates_of,
     resource_rows,
     tier_resources,
 )
-from console.errors import AgentUnreachable
-from console.hosts.agent_client import AgentClient, AgentUsage
-from console.providers.protocol import Provider
+from console.hosts.agent_client import AgentClient, AgentStatus, AgentUsage
+from console.providers.protocol import Batch, Provider, Resource
 from console.settings import Settings
 from store.clock import Clock
 from store.counters import watched_counters
@@ -66,7 +68,7 @@ class Collector:
         self._placed = {agent.name: (tier, agent) for tier in settings.tiers for agent in tier.agents}
         tier_of = {name: tier.name for name, (tier, _) in self._placed.items()}
         self.leases = Leases(self.policy, account.agents, tier_of)
-        self._engines: dict[str, str] = {}
+        self._statuses: dict[str, AgentStatus] = {}
         self._alone = asyncio.Lock()
         self.verdict: Verdict | None = None
 
@@ -109,19 +111,21 @@ class Collector:
         done = await in_store(thin, self.database, self.settings.retention_policy, self.clock.now())
         log.info("thinned", rows_before=done.before, rows_after=done.after, size_bytes=done.size_bytes)
 
-    async def refresh_inventory(self, fence: int) -> None:
-        """Read the providers' inventories between ticks, for an operation that waits for a state."""
+    async def refresh_inventory(self, fence: int, providers: Collection[str]) -> None:
+        """Read these providers' inventories between ticks, for operations that wait for a state."""
         within_s = self.settings.collector.bills_within.total_seconds()
         at = self.clock.now()
-        answers = await asyncio.gather(
-            *(
-                ask_provider(provider, (), within_s, self.clock.monotonic_s)
-                for provider in self.account.providers.values()
-            )
-        )
-        await in_store(
-            self._keep_inventory, at, dict(zip(self.account.providers, answers, strict=True)), {}, {}, fence
-        )
+        asked = [self.account.providers[name] for name in providers]
+        found = await asyncio.gather(*(ask_inventory(provider, within_s) for provider in asked))
+        await in_store(self._keep_resources, at, dict(zip(providers, found, strict=True)), fence)
+
+    async def give_leases(self, fence: int, agents: Collection[str]) -> None:
+        """Ask these agents for a nonce, decide, and push: for a tier that has just woken, or is to drain."""
+        within_s = self.settings.collector.usage_within.total_seconds()
+        answers = await asyncio.gather(*(ask_agent(self.account.agents[agent], within_s) for agent in agents))
+        for agent, answer in zip(agents, answers, strict=True):
+            self.leases.learn(agent, None if isinstance(answer, str) else answer.nonce)
+        await self.decide(fence, push_always=True)
 
     async def _ask(self) -> tuple[dict[str, ProviderAnswer], dict[str, AgentUsage | str]]:
         limits = self.settings.collector
@@ -136,23 +140,28 @@ class Collector:
             *(ask_agent(agent, limits.usage_within.total_seconds()) for agent in self.account.agents.values())
         )
         answers, usages = await bills, await usage
-        await self._learn_engines(dict(zip(self.account.agents, usages, strict=True)))
+        await self._learn_statuses(dict(zip(self.account.agents, usages, strict=True)))
         return (
             dict(zip(self.account.providers, answers, strict=True)),
             dict(zip(self.account.agents, usages, strict=True)),
         )
 
-    async def _learn_engines(self, usage: Mapping[str, AgentUsage | str]) -> None:
-        """Ask an agent once per life what its engine is."""
-        for agent, answer in usage.items():
-            if isinstance(answer, str):
-                self._engines.pop(agent, None)
-            elif agent not in self._engines:
-                try:
-                    async with asyncio.timeout(self.settings.collector.usage_within.total_seconds()):
-                        self._engines[agent] = await self.account.agents[agent].engine()
-                except (AgentUnreachable, TimeoutError) as error:
-                    log.warning("engine not known", agent=agent, problem=str(error))
+    async def _learn_statuses(self, usage: Mapping[str, AgentUsage | str]) -> None:
+        """Ask each agent once per life, concurrently, what it is and runs."""
+        for agent in [agent for agent, answer in usage.items() if isinstance(answer, str)]:
+            self._statuses.pop(agent, None)
+        asked = [agent for agent, answer in usage.items() if not isinstance(answer, str) and self._is_new(agent)]
+        within_s = self.settings.collector.usage_within.total_seconds()
+        found = await asyncio.gather(*(ask_status(self.account.agents[agent], within_s) for agent in asked))
+        for agent, status in zip(asked, found, strict=True):
+            if isinstance(status, str):
+                log.warning("engine not known", agent=agent, problem=status)
+            else:
+                self._statuses[agent] = status
+
+    def _is_new(self, agent: str) -> bool:
+        known = self._statuses.get(agent)
+        return known is None or not known.is_loaded
 
     def _known_counters(self) -> dict[str, list[str]]:
         with self.database.read() as session:
@@ -188,7 +197,7 @@ class Collector:
         with self.database.write() as session:
             check_fence(self.database, session, fence)
             for name, answer in bills.items():
-                rows = resource_rows(self.tiers, name, answer, at)
+                rows = resource_rows(self.tiers, name, answer.inventory, at, rates_of(answer.bills))
                 keep_resources(session, name, rows, at, complete=answer.inventory.complete)
             for agent, said in usage.items():
                 reading = readings[agent]
@@ -197,9 +206,17 @@ class Collector:
                 else:
                     keep_agent(session, self._agent_row(session.get(AgentRow, agent), agent, reading, said, at))
 
+    def _keep_resources(self, at: datetime, found: Mapping[str, Batch[Resource]], fence: int) -> None:
+        with self.database.write() as session:
+            check_fence(self.database, session, fence)
+            for name, inventory in found.items():
+                rows = resource_rows(self.tiers, name, inventory, at)
+                keep_resources(session, name, rows, at, complete=inventory.complete, with_rates=False)
+
     def _agent_row(
         self, known: AgentRow | None, agent: str, reading: AgentReading, said: AgentUsage, at: datetime
     ) -> AgentRow:
+        status = self._statuses.get(agent)
         return AgentRow(
             agent=agent,
             tier=reading.tier,
@@ -207,8 +224,11 @@ class Collector:
             problem=reading.problem,
             in_flight=said.in_flight,
             last_token_at=said.last_token_at,
-            engine=self._engines.get(agent, ""),
+            engine=status.engine if status else "",
             lease_open=known.lease_open if known else False,
+            model=status.model if status else known.model if known else "",
+            quantisation=status.quantisation if status else known.quantisation if known else "",
+            version=status.version if status else known.version if known else "",
         )
 
     def _verdict(self, fence: int) -> tuple[Verdict, bool, frozenset[str]]:

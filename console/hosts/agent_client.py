@@ -45,6 +45,17 @@ class AgentUsage:
     last_token_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class AgentStatus:
+    """An agent's answer to `GET /control/status`. `is_loaded`: its weights are; `engine` is the line for people."""
+
+    engine: str
+    model: str
+    quantisation: str
+    version: str
+    is_loaded: bool
+
+
 def _fence_of(answer: httpx.Response) -> int:
     """The fence of the lease in force, as a refusal states it."""
     try:
@@ -105,17 +116,34 @@ class AgentClient:
         self._json(answer)
         return None
 
-    async def engine(self) -> str:
-        """What the agent says its engine is, for the screen.
+    async def status(self) -> AgentStatus:
+        """What the agent says it is and runs.
 
         Raises:
             AgentUnreachable: no answer, or not in the documented shape.
         """
         body = await self._call("GET", "/control/status")
         engine = body.get("engine")
-        if isinstance(engine, dict):
-            return str(engine.get("label") or engine.get("name") or "")
-        return str(engine or "")
+        label = engine.get("label") or engine.get("name") if isinstance(engine, dict) else engine
+        return AgentStatus(
+            engine=str(label or ""),
+            model=str(body.get("model") or ""),
+            quantisation=str(body.get("quantisation") or ""),
+            version=str(body.get("version") or ""),
+            is_loaded=body.get("loaded", True) is True,
+        )
+
+    async def probe(self, within_s: float) -> int:
+        """Let the engine generate one token, metered under a reserved label; answers how many it generated.
+
+        Raises:
+            AgentUnreachable: no answer, no lease, or no token.
+        """
+        body = self._json(await self._send("POST", "/control/probe", {}, within_s))
+        tokens = body.get("completion_tokens")
+        if not isinstance(tokens, int) or tokens < 1:
+            raise AgentUnreachable(self.agent, "/control/probe: no token was generated")
+        return tokens
 
     async def close(self) -> None:
         """Give the connection back."""
@@ -124,9 +152,12 @@ class AgentClient:
     async def _call(self, method: str, path: str) -> dict[str, Any]:
         return self._json(await self._send(method, path, None))
 
-    async def _send(self, method: str, path: str, body: dict[str, object] | None) -> httpx.Response:
+    async def _send(
+        self, method: str, path: str, body: dict[str, object] | None, within_s: float | None = None
+    ) -> httpx.Response:
+        timeout = httpx.USE_CLIENT_DEFAULT if within_s is None else httpx.Timeout(within_s)
         try:
-            return await self._client.request(method, path, json=body)
+            return await self._client.request(method, path, json=body, timeout=timeout)
         except httpx.TimeoutException:
             raise AgentUnreachable(self.agent, f"{method} {path}: no answer in time") from None
         except httpx.HTTPError as error:

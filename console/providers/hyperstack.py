@@ -20,12 +20,16 @@ from console.providers.protocol import (
     Ambiguous,
     Batch,
     BillReading,
+    NoCapacity,
     Outcome,
+    Permit,
     Ref,
     Refused,
     Resource,
     SleepEffect,
+    Unsent,
     WindowBilled,
+    permitted,
 )
 from store.clock import Clock
 from store.errors import AmountError
@@ -62,6 +66,8 @@ _KINDS = {
     "volume": ResourceKind.VOLUME,
 }
 _PATHS = {Action.SLEEP: "hibernate", Action.WAKE: "hibernate-restore"}
+# no document says how a restore without capacity is refused: by such words, or by a machine that falls back
+_NO_CAPACITY = ("capacity", "stock", "not enough", "no available")
 _SLEEP = SleepEffect(billed="storage", keeps_memory=None, loses=("ephemeral disk", "GPU reservation"))
 
 
@@ -122,19 +128,21 @@ class Hyperstack:
         except _Failed as error:
             return str(error)
 
-    async def act(self, ref: Ref, action: Action, *, seen: str) -> Outcome:
+    async def act(self, ref: Ref, action: Action, *, seen: str, permit: Permit = permitted) -> Outcome:
         """Hibernate or restore a virtual machine, once, if it is still in the raw state `seen`."""
         path = f"/core/virtual-machines/{ref.id}"
         try:
-            text, _ = await self._read(path, {})
-            body = body_of(text)
-            machine = _machine(body.get("instance"))
+            answer = await self._get(path, {})
+            if answer.status_code == httpx.codes.NOT_FOUND:
+                return Refused(f"HTTP 404: {_message(answer)}")
+            machine = _machine(body_of(answer.text).get("instance"))
         except (_Failed, Unreadable) as error:
-            return Refused(f"its state could not be read: {error}")
+            return Unsent(f"its state could not be read: {error}")
         if machine.raw_state != seen:
             return Refused(f"it is {machine.raw_state} now, no longer {seen}")
         if action not in machine.can:
             return Refused(f"{machine.raw_state} does not allow to {action}")
+        await permit()
         return await self._send(f"{path}/{_PATHS[action]}", action)
 
     async def close(self) -> None:
@@ -151,7 +159,10 @@ class Hyperstack:
             return Accepted()
         if answer.is_server_error:
             return Ambiguous(f"sent, and answered HTTP {answer.status_code}")
-        return Refused(f"HTTP {answer.status_code}: {_message(answer)}")
+        told = f"HTTP {answer.status_code}: {_message(answer)}"
+        if action is Action.WAKE and any(word in told.lower() for word in _NO_CAPACITY):
+            return NoCapacity(told)
+        return Refused(told)
 
     async def _usage(self, params: Mapping[str, str]) -> Batch[BillReading]:
         path = "/billing/billing/usage"
@@ -269,6 +280,7 @@ def _machine(row: Any) -> Resource:
         address=row.get("floating_ip") or row.get("fixed_ip"),
         can=frozenset(can),
         sleep=_SLEEP,
+        may_sleep=features.get("no_hibernation") is not True,
     )
 
 
@@ -276,7 +288,18 @@ def _volume(row: Any) -> Resource:
     id_, raw_state = _identity(row)
     gone = raw_state in ("DELETING", "DELETED")
     state = State.GONE if gone else State.STARTING if raw_state == "CREATING" else State.RUNNING
-    return Resource(Ref(ResourceKind.VOLUME, id_), str(row.get("name") or ""), state, raw_state)
+    ref = Ref(ResourceKind.VOLUME, id_)
+    return Resource(ref, str(row.get("name") or ""), state, raw_state, attached_to=_attached_to(row))
+
+
+def _attached_to(row: Mapping[str, Any]) -> str | None:
+    """The instance that a volume is attached to, if the provider names one."""
+    attachments = row.get("attachments")
+    for one in attachments if isinstance(attachments, list) else ():
+        id_ = one.get("instance_id") if isinstance(one, dict) else None
+        if isinstance(id_, Number):
+            return id_.raw
+    return None
 
 
 def _object(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:

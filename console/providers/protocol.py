@@ -5,7 +5,7 @@ An adapter answers with a `Batch`: what is sound in `items`, the rest in `proble
 when every page was read and every row was understood. Actions are sent at most once.
 """
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -45,6 +45,7 @@ class Resource:
     """An instance or a volume as the provider's inventory describes it.
 
     `raw_state` is the provider's own word; `address` is where its agent may be reached, if it has one.
+    `may_sleep`: whether its kind of machine can sleep at all; `attached_to`: the instance that a volume is on.
     """
 
     ref: Ref
@@ -55,6 +56,8 @@ class Resource:
     address: str | None = None
     can: frozenset[Action] = frozenset()
     sleep: SleepEffect | None = None
+    may_sleep: bool | None = None
+    attached_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +125,33 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class NoCapacity:
+    """The provider has nothing to wake it on now; nothing was done."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """The resource's state could not be read first, so the action was not sent."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ambiguous:
     """The action was sent and its answer is lost: read the state, never send again."""
 
     reason: str
 
 
-Outcome = Accepted | Refused | Ambiguous
+Outcome = Accepted | Refused | NoCapacity | Unsent | Ambiguous
+Permit = Callable[[], Awaitable[None]]
+"""Asked right before an action is sent; what it raises keeps the action from being sent."""
+
+
+async def permitted() -> None:
+    """The permit of whoever needs none."""
 
 
 class Provider(Protocol):
@@ -152,7 +175,7 @@ class Provider(Protocol):
         """What the whole account was billed in `[start, end)`, nano-dollars; or why that is not known."""
         ...
 
-    async def act(self, ref: Ref, action: Action, *, seen: str) -> Outcome:
+    async def act(self, ref: Ref, action: Action, *, seen: str, permit: Permit = permitted) -> Outcome:
         """Ask once, and only if the resource is still in `seen`, the raw state that a person saw."""
         ...
 

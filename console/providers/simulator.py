@@ -94,18 +94,24 @@ class Simulator:
         if path == "/faults":
             self.faults.set(body.get("fault"), body.get("path_prefix", ""), body.get("times"))
             return 200, {"simulated": True, "fault": self.faults.kind}
-        if path.startswith("/credit/"):
-            kind, _, id_ = path.removeprefix("/credit/").partition("/")
-            credited = self.world.find(kind, int(id_) if id_.isdigit() else -1)
-            if credited is not None:
-                self.world.credit(credited, parse_nusd(str(body.get("usd", ""))))
-                return 200, {"simulated": True, "credited": credited.id}
-        if path.startswith("/vanish/"):
-            resource = self.world.find("vm", int(path.removeprefix("/vanish/")))
-            if resource is not None:
-                self.world.vanish(resource, is_listed=bool(body.get("listed", True)))
-                return 200, {"simulated": True, "vanished": resource.id}
-        return 404, {"simulated": True, "message": f"There is no {path}"}
+        return self._intervene(path, body) or (404, {"simulated": True, "message": f"There is no {path}"})
+
+    def _intervene(self, path: str, body: dict[str, Any]) -> Answer | None:
+        """What the provider does to a resource unasked: `/credit/vm/8429`, `/vanish/8429`, `/preempt/8429`."""
+        act, _, rest = path.removeprefix("/").partition("/")
+        kind, _, id_ = rest.rpartition("/")
+        resource = self.world.find(kind or "vm", int(id_)) if id_.isdigit() else None
+        if resource is None:
+            return None
+        if act == "credit":
+            self.world.credit(resource, parse_nusd(str(body.get("usd", ""))))
+        elif act == "vanish":
+            self.world.vanish(resource, is_listed=bool(body.get("listed", True)))
+        elif act == "preempt":
+            self.world.preempt(resource)
+        else:
+            return None
+        return 200, {"simulated": True, act: resource.id}
 
     def _usage(self, query: dict[str, str]) -> dict[str, Any]:
         body = bodies.usage(self.world, deleted=query.get("deleted") == "true")
@@ -127,8 +133,11 @@ class Simulator:
             return 200, bodies.machine(resource, self.world)
         if action not in actions:
             return error(404, "not_found", f"There is no action {action}")
+        if action == "hibernate-restore" and self.faults.kind == "no_stock":
+            return error(409, "conflict", "Not enough capacity to restore the virtual machine.")
         try:
-            actions[action](resource)
+            if not self.faults.ignores(f"/core/virtual-machines/{id_}/{action}"):
+                actions[action](resource)
         except Impossible as problem:
             return error(400, "bad_request", str(problem))
         return 200, {"status": True, "message": f"{action} of the virtual machine is under way."}

@@ -29,6 +29,8 @@ class Faults:
     drop: done, but the connection closes without an answer. freeze: bills stand still, the world goes on.
     nan, string, digits, negative, twice: the bills' first row is unsound so. truncated: every body breaks off.
     clock: every `Date` is a day off. yesterday: an old body, with its old `Date`. missing: the bills lack a row.
+    ignored: actions are accepted, and nothing comes of them. no_capacity: restores begin, and fall back.
+    no_stock: restores are refused for want of capacity.
     """
 
     def __init__(self, world: SimulatedWorld) -> None:
@@ -45,6 +47,7 @@ class Faults:
         self._missing = None
         back_s = {"freeze": 0, "yesterday": 10}.get(kind or "")
         self._world.frozen_s = None if back_s is None else self._world.now_s() - back_s
+        self._world.has_capacity = kind != "no_capacity"
 
     def before(self, path: str) -> int | None:
         """A status to answer with at once, if the fault is one; a hang waits here."""
@@ -62,6 +65,10 @@ class Faults:
         """
         if self.kind == "drop" and self._strikes(path) and self._count():
             raise Dropped
+
+    def ignores(self, path: str) -> bool:
+        """Whether an action is to have no effect."""
+        return self.kind == "ignored" and self._strikes(path) and self._count()
 
     def empties(self, path: str) -> bool:
         """Whether a list is to be empty."""

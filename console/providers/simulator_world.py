@@ -15,7 +15,6 @@ from typing import Any
 from store.clock import Clock
 from store.money import parse_nusd
 
-_TRANSIENT = {"HIBERNATING": "HIBERNATED", "RESTORING": "ACTIVE"}
 _GPU_FREE = frozenset({"HIBERNATING", "RESTORING", "HIBERNATED"})
 
 
@@ -78,6 +77,7 @@ class SimulatedWorld:
         self._standing_s: int | None = None
         self.began_s = self.now_s()
         self.frozen_s: int | None = None
+        self.has_capacity = True
 
     @classmethod
     def from_json(cls, body: dict[str, Any], clock: Clock) -> "SimulatedWorld":
@@ -151,15 +151,20 @@ class SimulatedWorld:
         Raises:
             Impossible: it is not ACTIVE.
         """
-        self._begin(resource, "ACTIVE", "HIBERNATING", self.hibernate_s)
+        self._begin(resource, "ACTIVE", "HIBERNATING", self.hibernate_s, "HIBERNATED")
 
     def restore(self, resource: SimulatedResource) -> None:
-        """Begin to restore from hibernation.
+        """Begin to restore from hibernation; without capacity it falls back.
 
         Raises:
             Impossible: it is not HIBERNATED.
         """
-        self._begin(resource, "HIBERNATED", "RESTORING", self.restore_s)
+        ends_in = "ACTIVE" if self.has_capacity else "HIBERNATED"
+        self._begin(resource, "HIBERNATED", "RESTORING", self.restore_s, ends_in)
+
+    def preempt(self, resource: SimulatedResource) -> None:
+        """Take the GPU away, unasked: it is hibernated at once."""
+        resource.history.append((self.now_s(), "HIBERNATED"))
 
     def vanish(self, resource: SimulatedResource, *, is_listed: bool) -> None:
         """End a resource now; `is_listed` says whether the deleted ones still name it."""
@@ -175,13 +180,13 @@ class SimulatedWorld:
         anew = replace(resource, created_s=self.now_s(), deleted_s=None, history=[], credits=[])
         return self._add(anew, resource.state_at(self.now_s()))
 
-    def _begin(self, resource: SimulatedResource, needed: str, transient: str, lasts_s: int) -> None:
+    def _begin(self, resource: SimulatedResource, needed: str, transient: str, lasts_s: int, ends_in: str) -> None:
         now = self.now_s()
         state = resource.state_at(now)
         if state != needed:
             msg = f"The virtual machine must be in {needed} state, it is {state}."
             raise Impossible(msg)
-        resource.history += [(now, transient), (now + lasts_s, _TRANSIENT[transient])]
+        resource.history += [(now, transient), (now + lasts_s, ends_in)]
 
     def _add(self, resource: SimulatedResource, state: str) -> SimulatedResource:
         resource.history.append((resource.created_s, state))

@@ -18,7 +18,7 @@ from console.tui.messages import FleetRead, Said, StoreSilent
 from console.tui.screens.dialogs import ConfirmDialog, ReasonDialog, Reset, ResetDialog
 from console.tui.screens.fleet import FleetScreen
 from console.tui.screens.help import HelpScreen
-from console.tui.wording import (
+from console.wording import (
     close_consequence,
     hibernate_consequence,
     open_consequence,
@@ -28,7 +28,7 @@ from console.tui.wording import (
 from store.errors import MtokError, StoreUnreachable
 from store.fleet import TierView
 from store.gate import why_no_reset
-from store.operations import OperationKind
+from store.operations import OperationKind, Phase
 
 _READ_EVERY_S = 1.0
 
@@ -101,7 +101,18 @@ class MtokApp(App[None]):
             why = fleet.verdict.sentence_for(tier.spec.name)
             self._home.say(f"wake {tier.spec.name}: the gate is closed: {why}", is_problem=True)
             return
-        self._ask(OperationKind.WAKE, tier, ConfirmDialog(f"Wake {tier.spec.name}", wake_consequence(tier)))
+        self._preflight(tier)
+
+    @work(thread=True, exclusive=True, group="preflight", exit_on_error=False)
+    def _preflight(self, tier: TierView) -> None:
+        """Read what is known before the wake, away from the screen, then ask."""
+        try:
+            checks = self._service.preflight(tier.spec.name)
+        except MtokError as error:
+            self.post_message(Said(str(error), is_problem=True))
+            return
+        dialog = ConfirmDialog(f"Wake {tier.spec.name}", wake_consequence(tier, checks))
+        self.call_from_thread(self._ask, OperationKind.WAKE, tier, dialog)
 
     def action_reset_gate(self) -> None:
         """Ask for an amount and a reason, if a reset is possible."""
@@ -154,7 +165,8 @@ class MtokApp(App[None]):
             self._home.say(f"{kind}: there is no tier under the cursor", is_problem=True)
             return None
         under_way = tier.operation
-        why = tier.refusals.get(kind) if under_way is None else f"a {under_way.kind} is under way"
+        rests = under_way is not None and kind is OperationKind.WAKE and under_way.phase == Phase.ASLEEP
+        why = tier.refusals.get(kind) if under_way is None or rests else f"a {under_way.kind} is under way"
         if why is not None:
             self._home.say(f"{kind} {tier.spec.name}: {why}", is_problem=True)
             return None

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from fractions import Fraction
 
 from store.figures import Figures
-from store.fleet import WINDOWS, Fleet, ProviderHealth, TierView
+from store.fleet import WINDOWS, Fleet, OperationView, ProviderHealth, TierView
 from store.money import display_usd
 from store.unknown import Unknown
 from store.window import Edges
@@ -190,9 +190,7 @@ def detail_lines(tier: TierView, now: datetime, closed: str | None = None) -> li
     """
     lines = [f" {tier.spec.name}  {tier.spec.gpu}, {tier.spec.market}, {_STATES.get(tier.state, tier.state)}"]
     if tier.operation is not None:
-        operation = tier.operation
-        since = age((now - operation.requested_at).total_seconds())
-        lines[0] += f"  {operation.kind}: {operation.phase}, {since}"
+        lines += operation_lines(tier.operation, now)
     if closed is not None:
         lines.append(f" ! GATE CLOSED for {closed}")
     lines.append(
@@ -203,6 +201,14 @@ def detail_lines(tier: TierView, now: datetime, closed: str | None = None) -> li
     lines.append(f" trend {sparkline(tier.trend)}  in flight {_in_flight(tier)}")
     lines.append(f" {tier.engine}" if tier.engine else " engine not known yet")
     return lines
+
+
+def operation_lines(operation: OperationView, now: datetime) -> list[str]:
+    """An operation under way: its phase, its time, and when each phase so far was reached."""
+    minutes, seconds = divmod(int((now - operation.requested_at).total_seconds()), 60)
+    first = f" {operation.kind.upper()} {minutes}:{seconds:02}  {operation.phase}  {operation.detail}".rstrip()
+    reached = [f"{one.phase} +{one.took.total_seconds():.1f} s" for one in operation.reached[1:]]
+    return [first, f"   {' · '.join(reached)}"] if reached else [first]
 
 
 def _window_line(name: str, figures: Figures) -> str:

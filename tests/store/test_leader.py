@@ -6,7 +6,7 @@ import pytest
 
 from store.database import Database
 from store.errors import FenceLost
-from store.leader import acquire, check_fence, leader, raise_fence, release
+from store.leader import acquire, check_fence, leader, raise_fence, release, yield_lead
 from tests.conftest import START
 
 
@@ -37,3 +37,27 @@ def test_a_leader_of_a_new_store_lifts_its_fence_above_the_one_that_agents_have_
     with pytest.raises(FenceLost):
         raise_fence(database, fence, 9, START)
     assert acquire(database, "a", 60) == 8
+
+
+def test_a_leader_with_incomplete_ticks_yields_to_another_candidate_and_does_not_take_it_back(
+    database: Database,
+) -> None:
+    fence = acquire(database, "a", 60)
+    assert fence == 1
+    assert yield_lead(database, "a", fence) is None  # nobody else is there
+    assert acquire(database, "b", 60) is None
+    assert yield_lead(database, "a", fence) == "b"
+    assert acquire(database, "a", 60) is None
+    assert acquire(database, "b", 60) == 2
+    assert yield_lead(database, "b", 2) is None  # `a` has only just yielded: no to and fro
+    release(database, "b")
+    assert acquire(database, "a", 60) == 3  # better than nobody
+
+
+def test_a_candidate_that_has_gone_is_no_heir(database: Database) -> None:
+    assert acquire(database, "a", 60) == 1
+    assert acquire(database, "b", 0.05) is None
+    time.sleep(0.1)
+    assert yield_lead(database, "a", 1) is None
+    with pytest.raises(FenceLost):
+        yield_lead(database, "a", 7)

@@ -1,5 +1,7 @@
 """An operation is asked for once, in the state that the engineer saw, and ends with an outcome."""
 
+import threading
+
 import pytest
 from sqlmodel import select
 
@@ -9,13 +11,17 @@ from store.operations import (
     OperationOutcome,
     OperationRefused,
     Phase,
+    answer_call,
+    calls_of,
     current,
+    end_call,
     enter,
     finish,
+    record_call,
     request,
     seen_state,
 )
-from store.tables import JournalEntry, OperationPhase, ResourceRow
+from store.tables import JournalEntry, OperationPhase, OperationRow, ResourceRow
 from store.words import ResourceKind, State
 from tests.conftest import START
 
@@ -75,3 +81,55 @@ def test_what_makes_no_sense_is_refused(database: Database) -> None:
     with database.read() as session:
         assert seen_state(session, "h100") == "8429=HIBERNATED"
         assert seen_state(session, "other") == ""
+
+
+def test_of_two_requests_at_the_same_moment_one_is_refused(database: Database) -> None:
+    put_instance(database, "ACTIVE", can_sleep=True, can_wake=False)
+    refused: list[str] = []
+
+    def other() -> None:
+        try:
+            ask(database, OperationKind.HIBERNATE, "8429=ACTIVE")
+        except OperationRefused as error:
+            refused.append(error.why)
+
+    with database.write() as session:
+        request(session, START, OperationKind.HIBERNATE, "h100", actor="ada", reason="", seen="8429=ACTIVE")
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(0.3)  # it waits for this transaction
+    thread.join(10)
+    assert len(refused) == 1
+    with database.read() as session:
+        assert len(session.exec(select(OperationRow)).all()) == 1
+
+
+def test_a_tier_that_sleeps_may_be_woken_before_its_bill_has_come_to_rest(database: Database) -> None:
+    put_instance(database, "ACTIVE", can_sleep=True, can_wake=False)
+    ask(database, OperationKind.HIBERNATE, "8429=ACTIVE")
+    put_instance(database, "HIBERNATED", can_sleep=False, can_wake=True)
+    with pytest.raises(OperationRefused, match="is under way"):
+        ask(database, OperationKind.WAKE, "8429=HIBERNATED")
+    with database.write() as session:
+        row = current(session, "h100")
+        assert row is not None
+        enter(session, row, Phase.ASLEEP, START)
+    ask(database, OperationKind.WAKE, "8429=HIBERNATED")
+    with database.read() as session:
+        first, second = session.exec(select(OperationRow)).all()
+        assert (first.outcome, second.kind, second.outcome) == ("done", "wake", None)
+
+
+def test_calls_are_on_record_before_and_after(database: Database) -> None:
+    put_instance(database, "ACTIVE", can_sleep=True, can_wake=False)
+    ask(database, OperationKind.HIBERNATE, "8429=ACTIVE")
+    with database.write() as session:
+        row = current(session, "h100")
+        assert row is not None
+        assert row.id is not None
+        call = record_call(session, row, "8429", "sleep", "ACTIVE", START)
+        answer_call(session, row, call, "accepted", "", START)
+        end_call(session, row, call, "applied", START)
+        assert [(one.n, one.answer, one.ended) for one in calls_of(session, row.id)] == [(1, "accepted", "applied")]
+        told = [entry.what for entry in session.exec(select(JournalEntry))]
+        assert told == ["hibernate asked", "sleep sent", "sleep accepted", "sleep applied"]

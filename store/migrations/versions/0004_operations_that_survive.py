@@ -10,12 +10,22 @@ down_revision = "0003"
 
 def upgrade() -> None:
     """Add them."""
+    op.add_column("resources", sa.Column("may_sleep", sa.Boolean(), nullable=True))
     op.add_column("resources", sa.Column("attached_to", sa.String(), nullable=True))
     op.add_column("resources", sa.Column("unasked_at", UTCDateTime(), nullable=True))
     op.add_column("agents", sa.Column("model", sa.String(), nullable=False, server_default=""))
     op.add_column("agents", sa.Column("quantisation", sa.String(), nullable=False, server_default=""))
     op.add_column("agents", sa.Column("version", sa.String(), nullable=False, server_default=""))
     op.add_column("operations", sa.Column("readings", sa.Integer(), nullable=False, server_default="0"))
+    under_way = sa.text("finished_at IS NULL")
+    op.create_index(
+        "ux_operations_under_way",
+        "operations",
+        ["tier"],
+        unique=True,
+        sqlite_where=under_way,
+        postgresql_where=under_way,
+    )
     op.create_table(
         "operation_calls",
         sa.Column("operation_id", sa.Integer(), nullable=False),

@@ -1,7 +1,7 @@
 """A collector against the simulated provider: ticks, operations, and a schedule that keeps going."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,95 +11,18 @@ from sqlmodel import col, select
 
 from console.collector.backfill import Backfill
 from console.collector.build import build_collector, why_not_lead
-from console.collector.operations import Operations
 from console.collector.schedule import Schedule
 from console.collector.tick import Collector
-from console.providers.simulator import Simulator, running_simulator
-from console.providers.simulator_world import SimulatedWorld
-from console.settings import Settings, load_settings
+from console.providers.simulator import Simulator
+from console.settings import Settings
 from store.check import check
 from store.clock import SystemClock
 from store.database import Database, open_database
 from store.errors import FenceLost, SettingsError, StoreUnreachable
 from store.gate import Reason
 from store.leader import acquire
-from store.operations import OperationKind, current, request, seen_state
-from store.tables import BillSample, Gap, JournalEntry, OperationRow, ProviderTick, ResourceRow, Tick
+from store.tables import BillSample, Gap, ProviderTick, ResourceRow, Tick
 from store.verdicts import last_verdict
-
-SETTINGS = """
-[budget]
-daily_usd = "200"
-dark_after = "3s"
-[collector]
-every = "300ms"
-leader_expires_after = "2s"
-wake_within = "1s"
-[providers.cloud]
-kind = "simulator"
-base_url = "{url}"
-api_key_file = "key"
-[[tiers]]
-name = "h100"
-provider = "cloud"
-market = "spot"
-instances = ["8429"]
-volumes = ["5341"]
-"""
-WORLD = {
-    "instances": [
-        {"id": 8429, "name": "h100-a", "price_usd_per_hour": "2.00"},
-        {"id": 9000, "name": "somebody's", "price_usd_per_hour": "5.00"},
-    ],
-    "volumes": [{"id": 5341, "name": "weights", "price_usd_per_hour": "0.02", "attached_to": 8429}],
-    "hibernate_s": 0,
-    "restore_s": 0,
-}
-
-
-@pytest.fixture
-def simulator() -> Iterator[Simulator]:
-    world = SimulatedWorld.from_json(WORLD, SystemClock())
-    with running_simulator(world) as running:
-        yield running
-
-
-@pytest.fixture
-def settings(simulator: Simulator, tmp_path: Path) -> Settings:
-    (tmp_path / "key").write_text("key", encoding="utf-8")
-    (tmp_path / "mtok.toml").write_text(SETTINGS.format(url=simulator.base_url), encoding="utf-8")
-    return load_settings(tmp_path / "mtok.toml")
-
-
-@pytest.fixture
-async def collector(database: Database, settings: Settings) -> AsyncIterator[Collector]:
-    built = build_collector(database, settings, SystemClock())
-    yield built
-    await built.account.close()
-
-
-@pytest.fixture
-def fence(database: Database) -> int:
-    taken = acquire(database, "test", 600)
-    assert taken is not None
-    return taken
-
-
-def ask(database: Database, kind: OperationKind) -> None:
-    with database.write() as session:
-        seen = seen_state(session, "h100")
-        request(session, SystemClock().now(), kind, "h100", actor="ada", reason="", seen=seen)
-
-
-async def carry_out(operations: Operations, database: Database, fence: int, steps: int = 40) -> OperationRow:
-    """Advance until the operation has ended."""
-    for _ in range(steps):
-        await operations.advance(fence)
-        with database.read() as session:
-            if current(session, "h100") is None:
-                return session.exec(select(OperationRow)).all()[-1]
-        await asyncio.sleep(0.05)
-    pytest.fail("the operation does not end")
 
 
 async def test_a_tick_stores_what_was_read_and_where_it_belongs(
@@ -137,75 +60,6 @@ async def test_a_collector_that_lost_the_lead_writes_nothing(
         await collector.tick(fence + 1)
     with database.read() as session:
         assert session.exec(select(Tick)).all() == []
-
-
-async def test_hibernate_and_wake_go_through_their_phases(
-    collector: Collector, database: Database, fence: int, simulator: Simulator
-) -> None:
-    operations = Operations(collector)
-    await collector.tick(fence)
-    ask(database, OperationKind.HIBERNATE)
-    assert (await carry_out(operations, database, fence)).outcome == "done"
-    machine = simulator.world.find("vm", 8429)
-    assert machine is not None
-    assert machine.state_at(simulator.world.now_s()) == "HIBERNATED"
-    ask(database, OperationKind.WAKE)
-    assert (await carry_out(operations, database, fence)).outcome == "done"
-    assert machine.state_at(simulator.world.now_s()) == "ACTIVE"
-    with database.read() as session:
-        told = [entry.what for entry in session.exec(select(JournalEntry)) if entry.actor == "ada"]
-    assert told == [
-        "hibernate asked",
-        "sleep sent",
-        "sleep accepted",
-        "hibernate done",
-        "wake asked",
-        "wake sent",
-        "wake accepted",
-        "wake done",
-    ]
-
-
-async def test_a_lost_answer_is_resolved_by_reading_and_never_by_sending_again(
-    collector: Collector, database: Database, fence: int, simulator: Simulator
-) -> None:
-    await collector.tick(fence)
-    simulator.faults.set("drop", "/core/virtual-machines/8429/hibernate")
-    ask(database, OperationKind.HIBERNATE)
-    assert (await carry_out(Operations(collector), database, fence)).outcome == "done"
-    assert sum("/hibernate" in request for request in simulator.requests) == 1
-    with database.read() as session:
-        assert any(entry.what == "sleep ambiguous" for entry in session.exec(select(JournalEntry)))
-
-
-async def test_a_wake_is_refused_while_the_gate_is_closed(
-    collector: Collector, database: Database, fence: int, simulator: Simulator
-) -> None:
-    operations = Operations(collector)
-    await collector.tick(fence)
-    ask(database, OperationKind.HIBERNATE)
-    await carry_out(operations, database, fence)
-    await asyncio.sleep(3.1)  # longer than dark_after
-    ask(database, OperationKind.WAKE)
-    ended = await carry_out(operations, database, fence)
-    assert ended.outcome == "refused"
-    assert "the gate is closed" in ended.detail
-    assert not any("restore" in request for request in simulator.requests)
-
-
-async def test_an_instance_that_is_no_longer_as_seen_is_left_alone(
-    collector: Collector, database: Database, fence: int, simulator: Simulator
-) -> None:
-    operations = Operations(collector)
-    await collector.tick(fence)
-    ask(database, OperationKind.HIBERNATE)
-    await operations.advance(fence)  # draining
-    machine = simulator.world.find("vm", 8429)
-    assert machine is not None
-    machine.history.append((simulator.world.now_s(), "SHUTOFF"))
-    ended = await carry_out(operations, database, fence)
-    assert ended.outcome == "failed"
-    assert not any("/hibernate" in request for request in simulator.requests)
 
 
 async def until(holds: Callable[[], bool]) -> None:

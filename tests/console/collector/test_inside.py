@@ -15,7 +15,7 @@ from store.clock import SystemClock
 from store.database import Database
 from store.leader import leader
 from store.tables import Tick
-from tests.console.collector.test_collector import SETTINGS, WORLD
+from tests.console.collector.conftest import SETTINGS, WORLD
 
 
 @pytest.fixture

@@ -1,9 +1,14 @@
 """What an act costs or loses, in words, before anyone confirms it."""
 
+from collections.abc import Sequence
+
 from store.fleet import Fleet, TierView
 from store.gate import Reason
 from store.money import display_usd
+from store.preflight import Check
 from store.unknown import Unknown
+
+_MARKS = {True: "ok", False: "NO", None: "? "}
 
 
 def hibernate_consequence(tier: TierView) -> str:
@@ -21,11 +26,12 @@ def hibernate_consequence(tier: TierView) -> str:
     return "\n".join(lines)
 
 
-def wake_consequence(tier: TierView) -> str:
-    """What waking a tier begins to cost."""
+def wake_consequence(tier: TierView, checks: Sequence[Check]) -> str:
+    """What waking a tier begins to cost, and what is known beforehand."""
     lines = [
         "Its GPU is billed in full from the moment it runs, before it serves.",
         f"Asleep it is quoted {_rate(tier)}; awake, the provider's price for {tier.spec.gpu or 'its GPU'}.",
+        *(f"{_MARKS[check.is_ok]} {check.what}: {check.text}" for check in checks),
     ]
     return "\n".join(lines)
 

@@ -1,0 +1,130 @@
+"""Operations as tables, lines and JSON: past wakes with every phase, the one under way as it goes."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich.table import Table
+
+from console.export.status import amount
+from store.anatomy import Anatomy, Reached, spread, whole
+from store.clock import rfc3339
+from store.fleet import Fleet
+from store.money import display_usd
+from store.operations import PHASES, OperationKind, Phase
+from store.unknown import Unknown
+
+UNKNOWN = "—"
+
+
+def tiers_body(fleet: Fleet) -> list[dict[str, Any]]:
+    """Every tier's state and what may be asked of it."""
+    return [
+        {
+            "tier": tier.spec.name,
+            "state": tier.state,
+            "seen": tier.seen,
+            "operation": None
+            if tier.operation is None
+            else {"kind": tier.operation.kind, "phase": tier.operation.phase, "detail": tier.operation.detail},
+            "refusals": dict(tier.refusals),
+        }
+        for tier in fleet.tiers
+    ]
+
+
+def operation_body(one: Anatomy) -> dict[str, Any]:
+    """One operation as JSON has it. Seconds are rounded to milliseconds, amounts are decimal strings."""
+    return {
+        "id": one.id,
+        "kind": str(one.kind),
+        "tier": one.tier,
+        "actor": one.actor,
+        "reason": one.reason,
+        "requested_at": rfc3339(one.requested_at),
+        "finished_at": _instant(one.finished_at),
+        "phase": one.phase,
+        "outcome": one.outcome,
+        "detail": one.detail,
+        "provider_calls": one.calls,
+        "took_s": None if one.took is None else _seconds(one.took),
+        "phases": [_phase_body(reached) for reached in one.reached],
+        "cost_usd": amount(one.cost if isinstance(one.cost, Unknown) else one.cost.nusd),
+    }
+
+
+def history_body(found: Sequence[Anatomy]) -> list[dict[str, Any]]:
+    """Past operations, newest first."""
+    return [operation_body(one) for one in found]
+
+
+def phase_lines(one: Anatomy) -> list[str]:
+    """A line for each phase that was reached: when since the request, and how long it took."""
+    return [
+        f"{_short(reached.at - one.requested_at):>8}  {reached.phase}"
+        f"{f'  (+{_short(reached.took)})' if reached.took else ''}{f'  {reached.detail}' if reached.detail else ''}"
+        for reached in one.reached
+    ]
+
+
+def history_table(
+    tier: str, kind: OperationKind, found: Sequence[Anatomy], budgets: tuple[timedelta, timedelta] | None
+) -> Table:
+    """Past operations of a tier, a row each, then the median and the worst of those that were done."""
+    limits = f"; budget {_short(budgets[0])}, given up at {_short(budgets[1])}" if budgets else ""
+    table = Table(title=f"{kind} of {tier}{limits}", box=None, pad_edge=False, title_justify="left")
+    phases = [phase for phase in PHASES[kind] if phase is not Phase.REQUESTED and _is_used(phase, found)]
+    for heading in ("WHEN (UTC)", "BY", "OUTCOME"):
+        table.add_column(heading)
+    for heading in (*(str(phase).upper() for phase in phases), "WHOLE", "COST"):
+        table.add_column(heading, justify="right")
+    for one in found:
+        table.add_row(*_row(one, phases), _took(one.took), _cost(one))
+    done, total = spread(found), whole(found)
+    for index, name in enumerate(("median", "worst")):
+        if total is not None:
+            times = [_took(done[phase][index] if phase in done else None) for phase in phases]
+            table.add_row(name, "", "", *times, _took(total[index]), "")
+    for one in found:
+        if one.detail:
+            table.caption = f"{table.caption or ''}{one.requested_at:%m-%d %H:%M}  {one.detail}\n"
+    table.caption_justify = "left"
+    return table
+
+
+def _row(one: Anatomy, phases: Sequence[Phase]) -> list[str]:
+    reached = {step.phase: step.took for step in one.reached}
+    outcome = one.outcome or f"({one.phase})"
+    head = [f"{one.requested_at:%m-%d %H:%M:%S}", one.actor, outcome]
+    return [*head, *(_took(reached.get(phase)) for phase in phases)]
+
+
+def _is_used(phase: Phase, found: Sequence[Anatomy]) -> bool:
+    return any(reached.phase is phase for one in found for reached in one.reached)
+
+
+def _cost(one: Anatomy) -> str:
+    return UNKNOWN if isinstance(one.cost, Unknown) else display_usd(one.cost.nusd, 4)
+
+
+def _took(time: timedelta | None) -> str:
+    return UNKNOWN if time is None else _short(time)
+
+
+def _short(time: timedelta) -> str:
+    """`4.2 s` below two minutes, `8:05` above."""
+    seconds = time.total_seconds()
+    return f"{seconds:.1f} s" if seconds < 120 else f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+
+
+def _phase_body(reached: Reached) -> dict[str, Any]:
+    body = {"phase": str(reached.phase), "at": rfc3339(reached.at), "took_s": _seconds(reached.took)}
+    return {**body, "detail": reached.detail} if reached.detail else body
+
+
+def _seconds(time: timedelta) -> float:
+    return round(time.total_seconds(), 3)
+
+
+def _instant(at: datetime | None) -> str | None:
+    return None if at is None else rfc3339(at)

@@ -1,0 +1,146 @@
+"""`mtok tier …`: what tiers do, asking them to sleep or wake, and what past wakes took."""
+
+import sys
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from console.commands import dumped, opened
+from console.export.operations import history_body, history_table, operation_body, phase_lines, tiers_body
+from console.service import Service
+from console.wording import hibernate_consequence, wake_consequence
+from store.anatomy import Anatomy
+from store.clock import SystemClock
+from store.errors import ExitCode, SettingsError
+from store.fleet import TierView
+from store.operations import OperationKind, OperationOutcome
+
+_LOOKS_EVERY_S = 0.5
+
+
+def list_tiers(config: Path | None, *, as_json: bool) -> None:
+    """Every tier, its state and what is under way, on stdout."""
+    with opened(config) as (settings, database):
+        fleet = Service(database, settings, SystemClock()).fleet()
+    if as_json:
+        print(dumped({"tiers": tiers_body(fleet)}))
+        return
+    for tier in fleet.tiers:
+        operation = tier.operation
+        doing = f"  {operation.kind}: {operation.phase}" if operation else ""
+        print(f"{tier.spec.name:<12} {tier.state:<14} {tier.spec.market:<10} {tier.seen}{doing}")
+
+
+def print_history(config: Path | None, tier: str, kind: str, count: int, *, as_json: bool) -> None:
+    """Past wakes, or hibernates: each phase's time, the whole, the cost; median and worst."""
+    with opened(config) as (settings, database):
+        service = Service(database, settings, SystemClock())
+        _known(service, tier)
+        found = service.history(tier, _kind(kind), count)
+        limits = settings.collector
+    if as_json:
+        print(dumped({"tier": tier, "operations": history_body(found)}))
+    else:
+        budgets = (limits.wake_warn_after, limits.wake_within) if kind == OperationKind.WAKE else None
+        Console(soft_wrap=True).print(history_table(tier, _kind(kind), found, budgets))
+
+
+def operate(
+    config: Path | None, kind: OperationKind, tier: str, reason: str, *, yes: bool, wait: bool, as_json: bool
+) -> int:
+    """Ask for a hibernate or a wake; with `wait` follow it to its outcome.
+
+    Raises:
+        OperationRefused: it makes no sense now.
+    """
+    with opened(config) as (settings, database):
+        service = Service(database, settings, SystemClock())
+        seen = _known(service, tier)
+        if wait and _is_there(kind, seen):
+            _say(f"{tier} is {seen.state} already")
+            return int(ExitCode.OK)
+        if seen.operation is None or seen.operation.kind != kind or not wait:
+            _confirm(service, kind, seen, yes=yes)
+            service.ask(kind, tier, seen=seen.seen, reason=reason)
+        else:
+            _say(f"a {kind} of {tier} is under way (phase {seen.operation.phase}): following it")
+        if not wait:
+            _say(f"{kind} of {tier} asked; the collector carries it out (mtok tier history {tier})")
+            return int(ExitCode.OK)
+        ended = _follow(service, kind, tier)
+    if as_json:
+        print(dumped(operation_body(ended)))
+    return int(ExitCode.OK if ended.outcome == OperationOutcome.DONE else ExitCode.FAILED)
+
+
+def _is_there(kind: OperationKind, tier: TierView) -> bool:
+    """Whether the tier is as wished for already: what a gateway that asks for a wake wants to hear."""
+    return tier.operation is None and tier.state == ("serving" if kind is OperationKind.WAKE else "asleep")
+
+
+def _confirm(service: Service, kind: OperationKind, tier: TierView, *, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise SettingsError(f"tier {kind}", "asks before it acts, and nobody is there to answer", "add --yes")
+    if kind is OperationKind.WAKE:
+        _say(wake_consequence(tier, service.preflight(tier.spec.name)))
+    else:
+        _say(hibernate_consequence(tier))
+    typer.confirm(f"{kind} {tier.spec.name}?", abort=True, err=True)
+
+
+def _follow(service: Service, kind: OperationKind, tier: str) -> Anatomy:
+    """Show each phase as it is reached, until the outcome."""
+    screen = Console(stderr=True)
+    shown = 0
+    with screen.status("asked; waiting for the collector") as status:
+        while True:
+            (now,) = service.history(tier, kind, 1)
+            lines = phase_lines(now)
+            for line in lines[shown:]:
+                screen.print(line, highlight=False)
+            shown = len(lines)
+            if now.finished_at is not None:
+                _say(f"{kind} {tier}: {now.outcome}{f' ({now.detail})' if now.detail else ''}")
+                return now
+            status.update(_waiting(service, now))
+            time.sleep(_LOOKS_EVERY_S)
+
+
+def _waiting(service: Service, now: Anatomy) -> str:
+    elapsed = service.clock.now() - now.requested_at
+    led = "" if service.is_led() else "; COLLECTOR DEAD: nobody carries it out"
+    limits = service.settings.collector
+    late = elapsed > limits.wake_warn_after and now.kind is OperationKind.WAKE
+    slow = f"; slow: over {limits.wake_warn_after}, given up at {limits.wake_within}" if late else ""
+    return f"{now.phase}, {_clocked(elapsed)}{slow}{led}"
+
+
+def _clocked(elapsed: timedelta) -> str:
+    minutes, seconds = divmod(int(elapsed.total_seconds()), 60)
+    return f"{minutes}:{seconds:02}"
+
+
+def _known(service: Service, tier: str) -> TierView:
+    fleet = service.fleet()
+    found = fleet.tier(tier)
+    if found is None:
+        known: Sequence[str] = [one.spec.name for one in fleet.tiers]
+        raise SettingsError(f"tier {tier!r}", "there is no such tier", f"choose one of: {', '.join(known)}")
+    return found
+
+
+def _kind(name: str) -> OperationKind:
+    try:
+        return OperationKind(name)
+    except ValueError:
+        raise SettingsError(f"--kind {name}", "is no operation", "choose wake or hibernate") from None
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

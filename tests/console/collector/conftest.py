@@ -1,0 +1,96 @@
+"""A collector of one tier against the simulated provider, with compressed times."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from console.collector.build import build_collector
+from console.collector.operations import Operations
+from console.collector.tick import Collector
+from console.providers.simulator import Simulator, running_simulator
+from console.providers.simulator_world import SimulatedWorld
+from console.settings import Settings, load_settings
+from store.clock import SystemClock
+from store.database import Database
+from store.leader import acquire
+from store.operations import OperationKind, Phase, last_of, request, seen_state
+from store.tables import OperationRow
+
+SETTINGS = """
+[budget]
+daily_usd = "200"
+dark_after = "3s"
+[collector]
+every = "300ms"
+leader_expires_after = "2s"
+wake_within = "3s"
+not_applied_after = "600ms"
+sleep_within = "2s"
+[providers.cloud]
+kind = "simulator"
+base_url = "{url}"
+api_key_file = "key"
+[[tiers]]
+name = "h100"
+provider = "cloud"
+market = "spot"
+instances = ["8429"]
+volumes = ["5341"]
+"""
+WORLD = {
+    "instances": [
+        {"id": 8429, "name": "h100-a", "price_usd_per_hour": "2.00"},
+        {"id": 9000, "name": "somebody's", "price_usd_per_hour": "5.00"},
+    ],
+    "volumes": [{"id": 5341, "name": "weights", "price_usd_per_hour": "0.02", "attached_to": 8429}],
+    "hibernate_s": 0,
+    "restore_s": 0,
+}
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    world = SimulatedWorld.from_json(WORLD, SystemClock())
+    with running_simulator(world) as running:
+        yield running
+
+
+@pytest.fixture
+def settings(simulator: Simulator, tmp_path: Path) -> Settings:
+    (tmp_path / "key").write_text("key", encoding="utf-8")
+    (tmp_path / "mtok.toml").write_text(SETTINGS.format(url=simulator.base_url), encoding="utf-8")
+    return load_settings(tmp_path / "mtok.toml")
+
+
+@pytest.fixture
+async def collector(database: Database, settings: Settings) -> AsyncIterator[Collector]:
+    built = build_collector(database, settings, SystemClock())
+    yield built
+    await built.account.close()
+
+
+@pytest.fixture
+def fence(database: Database) -> int:
+    taken = acquire(database, "test", 600)
+    assert taken is not None
+    return taken
+
+
+def ask(database: Database, kind: OperationKind) -> None:
+    with database.write() as session:
+        seen = seen_state(session, "h100")
+        request(session, SystemClock().now(), kind, "h100", actor="ada", reason="", seen=seen)
+
+
+async def carry_out(operations: Operations, database: Database, fence: int, steps: int = 40) -> OperationRow:
+    """Advance until the operation has ended, or its tier is asleep and only the bill has to come to rest."""
+    for _ in range(steps):
+        await operations.advance(fence)
+        with database.read() as session:
+            row = last_of(session, "h100")
+            if row is not None and (row.finished_at is not None or row.phase == Phase.ASLEEP):
+                return row
+        await asyncio.sleep(0.05)
+    pytest.fail("the operation does not end")
