@@ -169,7 +169,7 @@ async def test_a_demand_that_fails_is_made_again_after_a_growing_pause(
     await asyncio.sleep(1.1)
     await fleet.collector.tick(fleet.fence)
     simulator.faults.set("429", "/core/virtual-machines/8429")
-    await fleet.go_on(ticks=False, rounds=40)
+    await fleet.go_on(ticks=False, rounds=70)
     failed = [one for one in fleet.operated() if one[0] == "h100" and one[2] == "failed"]
     assert 2 <= len(failed) <= 6
     assert sum(request.endswith("/hibernate") for request in simulator.requests) == 0
