@@ -38,7 +38,7 @@ def serve(config: Config = Path("agent.toml")) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import uvloop
 
-    from agent.engine.reference import open_reference
+    from agent.engine.open import open_engine
     from agent.ledger import Ledger
     from agent.server import Sockets, serve
     from agent.settings import load_agent_settings
@@ -51,8 +51,7 @@ def serve(config: Config = Path("agent.toml")) -> None:
     sockets = Sockets(settings)
     ledger = Ledger(settings.beside(settings.ledger))
     try:
-        engine = open_reference(settings.beside(settings.model_dir), settings.limits.max_batch)
-        uvloop.run(serve(settings, engine, ledger, sockets))
+        uvloop.run(serve(settings, lambda: open_engine(settings), ledger, sockets))
     finally:
         ledger.close()
 
@@ -60,7 +59,7 @@ def serve(config: Config = Path("agent.toml")) -> None:
 @app.command()
 def check(config: Config = Path("agent.toml")) -> None:
     """Whether it could serve: settings, secrets, addresses, model, ledger; one line each."""
-    from agent.engine.reference import open_reference
+    from agent.engine.open import open_engine
     from agent.ledger import Ledger
     from agent.server import Sockets
     from agent.settings import load_agent_settings
@@ -76,5 +75,5 @@ def check(config: Config = Path("agent.toml")) -> None:
         print(f"ledger    ok: {ledger.uuid}, totals are the sum of its entries")
     finally:
         ledger.close()
-    engine = open_reference(settings.beside(settings.model_dir), settings.limits.max_batch)
+    engine = open_engine(settings)
     print(f"model     ok: {engine.info.model}; {engine.info.label}")

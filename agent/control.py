@@ -1,24 +1,31 @@
-"""The control API, for the collector alone: usage, lease, status. On its own address, with its own secret."""
+"""The control API, for the collector alone: usage, lease, status, probe. On its own address, with its own secret.
+
+It answers from the first moment, while the engine is still being loaded.
+"""
 
 import hmac
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from agent.engine.protocol import Engine
+from agent.engine.protocol import Delta, EngineInfo, Failed, Finished, GenRequest
 from agent.lease import LeaseBook
 from agent.ledger import Counts
-from agent.meter import Meter
+from agent.meter import Caller, Job, Meter, new_request_id
 from agent.openai import ApiError
 from agent.routes import guarded
 
+PROBE_LABEL = "mtok.probe"  # in the totals, under a label that no key may have
+PROBE_TEXT = "Hello"
 _LONGEST_LEASE_S = 86_400.0
+Body = TypeVar("Body", bound=BaseModel)
 
 
 class LeaseBody(BaseModel):
@@ -33,12 +40,20 @@ class LeaseBody(BaseModel):
     ttl_s: float = Field(ge=0, le=_LONGEST_LEASE_S, allow_inf_nan=False)
 
 
+class ProbeBody(BaseModel):
+    """`POST /control/probe`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    max_tokens: int = Field(default=1, ge=1, le=1024)
+
+
 @dataclass(frozen=True, slots=True)
 class Control:
     """What the control API answers from."""
 
     name: str
-    engine: Engine
+    engine_name: str
     meter: Meter
     leases: LeaseBook
     secret: str
@@ -49,6 +64,7 @@ class Control:
             Route("/control/usage", guarded(self.usage), methods=["GET"]),
             Route("/control/lease", guarded(self.lease), methods=["PUT"]),
             Route("/control/status", guarded(self.status), methods=["GET"]),
+            Route("/control/probe", guarded(self.probe), methods=["POST"]),
         ]
 
     async def usage(self, request: Request) -> Response:
@@ -74,12 +90,7 @@ class Control:
     async def lease(self, request: Request) -> Response:
         """Take a lease, or answer 409 with the one in force."""
         self._authorise(request)
-        try:
-            body = LeaseBody.model_validate_json(await request.body())
-        except ValidationError as error:
-            fault = error.errors()[0]
-            param = ".".join(str(part) for part in fault["loc"])
-            raise ApiError(400, f"{param}: {fault['msg']}", "invalid_lease", param) from None
+        body = _parsed(LeaseBody, await request.body(), "invalid_lease")
         taken = self.leases.take(
             body.nonce, body.seq, is_open=body.verdict == "open", reasons=body.reasons, ttl_s=body.ttl_s
         )
@@ -88,27 +99,36 @@ class Control:
     async def status(self, request: Request) -> Response:
         """What this agent is and how it does."""
         self._authorise(request)
-        info, ledger = self.engine.info, self.meter.ledger
-        scheduler = self.meter.scheduler
+        ledger, scheduler = self.meter.ledger, self.meter.scheduler
+        info = scheduler.engine.info if scheduler.engine is not None else None
         return JSONResponse(
             {
                 "name": self.name,
                 "version": version("mtok"),
-                "engine": {"name": info.name, "version": info.version, "label": info.label},
-                "device": info.device,
-                "attention": info.attention,
-                "model": info.model,
-                "quantisation": info.quantisation,
-                "context_tokens": info.context_tokens,
-                "max_batch": info.max_batch,
+                "loaded": info is not None,
+                **_engine_body(self.engine_name, info),
                 "lease": self._lease_body(),
-                "queue": max(scheduler.in_flight - info.max_batch, 0),
+                "queue": max(scheduler.in_flight - info.max_batch, 0) if info else 0,
                 "in_flight": self.meter.in_flight,
                 "heartbeat_age_s": round(scheduler.heartbeat_age_s, 3),
                 "gpu": {"unknown": "this engine uses no GPU"},
                 "ledger": {"uuid": ledger.uuid, "path": str(ledger.path), "aborted_at_start": ledger.aborted},
             }
         )
+
+    async def probe(self, request: Request) -> Response:
+        """Generate a token or a few under a reserved label: is the first one there, and after how long?"""
+        self._authorise(request)
+        raw = await request.body()
+        body = _parsed(ProbeBody, raw, "invalid_probe") if raw else ProbeBody()
+        engine = self.meter.scheduler.engine
+        if engine is None:
+            raise ApiError(503, "The model is being loaded.", "loading", retry_after_s=5)
+        if self.leases.closed() is not None:
+            return JSONResponse(self._lease_body(), 409)
+        wanted = GenRequest(new_request_id(), engine.tokens.encode(PROBE_TEXT), body.max_tokens, temperature=0)
+        job = self.meter.begin(wanted, Caller(PROBE_LABEL, "probe", engine.info.model))
+        return JSONResponse(await _first_token(job))
 
     def _authorise(self, request: Request) -> None:
         kind, _, secret = request.headers.get("Authorization", "").partition(" ")
@@ -132,6 +152,53 @@ class Control:
             "expires_in_s": round(self.leases.left_s, 3),
             "age_s": round(self.leases.age_s or 0.0, 3),
         }
+
+
+async def _first_token(job: Job) -> dict[str, int]:
+    """Run a probe to its end; its entry is on disk before the answer."""
+    began_s = time.monotonic()
+    first_s: float | None = None
+    try:
+        async for event in job.events():
+            if isinstance(event, Delta) and event.tokens and first_s is None:
+                first_s = time.monotonic()
+            elif isinstance(event, Failed):
+                await job.settle()
+                raise ApiError(500, event.problem, "engine_failed")
+            elif isinstance(event, Finished):
+                job.delivered_tokens = event.usage.completion_tokens
+                await job.settle()
+                first_token_ms = round(((first_s or time.monotonic()) - began_s) * 1000)
+                return {"completion_tokens": event.usage.completion_tokens, "first_token_ms": first_token_ms}
+        raise AssertionError
+    finally:
+        job.abandon()
+
+
+def _parsed(kind: type[Body], raw: bytes, code: str) -> Body:
+    try:
+        return kind.model_validate_json(raw)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        param = ".".join(str(part) for part in fault["loc"])
+        raise ApiError(400, f"{param}: {fault['msg']}", code, param) from None
+
+
+def _engine_body(name: str, info: EngineInfo | None) -> dict[str, Any]:
+    """What the engine says of itself; only its name is known until it is loaded."""
+    return {
+        "engine": {
+            "name": info.name if info else name,
+            "version": info.version if info else None,
+            "label": info.label if info else f"{name} engine, loading",
+        },
+        "device": info.device if info else None,
+        "attention": info.attention if info else None,
+        "model": info.model if info else None,
+        "quantisation": info.quantisation if info else None,
+        "context_tokens": info.context_tokens if info else None,
+        "max_batch": info.max_batch if info else None,
+    }
 
 
 def _counts(counts: Counts) -> dict[str, int]:

@@ -1,6 +1,10 @@
-"""The engine's one thread: commands in, events out. Nobody else touches the engine."""
+"""The engine's one thread: it loads the engine; then commands go in, events come out.
+
+Nobody else touches the engine.
+"""
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import deque
@@ -10,6 +14,7 @@ import structlog
 
 from agent.engine.protocol import Engine, Event, Failed, Finished, GenRequest, Outcome, Usage
 from agent.errors import EngineFailed, PromptError
+from store.errors import MtokError
 
 log = structlog.get_logger()
 Sink = Callable[[Event], None]
@@ -19,21 +24,34 @@ _IDLE_BEAT_S = 0.5  # the heart beats while idle too
 class Scheduler:
     """Runs the engine. Events of a request reach its sink on the loop that `start` was called from."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._commands: deque[Callable[[], None]] = deque()
+    def __init__(self, open_engine: Callable[[], Engine]) -> None:
+        self._open_engine = open_engine
+        self._engine: Engine | None = None
+        self._commands: deque[Callable[[Engine], None]] = deque()
         self._wake = threading.Condition()
         self._sinks: dict[str, Sink] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._loaded: asyncio.Future[Engine] | None = None
         self._ends = False
         self._beat_s = time.monotonic()
         self._busy_s = 0.0
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
-    def start(self) -> None:
-        """Begin; called on the event loop."""
+    def start(self) -> "asyncio.Future[Engine]":
+        """Begin to load; called on the event loop. The future is the loaded engine.
+
+        Raises:
+            MtokError: from the future: the engine cannot be loaded.
+        """
         self._loop = asyncio.get_running_loop()
+        self._loaded = self._loop.create_future()
         self._thread.start()
+        return self._loaded
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine; None until its weights are loaded."""
+        return self._engine
 
     @property
     def in_flight(self) -> int:
@@ -53,60 +71,73 @@ class Scheduler:
     def submit(self, request: GenRequest, sink: Sink) -> None:
         """Hand a request to the engine; its last event is `Finished` or `Failed`."""
         self._sinks[request.id] = sink
-        self._command(lambda: self._submit(request))
+        self._command(lambda engine: self._submit(engine, request))
 
     def cap(self, request_id: str, max_tokens: int) -> None:
         """Let a request end once it has `max_tokens`."""
-        self._command(lambda: self._engine.cap(request_id, max_tokens))
+        self._command(lambda engine: engine.cap(request_id, max_tokens))
 
     def cancel(self, request_id: str) -> None:
         """Drop a request: its last event is `Finished` as cancelled, with what it had used."""
-        self._command(lambda: self._cancel(request_id))
+        self._command(lambda engine: self._cancel(engine, request_id))
 
     def stop(self) -> None:
-        """End the thread and close the engine."""
+        """End the thread and close the engine. One that is still being loaded is left to the process's end."""
         self._ends = True
-        self._command(lambda: None)
-        if self._thread.ident is not None:
+        self._command(lambda _engine: None)
+        if self._engine is not None:
             self._thread.join()
-        self._engine.close()
+            self._engine.close()
 
-    def _command(self, command: Callable[[], None]) -> None:
+    def _command(self, command: Callable[[Engine], None]) -> None:
         with self._wake:
             self._commands.append(command)
             self._wake.notify()
 
-    def _submit(self, request: GenRequest) -> None:
+    def _submit(self, engine: Engine, request: GenRequest) -> None:
         try:
-            self._engine.submit(request)
+            engine.submit(request)
         except PromptError as error:
             self._post([Failed(request.id, error.message, Usage())])
 
-    def _cancel(self, request_id: str) -> None:
-        usage = self._engine.cancel(request_id)
+    def _cancel(self, engine: Engine, request_id: str) -> None:
+        usage = engine.cancel(request_id)
         if usage is not None:
             self._post([Finished(request_id, Outcome.CANCELLED, usage)])
 
     def _run(self) -> None:
-        while not self._ends:
+        engine = self._load()
+        while engine is not None and not self._ends:
             self._beat_s = time.monotonic()
             with self._wake:
                 if not self._commands and not self._sinks:
                     self._wake.wait(_IDLE_BEAT_S)
                 commands = [self._commands.popleft() for _ in range(len(self._commands))]
             for command in commands:
-                command()
+                command(engine)
             if self._sinks:
-                self._step()
+                self._step(engine)
                 self._busy_s += time.monotonic() - self._beat_s
 
-    def _step(self) -> None:
+    def _load(self) -> Engine | None:
         try:
-            events = self._engine.step()
+            self._engine = self._open_engine()
+        except MtokError as error:
+            self._tell(_fail, error)
+        except Exception:  # of whatever kind an engine's own code raises: without it there is nothing to serve
+            log.exception("engine not loaded")
+            self._tell(_fail, EngineFailed("it cannot be loaded"))
+        else:
+            self._tell(_succeed, self._engine)
+        return self._engine
+
+    def _step(self, engine: Engine) -> None:
+        try:
+            events = engine.step()
         except Exception:  # whatever breaks inside an engine fails its requests, not the agent
             log.exception("engine step failed")
             problem = str(EngineFailed("a step failed"))
-            self._post([Failed(id_, problem, usage) for id_, usage in self._engine.reset().items()])
+            self._post([Failed(id_, problem, usage) for id_, usage in engine.reset().items()])
             return
         if events:
             self._post(events)
@@ -122,8 +153,23 @@ class Scheduler:
         except RuntimeError:  # the loop has closed: nobody listens any more
             self._ends = True
 
+    def _tell(self, how: Callable[..., None], what: object) -> None:
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):  # the loop has closed
+            self._loop.call_soon_threadsafe(how, self._loaded, what)
+
 
 def _deliver(pairs: list[tuple[Sink | None, Event]]) -> None:
     for sink, event in pairs:
         if sink is not None:
             sink(event)
+
+
+def _succeed(loaded: "asyncio.Future[Engine]", engine: Engine) -> None:
+    if not loaded.done():
+        loaded.set_result(engine)
+
+
+def _fail(loaded: "asyncio.Future[Engine]", error: MtokError) -> None:
+    if not loaded.done():
+        loaded.set_exception(error)

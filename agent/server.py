@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import structlog
 import uvicorn
@@ -13,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agent.control import Control
 from agent.engine.protocol import Engine
@@ -29,29 +31,74 @@ from store.errors import SettingsError
 log = structlog.get_logger()
 
 
-async def serve(settings: AgentSettings, engine: Engine, ledger: Ledger, sockets: "Sockets") -> None:
-    """Serve both APIs until SIGTERM or SIGINT, then end what is in flight and return."""
+async def serve(
+    settings: AgentSettings, open_engine: Callable[[], Engine], ledger: Ledger, sockets: "Sockets"
+) -> None:
+    """Serve both APIs until SIGTERM or SIGINT, then end what is in flight and return.
+
+    The control API answers at once, the public one answers `loading` until the engine is open.
+
+    Raises:
+        MtokError: the engine cannot be opened.
+    """
     leases = LeaseBook(SystemClock())
-    scheduler = Scheduler(engine)
+    scheduler = Scheduler(open_engine)
     meter = Meter(ledger, scheduler, leases, settings.limits.max_in_flight_s)
-    public = Public(engine, meter, leases, settings.keys(), settings.limits)
-    control = Control(settings.name, engine, meter, leases, settings.control_secret())
+    front = Front()
+    control = Control(settings.name, settings.engine, meter, leases, settings.control_secret())
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-    scheduler.start()
-    meter.start()
-    servers = [_server(public.routes()), _server(control.routes())]
+    servers = [_server(front), _server(_app(control.routes()))]
     pairs = zip(servers, (sockets.public, sockets.control), strict=True)
     tasks = [asyncio.create_task(server.serve(sockets=[listening])) for server, listening in pairs]
-    log.info("serving", agent=settings.name, engine=engine.info.label, model=engine.info.model)
-    await stop.wait()
-    await meter.stop()
-    for server in servers:
-        server.should_exit = True
-    await asyncio.gather(*tasks)
-    scheduler.stop()
-    log.info("stopped", agent=settings.name)
+    loaded = scheduler.start()
+    meter.start()
+    try:
+        engine = await _unless(stop, loaded)
+        if engine is not None:
+            front.app = _app(Public(engine, meter, leases, settings.keys(), settings.limits).routes())
+            log.info("serving", agent=settings.name, engine=engine.info.label, model=engine.info.model)
+            await stop.wait()
+    finally:
+        await meter.stop()
+        for server in servers:
+            server.should_exit = True
+        await asyncio.gather(*tasks)
+        scheduler.stop()
+        log.info("stopped", agent=settings.name)
+
+
+class Front:
+    """The public API: `loading`, until the engine is open and `app` is replaced."""
+
+    def __init__(self) -> None:
+        every = ["GET", "POST", "PUT", "DELETE"]
+        self.app: ASGIApp = _app(
+            [Route("/health", _loading_health), Route("/{path:path}", _loading, methods=every)]
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Whatever stands now."""
+        await self.app(scope, receive, send)
+
+
+async def _loading_health(_request: Request) -> Response:
+    return JSONResponse({"status": "loading"}, 503)
+
+
+async def _loading(_request: Request) -> Response:
+    error = ApiError(503, "The model is being loaded; try again shortly.", "loading")
+    return JSONResponse(error.body(), 503, {"Retry-After": "5"})
+
+
+async def _unless(stop: asyncio.Event, loaded: "asyncio.Future[Engine]") -> Engine | None:
+    """The engine once it is loaded; None when `stop` comes first."""
+    stopping = asyncio.create_task(stop.wait())
+    either: set[asyncio.Future[Any]] = {stopping, loaded}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    return loaded.result() if loaded.done() else None
 
 
 class Sockets:
@@ -92,8 +139,11 @@ class _Quiet(uvicorn.Server):
         yield
 
 
-def _server(routes: list[Route]) -> _Quiet:
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _our_fault})
+def _app(routes: list[Route]) -> Starlette:
+    return Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _our_fault})
+
+
+def _server(app: ASGIApp) -> _Quiet:
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -88,14 +88,20 @@ class RunningAgent:
         }
         return self.call(f"{self.control}/control/lease", body, method="PUT", key=SECRET)
 
+    def status(self) -> Any:
+        return self.call(f"{self.control}/control/status", key=SECRET)[1]
+
+    def probe(self, body: object = None) -> tuple[int, Any]:
+        return self.call(f"{self.control}/control/probe", body, method="POST", key=SECRET)
+
     @property
     def model(self) -> str:
         return str(self.call(f"{self.public}/v1/models")[1]["data"][0]["id"])
 
 
 @contextlib.contextmanager
-def running_agent(settings: Path) -> Iterator[RunningAgent]:
-    """An agent that answers; ended with SIGTERM, unless it has ended before."""
+def running_agent(settings: Path, *, loading: bool = False) -> Iterator[RunningAgent]:
+    """An agent that serves, or with `loading` answers at all; ended with SIGTERM, unless it has ended before."""
     lines = dict(line.split(" = ") for line in settings.read_text(encoding="utf-8").splitlines() if " = " in line)
     process = subprocess.Popen([*SERVE, str(settings)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     public, control = (f"http://{lines[name].strip(chr(34))}" for name in ("public_address", "control_address"))
@@ -103,7 +109,7 @@ def running_agent(settings: Path) -> Iterator[RunningAgent]:
     try:
         for _ in range(300):
             with contextlib.suppress(urllib.error.URLError):
-                if running.call(f"{public}/health")[0] == 200:
+                if running.call(f"{public}/health")[0] == 200 or loading:
                     break
             assert process.poll() is None, process.stderr and process.stderr.read()
             time.sleep(0.05)

@@ -26,8 +26,8 @@ SPECS = ["2.3", "2.4"]
 @pytest.fixture
 async def meter(tmp_path: Path, model_dir: Path) -> AsyncIterator[Meter]:
     ledger = Ledger(tmp_path / "ledger.db")
-    scheduler = Scheduler(ReferenceEngine(model_dir, max_batch=4))
-    scheduler.start()
+    scheduler = Scheduler(lambda: ReferenceEngine(model_dir, max_batch=4))
+    await scheduler.start()
     yield Meter(ledger, scheduler, LeaseBook(SystemClock()), max_in_flight_s=60)
     scheduler.stop()
     ledger.close()

@@ -1,0 +1,15 @@
+"""The engine that the settings name."""
+
+from agent.engine.protocol import Engine
+from agent.settings import AgentSettings
+
+
+def open_engine(settings: AgentSettings) -> Engine:
+    """Open it, which may take minutes; what only one engine needs is imported here.
+
+    Raises:
+        AgentError: it cannot be opened.
+    """
+    from agent.engine.reference import open_reference
+
+    return open_reference(settings.beside(settings.model_dir), settings.limits.max_batch)

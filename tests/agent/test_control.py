@@ -1,0 +1,107 @@
+"""The control API: it answers from the first moment, and a probe is metered like every request."""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.agent.conftest import RunningAgent, running_agent, write_settings
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.fixture
+def slow_model(tmp_path: Path, model_dir: Path) -> Path:
+    """A model whose config.json is a pipe: loading it waits for whoever writes there."""
+    slow = tmp_path / "slow"
+    shutil.copytree(model_dir, slow)
+    (slow / "config.json").unlink()
+    os.mkfifo(slow / "config.json")
+    return slow
+
+
+def let_load(slow: Path, text: str) -> None:
+    (slow / "config.json").write_text(text, encoding="utf-8")
+
+
+def test_while_the_model_loads_control_answers_and_the_public_api_says_so(
+    tmp_path: Path, model_dir: Path, slow_model: Path
+) -> None:
+    with running_agent(write_settings(tmp_path, slow_model), loading=True) as agent:
+        status = agent.status()
+        assert status["loaded"] is False
+        assert (status["engine"]["name"], status["model"]) == ("reference", None)
+        assert agent.usage()["requests"] == 0
+        assert agent.lease()[0] == 200
+        code, body = agent.call(f"{agent.public}/health")
+        assert (code, body["status"]) == (503, "loading")
+        code, body = agent.post("/v1/chat/completions", {})
+        assert (code, body["error"]["code"], body["retry_after"]) == (503, "loading", "5")
+        assert agent.probe()[1]["error"]["code"] == "loading"
+        let_load(slow_model, (model_dir / "config.json").read_text(encoding="utf-8"))
+        deadline = time.monotonic() + 10
+        while not agent.status()["loaded"] and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert agent.status()["model"] == agent.model
+        assert agent.probe()[0] == 200
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_process_with_one_line(tmp_path: Path, slow_model: Path) -> None:
+    with running_agent(write_settings(tmp_path, slow_model), loading=True) as agent:
+        assert agent.usage()["requests"] == 0
+        let_load(slow_model, "{}")
+        assert agent.process.wait(10) == 1
+        assert agent.process.stderr is not None
+        last = agent.process.stderr.read().decode().splitlines()[-1]
+    assert last.startswith("mtok: model ")
+    assert "config.json" in last
+
+
+def test_a_stop_does_not_wait_for_a_model_that_is_being_loaded(tmp_path: Path, slow_model: Path) -> None:
+    with running_agent(write_settings(tmp_path, slow_model), loading=True) as agent:
+        agent.process.terminate()
+        assert agent.process.wait(5) == 0
+
+
+def test_a_probe_is_one_entry_under_its_own_label(agent: RunningAgent) -> None:
+    code, body = agent.probe()
+    assert (code, body["completion_tokens"]) == (200, 1)
+    assert body["first_token_ms"] >= 0
+    assert agent.probe({"max_tokens": 3})[1]["completion_tokens"] in (1, 2, 3)
+    usage = agent.usage()
+    assert set(usage["labels"]) == {"mtok.probe"}
+    assert usage["labels"]["mtok.probe"]["requests"] == usage["requests"] == 2
+    assert usage["completion_tokens"] == usage["delivered_tokens"] >= 2
+    assert usage["in_flight"] == 0
+
+
+@pytest.mark.parametrize("body", [{"max_tokens": 0}, {"max_tokens": 10**9}, {"tokens": 1}, [], b"{"])
+def test_a_probe_that_makes_no_sense_is_a_400(agent: RunningAgent, body: object) -> None:
+    code, answer = agent.probe(body)
+    assert (code, answer["error"]["code"]) == (400, "invalid_probe")
+
+
+def test_without_an_open_lease_a_probe_is_answered_with_the_lease(tmp_path: Path, model_dir: Path) -> None:
+    with running_agent(write_settings(tmp_path, model_dir)) as agent:
+        code, body = agent.probe()
+        assert (code, body["verdict"], body["reasons"]) == (409, "closed", ["no_lease"])
+        agent.lease("closed", "exhausted")
+        code, body = agent.probe()
+        assert (code, body["reasons"], body["seq"]) == (409, ["exhausted"], [1, 1])
+        assert json.dumps(agent.usage()["labels"]) == "{}"
+
+
+def test_a_probe_asks_for_the_control_secret(agent: RunningAgent) -> None:
+    assert agent.call(f"{agent.control}/control/probe", method="POST", key="wrong")[0] == 401
+
+
+def test_the_first_answer_comes_within_a_second_of_the_start(tmp_path: Path, slow_model: Path) -> None:
+    began_s = time.monotonic()
+    with running_agent(write_settings(tmp_path, slow_model), loading=True) as agent:
+        agent.usage()
+        took_s = time.monotonic() - began_s
+    print(f"first control answer after {took_s:.2f} s")
+    assert took_s < 3  # on a busy machine; `make bench` holds it to one second
