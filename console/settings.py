@@ -288,6 +288,7 @@ class Settings(_Section):
             frozen_after=budget.frozen_after,
             dark_hibernate_after=budget.dark_hibernate_after,
             wake=limits.wake_within,
+            wake_warn_after=limits.wake_warn_after,
             hibernates=budget.on_exhausted == "hibernate",
         )
 

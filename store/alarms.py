@@ -1,6 +1,6 @@
 """Alarms: what a person must hear of, once each, for as long as it lasts."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -8,13 +8,14 @@ from sqlmodel import Session, col, func, select
 
 from store.gate import FLEET, GatePolicy, Verdict
 from store.money import display_usd
-from store.operations import OperationOutcome
-from store.tables import AlarmRow, BillCounter, OperationRow
+from store.operations import OperationKind, OperationOutcome, Phase, under_way
+from store.tables import AlarmRow, BillCounter, OperationRow, ResourceRow
 from store.unknown import Unknown
 from store.window import day_name
 
 BUDGET_SHARES = (50, 80, 95)
-_WAKES_OVER = timedelta(hours=1)
+_FAILURES_OVER = timedelta(hours=1)
+_FAILURES = ("wake_timeout", "no_capacity", "not_applied", "still_billing")
 MOST_TRIES = 6  # a channel that is down for longer is somebody else's alarm
 
 
@@ -37,7 +38,8 @@ def conditions(session: Session, policy: GatePolicy, verdict: Verdict) -> list[C
         ),
         *_unsettled(session),
         *_budget(policy, verdict),
-        *_wakes(session, verdict.facts.now),
+        *_operations(session, policy, verdict.facts.now),
+        *_preempted(session),
     ]
 
 
@@ -121,13 +123,28 @@ def _budget(policy: GatePolicy, verdict: Verdict) -> list[Condition]:
     return found
 
 
-def _wakes(session: Session, now: datetime) -> list[Condition]:
-    query = select(OperationRow).where(
-        OperationRow.outcome == OperationOutcome.FAILED,
-        col(OperationRow.detail).startswith("wake_timeout"),
-        col(OperationRow.finished_at) > now - _WAKES_OVER,
+def _operations(session: Session, policy: GatePolicy, now: datetime) -> Iterator[Condition]:
+    """Wakes that are slow or have timed out, and what is asleep by the provider's word and goes on billing."""
+    failed = select(OperationRow).where(
+        OperationRow.outcome == OperationOutcome.FAILED, col(OperationRow.finished_at) > now - _FAILURES_OVER
     )
-    return [
-        Condition("wake_timeout", f"operation {row.id}", f"waking {row.tier} failed: {row.detail}")
-        for row in session.exec(query).all()
-    ]
+    for row in session.exec(failed).all():
+        kind = row.detail.partition(":")[0]
+        if kind in _FAILURES:
+            yield Condition(kind, f"operation {row.id}", f"{row.kind} of {row.tier} failed: {row.detail}")
+    for row in under_way(session):
+        if row.phase == Phase.ASLEEP and row.detail:
+            yield Condition("still_billing", f"operation {row.id}", f"{row.tier}: {row.detail}")
+        if row.kind == OperationKind.WAKE and now - row.requested_at > policy.wake_warn_after:
+            minutes = (now - row.requested_at).total_seconds() / 60
+            text = f"waking {row.tier} has taken {minutes:.0f} min and is at {row.phase}"
+            yield Condition("wake_slow", f"operation {row.id}", text)
+
+
+def _preempted(session: Session) -> Iterator[Condition]:
+    query = select(ResourceRow).where(col(ResourceRow.unasked_at).is_not(None))
+    for row in session.exec(query).all():
+        at = row.unasked_at
+        assert at is not None
+        text = f"{row.tier}: {row.resource_id} stopped at {at:%H:%M:%S} UTC ({row.raw_state}) and nobody had asked"
+        yield Condition("preempted", f"{row.tier}/{row.resource_id}", text)

@@ -58,6 +58,7 @@ class GatePolicy:
     dark_hibernate_after: timedelta = timedelta(minutes=15)
     hibernates: bool = True
     wake: timedelta = timedelta(minutes=10)
+    wake_warn_after: timedelta = timedelta(minutes=8)
 
 
 @dataclass(frozen=True, slots=True)
