@@ -10,7 +10,14 @@ import typer
 from rich.console import Console
 
 from console.commands import dumped, opened
-from console.export.operations import history_body, history_table, operation_body, phase_lines, tiers_body
+from console.export.operations import (
+    history_body,
+    history_table,
+    operation_body,
+    phase_lines,
+    phases_table,
+    tiers_body,
+)
 from console.service import Service
 from console.wording import hibernate_consequence, wake_consequence
 from store.anatomy import Anatomy
@@ -44,9 +51,14 @@ def print_history(config: Path | None, tier: str, kind: str, count: int, *, as_j
         limits = settings.collector
     if as_json:
         print(dumped({"tier": tier, "operations": history_body(found)}))
+    elif not found:
+        print(f"no {kind} of {tier} yet")
     else:
         budgets = (limits.wake_warn_after, limits.wake_within) if kind == OperationKind.WAKE else None
-        Console(soft_wrap=True).print(history_table(tier, _kind(kind), found, budgets))
+        screen = Console(highlight=False)
+        screen.print(history_table(tier, _kind(kind), found))
+        screen.print()
+        screen.print(phases_table(_kind(kind), found, budgets))
 
 
 def operate(

@@ -10,7 +10,7 @@ from sqlmodel import Session, col, select
 from store.figures import figures
 from store.operations import PHASES, OperationKind, OperationOutcome, Phase
 from store.spend import Spend
-from store.tables import OperationPhase, OperationRow
+from store.tables import OperationPhase, OperationRow, TierTick
 from store.unknown import Unknown
 from store.window import Window
 
@@ -27,7 +27,7 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Anatomy:
-    """One operation, phase by phase. `cost`: billed to its tier from request to outcome, by the counters."""
+    """One operation, phase by phase. `cost`: billed to its tier meanwhile, by the counters, tick to tick."""
 
     id: int
     kind: OperationKind
@@ -111,6 +111,11 @@ def reached_phases(session: Session, operation_id: int, kind: OperationKind) -> 
 
 
 def _cost(session: Session, row: OperationRow) -> Spend | Unknown:
+    """Up to the first complete tick after its end: while a tier changes its state its ticks are incomplete."""
     if row.finished_at is None:
         return Unknown("it is under way")
-    return figures(session, row.tier, Window(row.requested_at, row.finished_at)).spend
+    query = select(TierTick.at).where(TierTick.tier == row.tier, col(TierTick.complete))
+    end = session.exec(query.where(TierTick.at >= row.finished_at).order_by(col(TierTick.at)).limit(1)).first()
+    if end is None:
+        return Unknown("no complete tick since it ended")
+    return figures(session, row.tier, Window(row.requested_at, end)).spend

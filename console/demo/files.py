@@ -151,7 +151,10 @@ usage_within = "3s"
 lease_within = "2s"
 leader_expires_after = "6s"
 drain_within = "15s"
+sleep_within = "30s"
 wake_within = "2m"
+wake_warn_after = "90s"
+not_applied_after = "10s"
 
 [providers.simulated]
 kind = "simulator"

@@ -67,36 +67,45 @@ def phase_lines(one: Anatomy) -> list[str]:
     ]
 
 
-def history_table(
-    tier: str, kind: OperationKind, found: Sequence[Anatomy], budgets: tuple[timedelta, timedelta] | None
-) -> Table:
-    """Past operations of a tier, a row each, then the median and the worst of those that were done."""
-    limits = f"; budget {_short(budgets[0])}, given up at {_short(budgets[1])}" if budgets else ""
-    table = Table(title=f"{kind} of {tier}{limits}", box=None, pad_edge=False, title_justify="left")
-    phases = [phase for phase in PHASES[kind] if phase is not Phase.REQUESTED and _is_used(phase, found)]
+def history_table(tier: str, kind: OperationKind, found: Sequence[Anatomy]) -> Table:
+    """Past operations of a tier, a row each, newest first."""
+    table = _table(f"{kind} of {tier}: the last {len(found)}")
     for heading in ("WHEN (UTC)", "BY", "OUTCOME"):
-        table.add_column(heading)
-    for heading in (*(str(phase).upper() for phase in phases), "WHOLE", "COST"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, no_wrap=True)
+    table.add_column("WHOLE", justify="right", no_wrap=True)
+    table.add_column("COST", justify="right", no_wrap=True)
+    table.add_column("DETAIL", overflow="fold")
     for one in found:
-        table.add_row(*_row(one, phases), _took(one.took), _cost(one))
-    done, total = spread(found), whole(found)
-    for index, name in enumerate(("median", "worst")):
-        if total is not None:
-            times = [_took(done[phase][index] if phase in done else None) for phase in phases]
-            table.add_row(name, "", "", *times, _took(total[index]), "")
-    for one in found:
-        if one.detail:
-            table.caption = f"{table.caption or ''}{one.requested_at:%m-%d %H:%M}  {one.detail}\n"
-    table.caption_justify = "left"
+        detail = one.detail or (one.cost.reason if isinstance(one.cost, Unknown) and one.finished_at else "")
+        outcome = one.outcome or f"({one.phase})"
+        when = f"{one.requested_at:%m-%d %H:%M:%S}"
+        table.add_row(when, one.actor, outcome, _took(one.took), _cost(one), detail)
     return table
 
 
-def _row(one: Anatomy, phases: Sequence[Phase]) -> list[str]:
-    reached = {step.phase: step.took for step in one.reached}
-    outcome = one.outcome or f"({one.phase})"
-    head = [f"{one.requested_at:%m-%d %H:%M:%S}", one.actor, outcome]
-    return [*head, *(_took(reached.get(phase)) for phase in phases)]
+def phases_table(
+    kind: OperationKind, found: Sequence[Anatomy], budgets: tuple[timedelta, timedelta] | None
+) -> Table:
+    """Each phase's time in the newest one, and the median and the worst of those that were done."""
+    table = _table("each phase, from the one before it")
+    table.add_column("PHASE")
+    for heading in ("LATEST", "MEDIAN", "WORST"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    latest = {step.phase: step.took for step in found[0].reached} if found else {}
+    done = spread(found)
+    for phase in PHASES[kind]:
+        if phase is not Phase.REQUESTED and _is_used(phase, found):
+            median, worst = done.get(phase, (None, None))
+            table.add_row(str(phase), _took(latest.get(phase)), _took(median), _took(worst))
+    median, worst = whole(found) or (None, None)
+    table.add_row("whole", _took(found[0].took if found else None), _took(median), _took(worst))
+    if budgets is not None:
+        table.add_row("budget", _short(budgets[0]), "given up", _short(budgets[1]))
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, box=None, pad_edge=False, title_justify="left", title_style="")
 
 
 def _is_used(phase: Phase, found: Sequence[Anatomy]) -> bool:

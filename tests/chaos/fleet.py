@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -183,6 +183,13 @@ def _get(url: str, secret: str) -> Any:
         return json.load(answer)
 
 
+def with_times(settings: str, times: Mapping[str, str]) -> str:
+    """Settings with other times."""
+    for name, value in times.items():
+        settings = re.sub(rf'(?m)^{name} = ".*"$', f'{name} = "{value}"', settings)
+    return settings
+
+
 @contextmanager
 def running_fleet(state: Path) -> Iterator[Fleet]:
     """Provider (simulated), three agents (reference engine), load, collector: until the block ends."""
@@ -193,10 +200,8 @@ def running_fleet(state: Path) -> Iterator[Fleet]:
         cables.append(Cable(first.control_port))
         text = world.settings.read_text(encoding="utf-8")
         text = text.replace(first.control_url, f"http://127.0.0.1:{cables[0].port}")
-        for name, value in _TIMES.items():
-            text = re.sub(rf'(?m)^{name} = ".*"$', f'{name} = "{value}"', text)
         text = text.replace("[budget]\n", '[budget]\nfrozen_after = "6s"\ndark_hibernate_after = "10m"\n')
-        world.settings.write_text(text, encoding="utf-8")
+        world.settings.write_text(with_times(text, _TIMES), encoding="utf-8")
         for agent in world.agents:
             with agent.settings.open("a", encoding="utf-8") as file:
                 file.write(f"[limits]\nmax_in_flight_s = {MAX_IN_FLIGHT_S}\n")
