@@ -5,8 +5,11 @@ MtokError
 │   ├── ProviderRefused          the provider said no: 4xx, a wrong state
 │   ├── ProviderUnreadable       an answer that is not what its documents say
 │   └── ProviderUnreachable      no answer: refused, dropped, timed out, 5xx, 429
-└── AgentUnreachable         1
+├── AgentUnreachable         1
+└── ClockApart               1   our clock is off: nothing may be dated by it
 """
+
+from datetime import datetime, timedelta
 
 from store.errors import ExitCode, MtokError
 
@@ -39,3 +42,14 @@ class AgentUnreachable(MtokError):
     def __init__(self, agent: str, problem: str) -> None:
         super().__init__(f"agent {agent}: {problem}; is it running, and is its control address right?")
         self.agent, self.problem = agent, problem
+
+
+class ClockApart(MtokError):
+    """Our clock and every provider's disagree, and nobody has vouched for ours: nothing may be dated by it."""
+
+    def __init__(self, at: datetime, apart: timedelta) -> None:
+        super().__init__(
+            f"tick of {at.isoformat()}: this machine's clock is {apart.total_seconds():.0f} s away from every "
+            "provider's; nothing was written; set it"
+        )
+        self.at, self.apart = at, apart

@@ -34,9 +34,11 @@ def grant(
 ) -> LeaseGrant:
     """The lease that follows from `verdict` for an agent of `tier`.
 
-    An open one lasts until the last complete tick is `dark_after` old.
+    An open one lasts until the last complete tick is `dark_after` old, and never for longer than that from now:
+    a clock that was set back must not lengthen it.
     """
     reasons = tuple(str(reason) for reason in verdict.reasons_for(tier)) + ((DRAINING,) if is_draining else ())
     last = verdict.facts.last_complete_at
     left = last + policy.dark_after - verdict.facts.now if last else timedelta(0)
-    return LeaseGrant(nonce, seq, not reasons, reasons, max(left.total_seconds(), 0.0))
+    ttl_s = min(max(left.total_seconds(), 0.0), policy.dark_after.total_seconds())
+    return LeaseGrant(nonce, seq, not reasons, reasons, ttl_s)

@@ -2,22 +2,21 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import httpx
 import structlog
 
+from console.collector.clock_jumps import ClockJumps
 from console.collector.tick import Collector, in_store
 from console.settings import Settings
 from store.alarms import conditions, follow, tell, told_since, untold
-from store.clock import Clock
 from store.journal import note
 from store.leader import check_fence
 from store.tables import AlarmRow
 
 log = structlog.get_logger()
 _RATE_OVER = timedelta(minutes=10)
-_JUMP_S = 5.0  # NTP slews; a step of seconds is an administrator or a fault
 _HEARTBEAT_WITHIN_S = 5.0
 
 
@@ -112,23 +111,6 @@ class Alarms:
                 session.add(row)
             for name, why in problems.items():
                 note(session, now, "collector", "alarm not delivered", name, why)
-
-
-class ClockJumps:
-    """Notices that the wall clock moved and the monotonic one did not."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._before: tuple[datetime, float] | None = None
-
-    def look(self) -> float:
-        """By how many seconds the wall clock has jumped since the last look; 0 for less than five."""
-        now, now_s = self._clock.now(), self._clock.monotonic_s()
-        before, self._before = self._before, (now, now_s)
-        if before is None:
-            return 0.0
-        jump_s = (now - before[0]).total_seconds() - (now_s - before[1])
-        return jump_s if abs(jump_s) >= _JUMP_S else 0.0
 
 
 def _messages(rows: list[AlarmRow], room: int) -> list[tuple[list[int], str, str]]:

@@ -3,7 +3,7 @@
 The gate goes above everything; then a wake that timed out, a pre-emption, and last the idle rule.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 
 from console.collector.tick import Collector, in_store
 from console.settings import TierSection
-from store.gate import Verdict
+from store.gate import Reason, Verdict
 from store.idle import is_idle
 from store.leader import check_fence
 from store.operations import (
@@ -73,7 +73,7 @@ class Rules:
                 self._ask(session, demand, now)
 
     def _demands(self, session: Session, verdict: Verdict | None, now: datetime) -> Iterator[Demand]:
-        due = must_sleep(self._collector.policy, verdict, self._tiers) if verdict is not None else {}
+        due = self._due(verdict) if verdict is not None else {}
         for name, why in due.items():
             yield Demand(OperationKind.HIBERNATE, name, GATE, why)
         for tier in self._tiers.values():
@@ -82,6 +82,13 @@ class Rules:
             yield from self._after_a_failed_wake(session, tier)
             yield from self._after_a_preemption(session, tier)
             yield from self._when_idle(session, tier, now)
+
+    def _due(self, verdict: Verdict) -> Mapping[str, str]:
+        """What the gate demands. A clock that has jumped may make a moment's dark look like a long one."""
+        policy, doubted = self._collector.policy, self._collector.trust.doubted_for()
+        if doubted is not None and doubted < policy.dark_hibernate_after and Reason.DARK in verdict.reasons:
+            return {}
+        return must_sleep(policy, verdict, self._tiers)
 
     def _after_a_failed_wake(self, session: Session, tier: TierSection) -> Iterator[Demand]:
         """A stuck wake bills for ever: back to sleep, unless the settings leave it to people."""

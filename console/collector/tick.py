@@ -8,6 +8,7 @@ from typing import ParamSpec, TypeVar
 
 import structlog
 
+from console.collector.clock_jumps import ClockTrust
 from console.collector.leases import Leases
 from console.collector.sources import (
     ProviderAnswer,
@@ -22,6 +23,7 @@ from console.collector.sources import (
     resource_rows,
     tier_resources,
 )
+from console.errors import ClockApart
 from console.hosts.agent_client import AgentClient, AgentStatus, AgentUsage
 from console.providers.protocol import Batch, Provider, Resource
 from console.settings import Settings
@@ -69,6 +71,7 @@ class Collector:
         tier_of = {name: tier.name for name, (tier, _) in self._placed.items()}
         self.leases = Leases(self.policy, account.agents, tier_of)
         self._statuses: dict[str, AgentStatus] = {}
+        self.trust = ClockTrust(clock)
         self._alone = asyncio.Lock()
         self.verdict: Verdict | None = None
 
@@ -77,11 +80,15 @@ class Collector:
 
         Raises:
             FenceLost: another collector leads; nothing was written.
+            ClockApart: no provider's clock agrees with ours, which none has vouched for; nothing was written.
             StoreUnreachable: nothing was written.
         """
         async with self._alone:
             at, start_s = self.clock.now(), self.clock.monotonic_s()
             bills, usage = await self._ask()
+            apart = self.trust.doubt([answer.bills.clock_apart for answer in bills.values()])
+            if apart is not None:
+                raise ClockApart(at, apart)
             elapsed_ms = round((self.clock.monotonic_s() - start_s) * 1000)
             readings = self._readings(at, elapsed_ms, bills, usage)
             complete = await in_store(record_tick, self.database, readings, fence)
@@ -94,6 +101,7 @@ class Collector:
 
     async def decide(self, fence: int, *, push_always: bool = False) -> Verdict:
         """Let the gate decide by what the store holds now, and push leases where the verdict changed."""
+        self.trust.look()
         verdict, changed, draining = await in_store(self._verdict, fence)
         self.verdict = verdict
         if changed:

@@ -72,7 +72,11 @@ _SLEEP = SleepEffect(billed="storage", keeps_memory=None, loses=("ephemeral disk
 
 
 class _Failed(Exception):
-    """A read that brought nothing, in one line."""
+    """A read that brought nothing, in one line; `apart`: because the clocks are so far apart."""
+
+    def __init__(self, problem: str, apart: timedelta | None = None) -> None:
+        super().__init__(problem)
+        self.apart = apart
 
 
 class Hyperstack:
@@ -169,7 +173,9 @@ class Hyperstack:
         try:
             text, as_of = await self._read(path, params)
             rows = rows_of(body_of(text), "data")
-        except (_Failed, Unreadable) as error:
+        except _Failed as error:
+            return Batch((), (f"{path}: {error}",), clock_apart=error.apart)
+        except Unreadable as error:
             return Batch((), (f"{path}: {error}",))
         readings: dict[str, BillReading] = {}
         problems = []
@@ -258,7 +264,7 @@ class Hyperstack:
             raise _Failed("the answer has no readable Date") from None
         apart = abs(now - self._clock.now())
         if apart > _CLOCKS_APART:
-            raise _Failed(f"the provider's clock is {apart.total_seconds():.0f} s away from ours")
+            raise _Failed(f"the provider's clock is {apart.total_seconds():.0f} s away from ours", apart)
         return now
 
 

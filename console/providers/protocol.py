@@ -7,7 +7,7 @@ when every page was read and every row was understood. Actions are sent at most 
 
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -99,12 +99,14 @@ class Batch(Generic[Item]):
     """What one question brought: the sound rows, and each problem in one line.
 
     `vanished`: what we know and the provider, answering soundly, lists neither as active nor as deleted.
+    `clock_apart`: how far the provider's clock is from ours, where that spoils the answer.
     """
 
     items: tuple[Item, ...]
     problems: tuple[str, ...] = ()
     provider_now: datetime | None = None
     vanished: tuple[str, ...] = ()
+    clock_apart: timedelta | None = None
 
     @property
     def complete(self) -> bool:

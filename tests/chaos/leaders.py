@@ -28,7 +28,7 @@ from store.clock import SystemClock
 from store.database import Database, open_database
 from store.leader import leader
 from store.operations import OperationKind, OperationRefused, Phase, current, last_of, seen_state
-from store.tables import OperationCall, OperationRow, Tick
+from store.tables import JournalEntry, OperationCall, OperationRow, Tick
 from tests.chaos.fleet import with_times
 
 TIER, INSTANCE = "l40", 8433
@@ -140,7 +140,10 @@ def running_pair(state: Path, store_url: str | None = None) -> Iterator[Pair]:
 
 @dataclass(frozen=True)
 class Account:
-    """What two collectors did. `noticed`: answers refused or broken at the tiers that were left alone."""
+    """What two collectors did. `noticed`: answers refused or broken at the tiers that were left alone.
+
+    `verdicts`: every change of the gate's mind since both stood, with its reason.
+    """
 
     operations: int
     outcomes: tuple[str, ...]
@@ -151,6 +154,7 @@ class Account:
     noticed: int
     killed: int
     stopped: int
+    verdicts: tuple[str, ...] = ()
 
     @property
     def problems(self) -> list[str]:
@@ -257,6 +261,7 @@ def _account(pair: Pair, asked: Sequence[int], before: dict[str, Any], *, killed
         calls = session.exec(select(OperationCall)).all()
         fences = session.exec(select(Tick.fence).order_by(col(Tick.at))).all()
         rows = session.exec(select(OperationRow).where(col(OperationRow.outcome).is_not(None))).all()
+        told = session.exec(select(JournalEntry).where(JournalEntry.what == "verdict")).all()
     return Account(
         operations=len(asked),
         outcomes=tuple(str(row.outcome) for row in rows),
@@ -267,6 +272,7 @@ def _account(pair: Pair, asked: Sequence[int], before: dict[str, Any], *, killed
         noticed=sum(after[t][k] - before[t][k] for t in after for k in ("refused", "broken")),
         killed=killed,
         stopped=stopped,
+        verdicts=tuple(entry.detail for entry in told),
     )
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
-from console.collector.alarms import Alarms, Channels, ClockJumps
+from console.collector.alarms import Alarms, Channels
 from console.collector.build import build_collector
+from console.collector.clock_jumps import ClockJumps
 from console.collector.tick import Collector
 from console.settings import load_settings
 from store.alarms import Condition, follow, untold

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,17 +12,19 @@ from sqlmodel import col, select
 
 from console.collector.backfill import Backfill
 from console.collector.build import build_collector, why_not_lead
+from console.collector.rules import Rules
 from console.collector.schedule import Schedule
 from console.collector.tick import Collector
+from console.errors import ClockApart
 from console.providers.simulator import Simulator
 from console.settings import Settings
 from store.check import check
 from store.clock import SystemClock
 from store.database import Database, open_database
-from store.errors import FenceLost, SettingsError, StoreUnreachable
+from store.errors import ClockBehind, FenceLost, SettingsError, StoreUnreachable
 from store.gate import Reason
 from store.leader import acquire
-from store.tables import BillSample, Gap, ProviderTick, ResourceRow, Tick
+from store.tables import BillSample, Gap, OperationRow, ProviderTick, ResourceRow, Tick
 from store.verdicts import last_verdict
 
 
@@ -173,3 +176,36 @@ async def test_a_full_disk_costs_ticks_and_nothing_else(
     with database.read() as session:
         assert [tick.complete for tick in session.exec(select(Tick))] == [True, True]
     assert check(database) == []
+
+
+async def test_nothing_is_dated_by_a_clock_that_has_jumped_until_a_provider_agrees_with_it(
+    settings: Settings, database: Database, fence: int
+) -> None:
+    """A tick a day ahead would keep every true one out; and a moment's dark is no reason to hibernate a fleet."""
+
+    class Jumping(SystemClock):
+        by_s = 0.0
+
+        def now(self) -> datetime:
+            return super().now() + timedelta(seconds=self.by_s)
+
+    clock = Jumping()
+    collector = build_collector(database, settings, clock)
+    assert await collector.tick(fence)
+    clock.by_s = 86_400
+    with pytest.raises(ClockApart, match="nothing was written; set it"):
+        await collector.tick(fence)
+    verdict = await collector.decide(fence)
+    assert Reason.DARK in verdict.reasons
+    await Rules(collector).apply(fence)
+    with database.read() as session:
+        assert len(session.exec(select(Tick)).all()) == 1
+        assert session.exec(select(OperationRow)).all() == []
+    clock.by_s = 0
+    await asyncio.sleep(0.01)
+    assert await collector.tick(fence)
+    clock.by_s = -86_400
+    with pytest.raises((ClockApart, ClockBehind)):
+        await collector.tick(fence)
+    assert Reason.DARK in (await collector.decide(fence)).reasons
+    await collector.account.close()

@@ -18,7 +18,7 @@ from store.clock import SystemClock
 from store.database import Database
 from store.gate import Reason
 from store.leader import acquire
-from store.operations import OperationKind, request, seen_state
+from store.operations import OperationKind, Phase, request, seen_state
 from store.stops import why_no_wake
 from store.tables import OperationRow
 from tests.databases import opened
@@ -74,6 +74,11 @@ def simulator() -> Iterator[Simulator]:
         yield running
 
 
+def _sleeps(row: OperationRow) -> bool:
+    """Asleep, whether or not its bill has come to rest yet."""
+    return row.kind == OperationKind.HIBERNATE and (row.phase == Phase.ASLEEP or row.outcome == "done")
+
+
 class Fleet:
     """A collector with its rules and operations, driven by hand."""
 
@@ -100,7 +105,7 @@ class Fleet:
     def operated(self) -> list[tuple[str, str, str]]:
         with self.database.read() as session:
             rows = session.exec(select(OperationRow)).all()
-            return [(row.tier, row.actor, row.outcome or row.phase) for row in rows]
+            return [(row.tier, row.actor, "asleep" if _sleeps(row) else row.outcome or row.phase) for row in rows]
 
 
 @pytest.fixture
@@ -117,7 +122,7 @@ async def test_a_spent_budget_hibernates_every_tier_though_no_agent_answers(
     fleet = Fleet(tmp_path, database, simulator, limit="0.000000001")
     made.append(fleet)
     await asyncio.sleep(1.1)  # a second of bill
-    await fleet.go_on()
+    await fleet.go_on(rounds=25)
     assert sorted(fleet.operated()) == [("h100", "gate", "asleep"), ("l40", "gate", "asleep")]
     assert sum("/hibernate" in request for request in simulator.requests) == 2
 
@@ -157,7 +162,7 @@ async def test_a_long_dark_hibernates_and_a_short_one_does_not(
     assert fleet.collector.verdict.reasons == (Reason.DARK,)
     assert fleet.operated() == []
     await asyncio.sleep(1)
-    await fleet.go_on(ticks=False)
+    await fleet.go_on(ticks=False, rounds=25)
     assert sorted(fleet.operated()) == [("h100", "gate", "asleep"), ("l40", "gate", "asleep")]
 
 

@@ -153,7 +153,7 @@ async def test_waking_is_a_plain_question(world: FleetWorld, tmp_path: Path) -> 
         await asyncio.sleep(0.35)
         await pilot.press("tab", "enter")
         await until(pilot, lambda: "wake of h100 asked" in text_of(app, "message"))
-        await until(pilot, lambda: "wake: requested" in text_of(app, "detail"))
+        await until(pilot, lambda: "WAKE 0:00  requested" in text_of(app, "detail"))
         await pilot.press("w")
         assert "under way" in text_of(app, "message")
 
