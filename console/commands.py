@@ -17,7 +17,7 @@ from console.export.status import status_body
 from console.export.text import explanation_text, status_text
 from console.service import Service
 from console.settings import Settings, find_settings, load_settings
-from store.clock import SystemClock
+from store.clock import Clock, SystemClock
 from store.database import Database, open_database
 from store.errors import ExitCode, SettingsError
 from store.fleet import TierSpec
@@ -91,15 +91,15 @@ def export(config: Path | None, output: Path | None, wanted: Wanted) -> None:
         print(f"wrote {output}", file=sys.stderr)
 
 
-def run_collector(config: Path | None) -> None:
-    """Collect until SIGTERM or SIGINT."""
+def run_collector(config: Path | None, clock: Clock | None = None) -> None:
+    """Collect until SIGTERM or SIGINT, by the machine's clock unless another is given."""
     from console.collector.build import build_collector
     from console.collector.schedule import Schedule
     from store.logs import configure_logs
 
     configure_logs()
     with opened(config) as (settings, database):
-        collector = build_collector(database, settings, SystemClock())
+        collector = build_collector(database, settings, clock or SystemClock())
 
         async def work() -> None:
             stop = asyncio.Event()

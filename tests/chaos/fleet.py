@@ -6,8 +6,11 @@ import re
 import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,7 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from console.demo.hosts import mtok
 from console.demo.world import World
+from store.money import parse_nusd
 
 DARK_AFTER_S = 6.0
 MAX_IN_FLIGHT_S = 2.0
@@ -31,6 +36,7 @@ _TIMES = {
     "leader_expires_after": "3s",
 }
 _LOOKS_EVERY_S = 0.25
+_DISK_BYTES = 48 * 1024 * 1024
 
 
 class Cable:
@@ -79,6 +85,46 @@ class Cable:
             sink.shutdown(socket.SHUT_WR)
 
 
+class SmallDisk:
+    """A file system of its own for the store, that can be filled; only root may mount one."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "tmpfs", str(folder)]
+        self._folder = folder
+        self.is_mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def fill(self) -> None:
+        """Leave no byte free."""
+        with suppress(OSError), (self._folder / "filler").open("wb", buffering=0) as file:
+            while True:
+                file.write(b"0" * 4096)
+
+    def free(self) -> None:
+        """Give the space back."""
+        (self._folder / "filler").unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Unmount it."""
+        if self.is_mounted:
+            subprocess.run(["umount", str(self._folder)], check=True)
+
+
+class ChaosWorld(World):
+    """The demo's world, with a collector whose clock can be moved."""
+
+    @property
+    def clock_file(self) -> Path:
+        """By how many seconds the collector's clock is off."""
+        return self.state / "clock"
+
+    def start_collector(self) -> None:
+        if not self.clock_file.exists():
+            self.clock_file.write_text("0", encoding="utf-8")
+        command = [sys.executable, "-m", "tests.chaos.collect", str(self.settings), str(self.clock_file)]
+        self.collector = self._child("collector", command)
+
+
 @dataclass(frozen=True)
 class Look:
     """What was seen at one instant: completion tokens by agent, and whether each may serve."""
@@ -92,8 +138,9 @@ class Look:
 class Fleet:
     """The world under test. `looks` grow four times a second, by the agents' own control APIs."""
 
-    world: World
+    world: ChaosWorld
     cable: Cable
+    disk: SmallDisk
     looks: list[Look] = field(default_factory=list)
     _ended: threading.Event = field(default_factory=threading.Event)
 
@@ -105,7 +152,7 @@ class Fleet:
     @property
     def store(self) -> Path:
         """The store's file."""
-        return self.world.state / "mtok.db"
+        return self.world.state / "store" / "mtok.db"
 
     def fault(self, kind: str | None, prefix: str = "/billing") -> None:
         """Begin a fault of the simulated provider, or end it."""
@@ -116,6 +163,25 @@ class Fleet:
     def signal_collector(self, signum: int) -> None:
         """Send a signal to the collector that runs now, by its pid."""
         os.kill(self.world.collector.pid, signum)
+
+    def move_clock(self, seconds: float) -> None:
+        """Put the collector's wall clock off by so much."""
+        draft = self.world.clock_file.with_suffix(".draft")
+        draft.write_text(str(seconds), encoding="utf-8")
+        draft.replace(self.world.clock_file)
+
+    def billed_nusd(self, start: datetime, end: datetime) -> int:
+        """What the simulator has billed between two instants, by its own account."""
+        url = f"{self.world.provider_url.removesuffix('/v1')}/simulator/account"
+        query = urllib.parse.urlencode({"from": start.isoformat(), "to": end.isoformat()})
+        with urllib.request.urlopen(f"{url}?{query}", timeout=5) as answer:
+            return int(json.load(answer)["billed_nusd"])
+
+    def bound_nusd(self) -> int:
+        """What mtok promises now as the most that is spent beyond the limit."""
+        command = [*mtok(), "gate", "show", "--json", "--config", str(self.world.settings)]
+        body = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=30).stdout)
+        return parse_nusd(body["overspend_bound"]["usd"])
 
     def kill_agent(self, name: str) -> None:
         """End an agent's process at once."""
@@ -194,6 +260,7 @@ def with_times(settings: str, times: Mapping[str, str]) -> str:
 def running_fleet(state: Path) -> Iterator[Fleet]:
     """Provider (simulated), three agents (reference engine), load, collector: until the block ends."""
     cables: list[Cable] = []
+    disks: list[SmallDisk] = []
 
     def adapt(world: World) -> None:
         first = world.agents[0]
@@ -201,14 +268,16 @@ def running_fleet(state: Path) -> Iterator[Fleet]:
         text = world.settings.read_text(encoding="utf-8")
         text = text.replace(first.control_url, f"http://127.0.0.1:{cables[0].port}")
         text = text.replace("[budget]\n", '[budget]\nfrozen_after = "6s"\ndark_hibernate_after = "10m"\n')
+        text = text.replace("sqlite:///mtok.db", "sqlite:///store/mtok.db")
+        disks.append(SmallDisk(world.state / "store"))
         world.settings.write_text(with_times(text, _TIMES), encoding="utf-8")
         for agent in world.agents:
             with agent.settings.open("a", encoding="utf-8") as file:
                 file.write(f"[limits]\nmax_in_flight_s = {MAX_IN_FLIGHT_S}\n")
 
-    world = World(state, adapt)
+    world = ChaosWorld(state, adapt)
     world.start()
-    fleet = Fleet(world, cables[0])
+    fleet = Fleet(world, cables[0], disks[0])
     watcher = threading.Thread(target=fleet.watch, daemon=True)
     watcher.start()
     try:
@@ -220,3 +289,4 @@ def running_fleet(state: Path) -> Iterator[Fleet]:
             fleet.signal_collector(signal.SIGCONT)
         world.stop()
         cables[0].close()
+        disks[0].close()

@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from store.money import display_usd
 from tests.chaos.faults import FULL, SHORT, Fault
 from tests.chaos.fleet import DARK_AFTER_S, MAX_IN_FLIGHT_S, PROMISE_S, SLACK_S, Fleet, Look, running_fleet
 
@@ -24,30 +25,38 @@ _TICK_UNDER_WAY = timedelta(seconds=3)  # one that had begun before the fault ma
 
 @dataclass(frozen=True)
 class Row:
-    """`stopped_s`: from the last complete tick to the last token of a blind agent; None where none is blind."""
+    """`stopped_s`: from the last complete tick to the last token of a blind agent; None where none is blind.
+
+    `billed_nusd`: what the provider billed from that tick until the healing; `bound_nusd`: what mtok had promised
+    before, as the most that may be spent beyond the limit.
+    """
 
     fault: str
     stopped_s: float | None
     blind_tokens: int
     lost_entries: int
+    billed_nusd: int
+    bound_nusd: int
     back_s: float
     problem: str | None
 
     @property
     def holds(self) -> bool:
         """Whether everything that was promised came to be."""
-        return self.problem is None and self.blind_tokens == 0 and self.lost_entries == 0
+        is_within = self.billed_nusd <= self.bound_nusd
+        return self.problem is None and self.blind_tokens == 0 and self.lost_entries == 0 and is_within
 
 
 def run(faults: Sequence[Fault]) -> list[Row]:
     """Break a fleet in each way, and heal it."""
     with tempfile.TemporaryDirectory(prefix="mtok-chaos-") as folder, running_fleet(Path(folder) / "demo") as fleet:
         fleet.wait_until_open()
-        return [_row(fleet, fault) for fault in faults]
+        return [_row(fleet, fault) for fault in faults if fleet.disk.is_mounted or not fault.needs_disk]
 
 
 def _row(fleet: Fleet, fault: Fault) -> Row:
     seen_at = fleet.last_complete_at() or datetime.now(UTC)
+    bound_nusd = fleet.bound_nusd()
     began_at = datetime.now(UTC)
     fault.begin(fleet)
     _observe(fleet, fault.lasts_s or _OBSERVES_S)
@@ -72,6 +81,8 @@ def _row(fleet: Fleet, fault: Fault) -> Row:
         stopped_s=_stopped_s(during, blind, last_at),
         blind_tokens=_served_after(during, blind, promised_at),
         lost_entries=_lost(fleet),
+        billed_nusd=fleet.billed_nusd(last_at, healed_at),
+        bound_nusd=bound_nusd,
         back_s=back_s,
         problem=problem,
     )
@@ -113,12 +124,23 @@ def _lost(fleet: Fleet) -> int:
 def table(rows: Sequence[Row]) -> Table:
     """The rows for a person."""
     made = Table(box=None, pad_edge=False, header_style="")
-    for heading in ("fault", "dark after s", "blind tokens", "lost tokens", "back after s", ""):
+    for heading in (
+        "fault",
+        "dark after s",
+        "blind tokens",
+        "lost tokens",
+        "billed $",
+        "bound $",
+        "back after s",
+        "",
+    ):
         made.add_column(heading, justify="left" if heading in ("fault", "") else "right")
     for row in rows:
         stopped = "—" if row.stopped_s is None else f"{row.stopped_s:.1f}"
         word = "holds" if row.holds else f"DOES NOT HOLD {row.problem or ''}"
-        made.add_row(row.fault, stopped, str(row.blind_tokens), str(row.lost_entries), f"{row.back_s:.1f}", word)
+        tokens = (str(row.blind_tokens), str(row.lost_entries))
+        money = (display_usd(row.billed_nusd, 4), display_usd(row.bound_nusd, 4))
+        made.add_row(row.fault, stopped, *tokens, *money, f"{row.back_s:.1f}", word)
     return made
 
 
@@ -133,6 +155,9 @@ def main(words: Sequence[str]) -> int:
         f"dark after {DARK_AFTER_S:g} s; promised: no token later than {PROMISE_S:g} s after the last tick"
     )
     console.print(table(rows))
+    missing = [fault.name for fault in faults if fault.name not in {row.fault for row in rows} and fault.needs_disk]
+    for name in missing if not wanted else []:
+        console.print(f"not run: {name} (only root can mount a small disk)")
     return 0 if all(row.holds for row in rows) else 1
 
 
