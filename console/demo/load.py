@@ -22,10 +22,14 @@ _TOPICS = ("volumes", "spot markets", "hibernation", "budgets", "tokens", "ledge
 
 @dataclass(slots=True)
 class Received:
-    """What the clients of one tier were told. `broken`: answers that ended without usage."""
+    """What the clients of one tier were told.
+
+    `unreachable`: nobody listened, as while the host sleeps. `broken`: answers that ended without usage.
+    """
 
     answers: int = 0
     refused: int = 0
+    unreachable: int = 0
     broken: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -84,6 +88,9 @@ class Load:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         try:
             status, usage = await _usage_of(http, body)
+        except httpx.ConnectError:
+            received.unreachable += 1
+            return await self._pause(1.0)
         except httpx.HTTPError:
             received.broken += 1
             return await self._pause(1.0)

@@ -269,7 +269,7 @@ def _account(pair: Pair, asked: Sequence[int], before: dict[str, Any], *, killed
         calls=len(calls),
         applied=sum(call.ended == "applied" for call in calls),
         is_fenced=list(fences) == sorted(fences),
-        noticed=sum(after[t][k] - before[t][k] for t in after for k in ("refused", "broken")),
+        noticed=sum(after[t][k] - before[t][k] for t in after for k in ("refused", "unreachable", "broken")),
         killed=killed,
         stopped=stopped,
         verdicts=tuple(entry.detail for entry in told),

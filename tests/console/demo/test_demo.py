@@ -238,3 +238,29 @@ def test_everything_ends_with_the_demo_however_it_ends(tmp_path: Path, signum: s
     process.send_signal(signum)
     assert process.wait(30) == (130 if signum is signal.SIGINT else -9)
     wait_until(lambda: not processes_of(state), 15)
+
+
+def test_a_tier_that_sleeps_and_wakes_under_load_loses_no_token(tmp_path: Path) -> None:
+    """What clients were told, what the ledger holds and what the store has are the same, the probe apart."""
+    state = tmp_path / "world"
+    command = [*MTOK, "demo", "--headless", "--for", "40s", "--json", "--state", str(state)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        wait_until(lambda: (state / "load.json").exists() and answers(state) > 3, 40)
+        config = ("--config", str(state / "mtok.toml"))
+        asleep = mtok_json("tier", "hibernate", "h100", "--wait", "--yes", "--json", *config)
+        assert (asleep["outcome"], asleep["provider_calls"]) == ("done", 1)
+        assert [phase["phase"] for phase in asleep["phases"]][-3:] == ["provider", "asleep", "settled"]
+        awake = mtok_json("tier", "wake", "h100", "--wait", "--yes", "--json", *config)
+        assert (awake["outcome"], awake["phases"][-1]["phase"]) == ("done", "first_token")
+        (past,) = mtok_json("tier", "history", "h100", "--json", *config)["operations"]
+        assert past == {**awake, "cost_usd": past["cost_usd"]}
+        whole, _ = process.communicate(timeout=120)
+    shown = {tier["tier"]: tier["windows"]["24h"] for tier in json.loads(whole)["tiers"]}
+    received = json.loads((state / "load.json").read_text(encoding="utf-8"))["tiers"]
+    for tier, got in received.items():
+        assert got["broken"] == 0
+        assert (
+            shown[tier]["completion_tokens"] - shown[tier]["reserved_completion_tokens"] == got["completion_tokens"]
+        )
+    assert received["h100"]["refused"] > 0  # it was asleep for a while, and said so
+    assert shown["h100"]["reserved_completion_tokens"] == 1
