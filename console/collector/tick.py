@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ParamSpec, TypeVar
 
 import structlog
 
+from console.collector.addresses import follow_addresses, recall_addresses
 from console.collector.leases import Leases
 from console.collector.sources import (
     ProviderAnswer,
@@ -21,6 +22,7 @@ from console.collector.sources import (
 )
 from console.errors import AgentUnreachable
 from console.hosts.agent_client import AgentClient, AgentUsage
+from console.hosts.host import SshHost
 from console.providers.protocol import Provider
 from console.settings import Settings
 from store.clock import Clock
@@ -43,10 +45,11 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Everything that a collector talks to."""
+    """Everything that a collector talks to. `hosts`: of the agents that are reached by SSH, by agent."""
 
     providers: Mapping[str, Provider]
     agents: Mapping[str, AgentClient]
+    hosts: Mapping[str, SshHost] = field(default_factory=dict)
 
     async def close(self) -> None:
         """Give every connection back."""
@@ -54,6 +57,7 @@ class Account:
             *(provider.close() for provider in self.providers.values()),
             *(agent.close() for agent in self.agents.values()),
         )
+        await asyncio.gather(*(host.close() for host in self.hosts.values()))
 
 
 class Collector:
@@ -156,6 +160,7 @@ class Collector:
 
     def _known_counters(self) -> dict[str, list[str]]:
         with self.database.read() as session:
+            recall_addresses(session, self.settings, self.account.hosts)
             return {name: list(watched_counters(session, name)) for name in self.account.providers}
 
     def _readings(
@@ -185,6 +190,7 @@ class Collector:
         readings: Mapping[str, AgentReading],
         fence: int,
     ) -> None:
+        follow_addresses(self.settings, self.account.hosts, {name: bills[name].inventory for name in bills})
         with self.database.write() as session:
             check_fence(self.database, session, fence)
             for name, answer in bills.items():
