@@ -137,23 +137,23 @@ class SshHost:
     def _join(self) -> tuple[Future[Connection], float]:
         """The attempt that everybody waits for, started where there is none, and for how long to wait."""
         with self._lock:
-            attempt = self._attempt
+            attempt, is_new = self._attempt, False
             if attempt is None or (attempt.done() and not _is_up(attempt)):
                 if self._problem is not None and self._monotonic_s() < self._again_at_s:
                     raise self._problem.with_traceback(None)
-                attempt = self._attempt = self._begin()
-            return attempt, self.target.connect_within_s if self._problem is None else _GRACE_S
-
-    def _begin(self) -> Future[Connection]:
-        attempt = in_background(f"{self.name}: ssh", partial(connect, self.name, self.target, self._address))
-        attempt.add_done_callback(self._note)
-        return attempt
+                begin = partial(connect, self.name, self.target, self._address)
+                attempt, is_new = in_background(f"{self.name}: ssh", begin), True
+                self._attempt = attempt
+            patience_s = self.target.connect_within_s if self._problem is None else _GRACE_S
+        if is_new:
+            attempt.add_done_callback(self._note)  # outside the lock: it may be over already, and takes the lock
+        return attempt, patience_s
 
     def _note(self, attempt: Future[Connection]) -> None:
         """Remember how an attempt ended, unless another address has come meanwhile."""
         error = attempt.exception()
         with self._lock:
-            if self._attempt is not None and attempt is not self._attempt:
+            if attempt is not self._attempt:
                 return
             if error is None:
                 self._problem, self._pause_s = None, _FIRST_PAUSE_S
