@@ -91,6 +91,29 @@ def make_key(path: Path, passphrase: str = "", kind: str = "ed25519") -> str:
     return " ".join(Path(f"{path}.pub").read_text(encoding="utf-8").split()[:2])
 
 
+def fingerprint_of(public_key: Path) -> str:
+    """`SHA256:…`, as ssh-keygen says it."""
+    command = ["ssh-keygen", "-lf", str(public_key)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[1]
+
+
+@contextlib.contextmanager
+def running_agent(socket_path: Path, key: Path) -> Iterator[None]:
+    """An SSH agent that carries `key`."""
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket_path)], stdout=subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            if socket_path.exists():
+                break
+            time.sleep(0.02)
+        environment = {**os.environ, "SSH_AUTH_SOCK": str(socket_path)}
+        subprocess.run(["ssh-add", "-q", str(key)], check=True, env=environment)
+        yield
+    finally:
+        agent.terminate()
+        agent.wait()
+
+
 @contextlib.contextmanager
 def running_sshd(folder: Path, *options: str) -> Iterator[Sshd]:
     """A server whose files lie in `folder`, with more lines of sshd_config; it lets `folder/user` in."""

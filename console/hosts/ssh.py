@@ -81,10 +81,10 @@ class Output:
 
 
 class Connection:
-    """An authenticated connection. `transports`: of each machine on the way, the host's own last."""
+    """An authenticated connection to `place`. `transports`: of each machine on the way, the host's own last."""
 
-    def __init__(self, name: str, transports: Sequence[paramiko.Transport], within_s: float) -> None:
-        self.name = name
+    def __init__(self, name: str, transports: Sequence[paramiko.Transport], within_s: float, place: str) -> None:
+        self.name, self.place = name, place
         self._transports, self._within_s = tuple(transports), within_s
 
     @property
@@ -225,8 +225,10 @@ def connect(name: str, target: SshTarget, address: str | None) -> Connection:
     logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)  # what it logs, with tracebacks, is raised too
     end_s = time.monotonic() + target.connect_within_s
     transports: list[paramiko.Transport] = []
+    place = ""
     try:
         for hop in route(name, target, address, lambda host: _options(name, target.config_file, host)):
+            place = hop.place
             left_s = max(end_s - time.monotonic(), 0.1)
             with _explained(name, hop, target.connect_within_s, end_s):
                 stream = _stream(hop, transports, left_s, target.keepalive_s)
@@ -236,9 +238,9 @@ def connect(name: str, target: SshTarget, address: str | None) -> Connection:
                 _log_in(transport, name, hop)
                 transport.set_keepalive(max(round(target.keepalive_s), 1))
     except BaseException:
-        Connection(name, transports, 0).close()
+        Connection(name, transports, 0, "").close()
         raise
-    return Connection(name, transports, target.connect_within_s)
+    return Connection(name, transports, target.connect_within_s, place)
 
 
 def _options(name: str, path: Path, host: str) -> Options:

@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
-import subprocess
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +13,7 @@ import pytest
 from console.errors import HostKeyRefused, HostUnreachable
 from console.hosts.host import SshHost
 from console.hosts.target import SshTarget
-from tests.sshd import Sshd, make_key, running_sshd
+from tests.sshd import Sshd, fingerprint_of, make_key, running_agent, running_sshd
 
 
 @contextlib.asynccontextmanager
@@ -47,8 +47,7 @@ async def test_an_unknown_key_is_refused_with_how_to_accept_it(sshd: Sshd) -> No
         with pytest.raises(HostKeyRefused) as caught:
             await host.run("true", within_s=5)
         assert await host.reach() is not None
-    shown = subprocess.run(["ssh-keygen", "-lf", sshd.folder / "host.pub"], capture_output=True, text=True, check=True)
-    fingerprint = shown.stdout.split()[1]
+    fingerprint = fingerprint_of(sshd.folder / "host.pub")
     message = str(caught.value)
     assert "\n" not in message
     assert f"mtok host trust h100-a --fingerprint {fingerprint}" in message
@@ -111,21 +110,13 @@ async def test_a_key_file_that_cannot_be_used_is_named(
 async def test_the_agent_offers_its_keys(
     sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    socket = tmp_path / "agent.sock"
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
-    try:
-        public = make_key(tmp_path / "carried", kind=kind)
-        (sshd.folder / "authorized").write_text(f"{public}\n", encoding="utf-8")
-        monkeypatch.setenv("SSH_AUTH_SOCK", os.fspath(socket))
-        while not socket.exists():
-            await asyncio.sleep(0.02)
-        await asyncio.to_thread(subprocess.run, ["ssh-add", "-q", tmp_path / "carried"], check=True)
+    public = make_key(tmp_path / "carried", kind=kind)
+    (sshd.folder / "authorized").write_text(f"{public}\n", encoding="utf-8")
+    with running_agent(tmp_path / "agent.sock", tmp_path / "carried"):
         (tmp_path / "carried").unlink()
+        monkeypatch.setenv("SSH_AUTH_SOCK", os.fspath(tmp_path / "agent.sock"))
         async with host_at(sshd.target(key_file=None)) as host:
             assert await host.reach() is None
-    finally:
-        agent.terminate()
-        agent.wait()
 
 
 async def test_the_ssh_config_is_honoured(sshd: Sshd, tmp_path: Path) -> None:
@@ -188,7 +179,7 @@ async def test_a_command_whose_server_dies_ends_at_once_and_the_next_connects_ag
 
 async def test_a_command_that_takes_too_long_is_given_up(sshd: Sshd) -> None:
     async with host_at(sshd.target()) as host:
-        with pytest.raises(HostUnreachable, match="did not end within 0.5 s"):
+        with pytest.raises(HostUnreachable, match=r"did not end within 0\.5 s"):
             await host.run("sleep 30", within_s=0.5)
         assert (await host.run("echo fine", within_s=5)).stdout == "fine\n"
 
@@ -219,7 +210,7 @@ async def test_the_pause_after_many_failures_is_half_a_minute(sshd: Sshd) -> Non
         if host._attempt is not before:
             tried_at_s.append(now_s)
         now_s += 1.0
-    assert [after - before for before, after in zip(tried_at_s, tried_at_s[1:], strict=False)] == [
+    assert [after - before for before, after in itertools.pairwise(tried_at_s)] == [
         *(1, 2, 4, 8, 16),
         *(30, 30),
     ]
