@@ -25,6 +25,7 @@ from store.database import open_database
 from store.errors import ExitCode, SettingsError
 
 _SERVES_WITHIN_S = 60.0
+_SAFE_ADDRESS = re.compile(r"[A-Za-z0-9.:\[\]-]+:\d{1,5}")
 _SAFE_PATH = re.compile(r"[A-Za-z0-9._/-]+")
 
 
@@ -47,9 +48,12 @@ def check_hosts(config: Path | None, name: str | None) -> int:
     """Print a line a finding on stdout; exit code 1 where something is not as it must be."""
     settings = load_settings(find_settings(config))
 
+    chosen = _chosen(settings, name)
+    if not chosen:
+        print(f"no agent in {settings.path} has an ssh_user: there is no host to check", file=sys.stderr)
+
     async def work() -> bool:
-        checks = [_check(settings, tier, agent) for tier, agent in _chosen(settings, name)]
-        return all(await asyncio.gather(*checks))
+        return all(await asyncio.gather(*(_check(settings, tier, agent) for tier, agent in chosen)))
 
     return int(ExitCode.OK if asyncio.run(work()) else ExitCode.FAILED)
 
@@ -199,6 +203,8 @@ def _plan(settings: Settings, tier: TierSection, agent: AgentSection, wanted: Wa
             raise SettingsError(
                 f"{option} {path}", "has characters beside letters, digits and ._/-", "choose another"
             )
+    if not _SAFE_ADDRESS.fullmatch(wanted.public_address):
+        raise SettingsError("--public-address", "is no address", "write one such as 127.0.0.1:8700")
     if wanted.wheelhouse is not None and not wanted.wheelhouse.is_dir():
         raise SettingsError(f"--wheelhouse {wanted.wheelhouse}", "is no folder", "name one with wheels in it")
     where = f"tier {tier.name}, agent {agent.name}: control_secret"

@@ -10,7 +10,8 @@ from functools import partial
 from typing import TypeVar
 
 from console.errors import HostUnreachable
-from console.hosts.ssh import Connection, Tunnel, connect
+from console.hosts.channels import Tunnel
+from console.hosts.ssh import Connection, connect
 from console.hosts.target import Ran, SshTarget
 from console.hosts.threads import in_background, in_thread
 from store.errors import MtokError

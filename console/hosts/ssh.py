@@ -17,67 +17,15 @@ import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from console.errors import HostKeyRefused, HostUnreachable
+from console.hosts.channels import Output, Tunnel, close_quietly
 from console.hosts.known_hosts import known_keys
 from console.hosts.route import Hop, Options, route
 from console.hosts.target import Ran, SshTarget
+from store.errors import MtokError
 
-_FAULTS = (paramiko.SSHException, EOFError, OSError)
+# BLE001 below: what paramiko's thread meets, whatever it is, is raised to whoever waits
 _MAX_OUTPUT_BYTES = 1_000_000  # of a command: more than anything that is asked here says
 _PROHIBITED = 1  # RFC 4254, section 5.1: SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
-
-
-class Tunnel:
-    """A byte stream to a port of the host's own loopback. Times out with TimeoutError, fails with OSError."""
-
-    def __init__(self, channel: paramiko.Channel) -> None:
-        self._channel = channel
-
-    @property
-    def is_readable(self) -> bool:
-        """Whether reading would answer at once: something has come, or the end."""
-        return bool(self._channel.recv_ready() or self._channel.closed or self._channel.eof_received)
-
-    def send(self, data: bytes, within_s: float | None) -> None:
-        """Send all of `data`."""
-        self._channel.settimeout(within_s)
-        self._channel.sendall(data)
-
-    def receive(self, max_bytes: int, within_s: float | None) -> bytes:
-        """What has come, at least a byte; nothing at the end."""
-        self._channel.settimeout(within_s)
-        return bytes(self._channel.recv(max_bytes))
-
-    def close(self) -> None:
-        """End it."""
-        with contextlib.suppress(*_FAULTS):
-            self._channel.close()
-
-
-class Output:
-    """What a running command writes, stdout and stderr together, as it comes."""
-
-    def __init__(self, connection: "Connection", channel: paramiko.Channel) -> None:
-        self._connection, self._channel = connection, channel
-
-    def receive(self) -> bytes:
-        """The next bytes, waiting for as long as it takes; nothing at the end.
-
-        Raises:
-            HostUnreachable: the connection was lost.
-        """
-        data = bytes(self._channel.recv(65536))
-        if not data and not self._connection.is_up:
-            raise self._connection.lost()
-        return data
-
-    def exit_code(self) -> int:
-        """What the command ended with, once its output has ended."""
-        return int(self._channel.recv_exit_status())
-
-    def close(self) -> None:
-        """Stop listening, which ends a command that writes."""
-        with contextlib.suppress(*_FAULTS):
-            self._channel.close()
 
 
 class Connection:
@@ -92,14 +40,14 @@ class Connection:
         """Whether it is there, as far as anyone has noticed."""
         return all(transport.is_active() for transport in self._transports)
 
-    def lost(self) -> HostUnreachable:
-        """The error that says that it is not."""
-        return HostUnreachable(self.name, "the SSH connection was lost", "the next use connects again")
+    def lost(self) -> HostUnreachable | None:
+        """The error that says that it is gone."""
+        return None if self.is_up else self._failed("the SSH connection was lost")
 
     def close(self) -> None:
         """End it, and everything that runs over it."""
         for transport in reversed(self._transports):
-            with contextlib.suppress(*_FAULTS):
+            with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
                 transport.close()
 
     def tunnel(self, port: int, within_s: float | None = None) -> Tunnel:
@@ -170,26 +118,33 @@ class Connection:
             with _closing_after(self._within_s, channel):
                 channel.set_combine_stderr(True)
                 channel.exec_command(command)
-        except _FAULTS:
-            raise self.lost() from None
-        return Output(self, channel)
+        except Exception as error:  # noqa: BLE001
+            raise self.lost() or self._failed(f"the command does not start: {_one_line(error)}") from None
+        return Output(channel, self.lost)
 
     @contextlib.contextmanager
     def _session(self, within_s: float, what: str) -> Iterator[paramiko.Channel]:
+        """A session for one thing, closed when it is done or when its time is over."""
         channel = self._open_session()
-        try:
-            with _closing_after(within_s, channel) as is_late:
+        problem = None
+        with _closing_after(within_s, channel) as is_late:
+            try:
                 yield channel
-        except _FAULTS:
-            if not is_late.is_set():
-                raise self.lost() from None
-        finally:
-            with contextlib.suppress(*_FAULTS):
-                channel.close()
+            except MtokError:
+                raise
+            except Exception as error:  # noqa: BLE001
+                problem = f"{what} failed: {_one_line(error)}"
+            finally:
+                close_quietly(channel)
         if is_late.is_set():
-            raise HostUnreachable(self.name, f"{what} did not end within {within_s:g} s", "look at the host's load")
-        if not self.is_up:
-            raise self.lost()
+            problem = f"{what} did not end within {within_s:g} s"
+        if (lost := self.lost()) is not None:
+            raise lost
+        if problem is not None:
+            raise self._failed(problem)
+
+    def _failed(self, problem: str) -> HostUnreachable:
+        return HostUnreachable(self.name, problem, "the next use tries again")
 
     def _open_session(self) -> paramiko.Channel:
         try:
@@ -206,12 +161,12 @@ class Connection:
             return self._transports[-1].open_channel(kind, address, ("127.0.0.1", 0), timeout=within_s)
         except paramiko.ChannelException:
             raise
-        except _FAULTS:
+        except Exception as error:  # noqa: BLE001
             if self.is_up and time.monotonic() >= end_s:
                 self.close()
                 problem = f"no answer within {within_s:g} s on a connection that seemed up"
-                raise HostUnreachable(self.name, problem, "the next use connects again") from None
-            raise self.lost() from None
+                raise self._failed(problem) from None
+            raise self.lost() or self._failed(_one_line(error)) from None
 
 
 def connect(name: str, target: SshTarget, address: str | None) -> Connection:
@@ -225,6 +180,7 @@ def connect(name: str, target: SshTarget, address: str | None) -> Connection:
     logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)  # what it logs, with tracebacks, is raised too
     end_s = time.monotonic() + target.connect_within_s
     transports: list[paramiko.Transport] = []
+    streams: list[Any] = []
     place = ""
     try:
         for hop in route(name, target, address, lambda host: _options(name, target.config_file, host)):
@@ -232,6 +188,7 @@ def connect(name: str, target: SshTarget, address: str | None) -> Connection:
             left_s = max(end_s - time.monotonic(), 0.1)
             with _explained(name, hop, target.connect_within_s, end_s):
                 stream = _stream(hop, transports, left_s, target.keepalive_s)
+                streams.append(stream)
                 transport = paramiko.Transport(stream)
                 transports.append(transport)
                 _agree(transport, name, hop, target.known_hosts_file, left_s)
@@ -239,6 +196,8 @@ def connect(name: str, target: SshTarget, address: str | None) -> Connection:
                 transport.set_keepalive(max(round(target.keepalive_s), 1))
     except BaseException:
         Connection(name, transports, 0, "").close()
+        for stream in streams:  # one that was never spoken on is nobody's yet
+            close_quietly(stream)
         raise
     return Connection(name, transports, target.connect_within_s, place)
 
@@ -249,7 +208,7 @@ def _options(name: str, path: Path, host: str) -> Options:
         options: Options = paramiko.SSHConfig.from_path(path.expanduser()).lookup(host)
     except FileNotFoundError:
         return {}
-    except (*_FAULTS, ValueError, ImportError, KeyError) as error:
+    except Exception as error:  # noqa: BLE001
         problem = f"{path} cannot be used: {_one_line(error)}"
         raise HostUnreachable(name, problem, "mend it, or set ssh.config_file") from None
     return options
@@ -352,7 +311,9 @@ def _explained(name: str, hop: Hop, within_s: float, end_s: float) -> Iterator[N
     except (socket.gaierror, ConnectionError) as error:
         problem = f"cannot connect to {hop.place}: {error.strerror or _one_line(error)}"
         raise HostUnreachable(name, problem, "does its sshd run, and are address and port right?") from None
-    except _FAULTS as error:
+    except MtokError:
+        raise
+    except Exception as error:  # noqa: BLE001
         is_late = time.monotonic() >= end_s - 0.1
         problem = (
             f"{hop.place} accepts connections and does not answer within {within_s:g} s"
@@ -369,8 +330,7 @@ def _closing_after(within_s: float, channel: paramiko.Channel) -> Iterator[threa
 
     def close() -> None:
         is_late.set()
-        with contextlib.suppress(*_FAULTS):
-            channel.close()
+        close_quietly(channel)
 
     timer = threading.Timer(within_s, close)
     timer.daemon = True

@@ -6,8 +6,8 @@ from typing import Any
 import httpcore
 import httpx
 
+from console.hosts.channels import Tunnel
 from console.hosts.host import SshHost
-from console.hosts.ssh import Tunnel
 from console.hosts.threads import in_thread
 
 _MAX_CHANNELS = 4  # to one agent at a time: usage, a lease, a status, one to spare

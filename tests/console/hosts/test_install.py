@@ -79,7 +79,9 @@ def ordinary_user(folder: Path) -> Iterator[str]:
     try:
         yield name
     finally:
-        for pid in subprocess.run(["pgrep", "-u", name], capture_output=True, text=True, check=False).stdout.split():
+        for pid in subprocess.run(
+            ["pgrep", "-u", name], capture_output=True, text=True, check=False
+        ).stdout.split():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
         # -f: a process that has ended, and whose parent has not asked for it yet, still counts as logged in
@@ -190,7 +192,14 @@ def test_an_installed_agent_serves_through_the_tunnel(
 
     assert world.mtok("check", "h100") == 0, capsys.readouterr()
     told = capsys.readouterr().out
-    assert [line.split()[1] for line in told.splitlines()] == ["reachable", "python", "disk", "gpu", "clock", "agent"]
+    assert [line.split()[1] for line in told.splitlines()] == [
+        "reachable",
+        "python",
+        "disk",
+        "gpu",
+        "clock",
+        "agent",
+    ]
     if not Path("/run/systemd/system").exists():
         assert world.mtok("logs", "h100-a", "-n", "3") == 0
         assert capsys.readouterr().out.strip()

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import itertools
 import os
+import signal
+import subprocess
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +14,9 @@ import pytest
 
 from console.errors import HostKeyRefused, HostUnreachable
 from console.hosts.host import SshHost
+from console.hosts.known_hosts import accept_key, known_keys
 from console.hosts.target import SshTarget
+from store.errors import SettingsError
 from tests.sshd import Sshd, fingerprint_of, make_key, running_agent, running_sshd
 
 
@@ -272,3 +276,31 @@ async def test_a_limit_of_sessions_is_told_apart_from_a_lost_connection(tmp_path
                 await host.run("true", within_s=5)
             assert await anext(lines) == "tick"
             await lines.aclose()
+
+
+async def test_a_server_that_stops_answering_is_left_and_connected_to_again(sshd: Sshd) -> None:
+    async with host_at(sshd.target(connect_within_s=2.0)) as host:
+        assert await host.reach() is None
+        for pid in sshd.sessions():
+            os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(HostUnreachable, match=r"no answer within 2 s on a connection that seemed up"):
+            await host.run("true", within_s=5)
+        assert (await host.run("echo again", within_s=5)).stdout == "again\n"
+
+
+async def test_a_known_hosts_that_cannot_be_read_is_one_line(sshd: Sshd, tmp_path: Path) -> None:
+    async with host_at(sshd.target(known_hosts_file=tmp_path)) as host:
+        with pytest.raises(SettingsError, match="cannot read"):
+            await host.run("true", within_s=5)
+
+
+def test_keys_are_found_by_plain_and_by_hashed_names(sshd: Sshd, tmp_path: Path) -> None:
+    path = tmp_path / "known"
+    path.write_text(f"8429 {sshd.host_key}\n# said by hand\nother {sshd.host_key}\n", encoding="utf-8")
+    subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(path)], check=True, capture_output=True)
+    assert "8429" not in path.read_text(encoding="utf-8").replace(sshd.host_key, "")
+    assert known_keys(path, "8429") == ([sshd.host_key], [])
+    assert known_keys(path, "8430") == ([], [])
+    accept_key(path, "8429", "ssh-ed25519 AAAAnew")
+    assert known_keys(path, "8429") == (["ssh-ed25519 AAAAnew"], [])
+    assert known_keys(path, "other") == ([sshd.host_key], [])
