@@ -3,10 +3,12 @@
 systemd is faked only where the machine has none.
 """
 
+import asyncio
 import contextlib
 import getpass
 import os
 import pwd
+import select
 import shutil
 import signal
 import subprocess
@@ -22,8 +24,11 @@ import pytest
 
 from agent.engine.make import ensure_model
 from console.cli import main
+from console.collector.build import build_account
 from console.demo.files import free_port
 from console.hosts.unit import unit_text
+from console.settings import load_settings
+from store.clock import SystemClock
 from tests.console.hosts.fake_systemd import write_fakes
 from tests.sshd import Sshd, fingerprint_of, running_sshd
 
@@ -182,13 +187,8 @@ def test_an_installed_agent_serves_through_the_tunnel(
 
     assert (world.agent_home / "control.secret").stat().st_mode & 0o777 == 0o600
     assert (world.agent_home / "control.secret").stat().st_uid == world.home.stat().st_uid
-    before = {path: path.stat().st_mtime_ns for path in world.agent_home.glob("*") if "ledger" not in path.name}
-    assert world.mtok(*install) == 0
-    captured = capsys.readouterr()
-    assert "changed: " not in captured.out
-    assert captured.out.count("as it was") == 7
-    assert "nothing was changed" in captured.err
-    assert {path: path.stat().st_mtime_ns for path in before} == before
+    again = install_again(world, install, capsys)
+    assert asyncio.run(usage(world)) == 0
 
     assert world.mtok("check", "h100") == 0, capsys.readouterr()
     told = capsys.readouterr().out
@@ -203,8 +203,52 @@ def test_an_installed_agent_serves_through_the_tunnel(
     if not Path("/run/systemd/system").exists():
         assert world.mtok("logs", "h100-a", "-n", "3") == 0
         assert capsys.readouterr().out.strip()
+        follow_and_interrupt(world)
     said = "".join(path.read_text(errors="replace") for path in world.home.glob("*.log"))
-    assert SECRET not in said + told + captured.out + captured.err
+    assert SECRET not in said + told + again
+
+
+def install_again(world: World, install: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """A second run changes nothing; answers what it said."""
+    before = {path: path.stat().st_mtime_ns for path in world.agent_home.glob("*") if "ledger" not in path.name}
+    assert world.mtok(*install) == 0
+    captured = capsys.readouterr()
+    assert "changed: " not in captured.out
+    assert captured.out.count("as it was") == 7
+    assert "nothing was changed" in captured.err
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    return captured.out + captured.err
+
+
+async def usage(world: World) -> int:
+    """The tokens that the agent has generated, read as the collector reads them."""
+    account = build_account(load_settings(world.config), SystemClock())
+    try:
+        return (await account.agents["h100-a"].usage()).totals.completion_tokens
+    finally:
+        await account.close()
+
+
+def follow_and_interrupt(world: World) -> None:
+    """`logs -f` shows a new line, and Ctrl-C ends it without a traceback."""
+    code = "import sys; from console.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "host", "logs", "h100-a", "-f", "-n", "0", "--config", str(world.config)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as following:
+        assert following.stdout is not None
+        line = ""
+        for _ in range(100):
+            with (world.home / "agent.log").open("a", encoding="utf-8") as log:
+                log.write("a new line\n")
+            if select.select([following.stdout], [], [], 0.1)[0]:
+                line = following.stdout.readline()
+                break
+        following.send_signal(signal.SIGINT)
+        _, errors = following.communicate(timeout=10)
+    assert line == "a new line\n"
+    assert following.returncode == 130
+    assert errors == ""
 
 
 def test_a_host_without_systemd_says_how_to_run_the_agent(
