@@ -29,6 +29,8 @@ tier_app = typer.Typer(help="Tiers: what they do, hibernate, wake, and what past
 app.add_typer(tier_app, name="tier")
 export_app = typer.Typer(help="Figures in files that other programs read.", no_args_is_help=True)
 app.add_typer(export_app, name="export")
+host_app = typer.Typer(help="GPU hosts over SSH: check, install, logs, trust.", no_args_is_help=True)
+app.add_typer(host_app, name="host")
 
 Config = Annotated[
     Path | None,
@@ -333,6 +335,73 @@ def store_copy(
     from console.store_commands import copy_history
 
     copy_history(source, target)
+
+
+Host = Annotated[str, typer.Argument(metavar="NAME", help="An agent's name, or its tier's.")]
+
+
+@host_app.command("check")
+def host_check(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="An agent or a tier; else all.")] = None,
+    config: Config = None,
+) -> int:
+    """Reachable, host key, Python, disk, GPU and driver, clock, agent; exit code 1 names what is not right."""
+    from console.host_commands import check_hosts
+
+    return check_hosts(config, name)
+
+
+@host_app.command("install")
+def host_install(
+    name: Host,
+    config: Config = None,
+    wheel: Annotated[Path | None, typer.Option(metavar="FILE", help="Else built from this checkout.")] = None,
+    wheelhouse: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Wheels to copy along, for a host without internet.")
+    ] = None,
+    pip_args: Annotated[str, typer.Option(help="More words for pip install, such as --index-url URL.")] = "",
+    python: Annotated[str, typer.Option(help="The interpreter there, 3.11 or newer.")] = "python3",
+    home: Annotated[str, typer.Option(metavar="DIR", help="Where it lives there.")] = ".local/share/mtok",
+    model_dir: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Where the model lies there; else model, in its home.")
+    ] = None,
+    public_address: Annotated[str, typer.Option(help="Of the OpenAI-compatible API.")] = "127.0.0.1:8700",
+    system: Annotated[bool, typer.Option("--system", help="A system unit, by sudo; root has one always.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+) -> int:
+    """Install an agent and its unit, start it, and see it serve. A second run changes nothing."""
+    from console.host_commands import Wanted, install_host
+
+    wanted = Wanted(wheel, wheelhouse, pip_args, python, home, model_dir, public_address, system, dry_run)
+    return install_host(config, name, wanted)
+
+
+@host_app.command("logs")
+def host_logs(
+    name: Host,
+    config: Config = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Every new line too, until Ctrl-C.")] = False,
+    last: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many lines to begin with.")] = 100,
+) -> None:
+    """What an agent writes, from its host's journal."""
+    from console.host_commands import follow_logs
+
+    follow_logs(config, name, follow=follow, last=last)
+
+
+@host_app.command("trust")
+def host_trust(
+    name: Host,
+    config: Config = None,
+    fingerprint: Annotated[
+        str | None,
+        typer.Option(metavar="SHA256:…", help="As the machine itself says it: then its key is accepted."),
+    ] = None,
+) -> int:
+    """Show the key of an unknown host, or accept it by its fingerprint."""
+    from console.host_commands import trust_host
+
+    return trust_host(config, name, fingerprint)
 
 
 @app.command()

@@ -6,6 +6,9 @@ MtokError
 │   ├── ProviderUnreadable       an answer that is not what its documents say
 │   └── ProviderUnreachable      no answer: refused, dropped, timed out, 5xx, 429
 ├── AgentUnreachable         1
+├── HostUnreachable          1   no authenticated SSH connection, or none any more
+│   └── HostKeyRefused           its key is unknown, or not the one that is known
+├── HostStepFailed           1   the host answered, and something on it is not as it must be
 └── ClockApart               1   our clock is off: nothing may be dated by it
 """
 
@@ -39,9 +42,44 @@ class ProviderUnreachable(ProviderError):
 class AgentUnreachable(MtokError):
     """An agent's control API did not answer as documented."""
 
-    def __init__(self, agent: str, problem: str) -> None:
-        super().__init__(f"agent {agent}: {problem}; is it running, and is its control address right?")
-        self.agent, self.problem = agent, problem
+    def __init__(
+        self, agent: str, problem: str, remedy: str = "is it running, and is its control address right?"
+    ) -> None:
+        super().__init__(f"agent {agent}: {problem}; {remedy}")
+        self.agent, self.problem, self.remedy = agent, problem, remedy
+
+
+class HostUnreachable(MtokError):
+    """A host cannot be used over SSH."""
+
+    def __init__(self, host: str, problem: str, remedy: str) -> None:
+        super().__init__(f"host {host}: {problem}; {remedy}")
+        self.host, self.problem, self.remedy = host, problem, remedy
+
+
+class HostKeyRefused(HostUnreachable):
+    """A host showed a key that known_hosts does not have for it. `alias` is its name there.
+
+    `key` is what the host showed, as known_hosts would have it: `ssh-ed25519 AAAA…`.
+    """
+
+    def __init__(self, host: str, alias: str, key: str, fingerprint: str, *, is_changed: bool) -> None:
+        what = "is not the one that is known" if is_changed else "is not known"
+        accept = f"mtok host trust {host} --fingerprint {fingerprint}"
+        super().__init__(
+            host,
+            f"the host key of {alias}, {fingerprint}, {what}",
+            f"compare it with the machine's own, then accept it: {accept}",
+        )
+        self.alias, self.key, self.fingerprint, self.is_changed = alias, key, fingerprint, is_changed
+
+
+class HostStepFailed(MtokError):
+    """A step on a host failed; what came before it is done."""
+
+    def __init__(self, host: str, step: str, problem: str, remedy: str) -> None:
+        super().__init__(f"host {host}: {step}: {problem}; {remedy}")
+        self.host, self.step, self.problem, self.remedy = host, step, problem, remedy
 
 
 class ClockApart(MtokError):

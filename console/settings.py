@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from console.hosts.target import SshTarget
 from console.waking_hours import WakingHours, parse_waking_hours
 from store.errors import AmountError
 from store.fleet import TierSpec
@@ -195,14 +196,52 @@ class AlarmsSection(_Section):
     heartbeat_url: str | None = None
 
 
-class AgentSection(_Section):
-    """An agent of a tier: on which instance it runs, and where its control API answers."""
+class SshSection(_Section):
+    """How hosts are reached by SSH, where an agent does not say otherwise."""
 
-    name: str
+    config_file: Path = Path("~/.ssh/config")
+    known_hosts_file: Path = Path("~/.ssh/known_hosts")
+    connect_within: Duration = timedelta(seconds=10)
+    keepalive: Duration = timedelta(seconds=15)
+
+    @model_validator(mode="after")
+    def _sound(self) -> "SshSection":
+        for name, value in (("connect_within", self.connect_within), ("keepalive", self.keepalive)):
+            if value < timedelta(seconds=1):
+                msg = f"{name} is shorter than 1s"
+                raise ValueError(msg)
+        return self
+
+
+class AgentSection(_Section):
+    """An agent of a tier: on which instance it runs, and where its control API answers.
+
+    Either at `control_url`, or at `control_port` of its host's loopback, reached by SSH as `ssh_user`.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
     instance: str
-    control_url: str
+    control_url: str | None = None
     control_secret_env: str | None = None
     control_secret_file: Path | None = None
+    control_port: int = Field(default=8701, ge=1, le=65535)
+    ssh_user: str | None = Field(default=None, min_length=1)
+    ssh_port: int | None = Field(default=None, ge=1, le=65535)
+    ssh_address: str | None = Field(default=None, min_length=1)
+    ssh_key_file: Path | None = None
+    proxy_jump: str | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "AgentSection":
+        if (self.control_url is None) == (self.ssh_user is None):
+            msg = "give either control_url, or ssh_user to reach it by SSH"
+            raise ValueError(msg)
+        if self.ssh_user is None:
+            by_ssh = ("control_port", "ssh_port", "ssh_address", "ssh_key_file", "proxy_jump")
+            for name in [name for name in by_ssh if name in self.model_fields_set]:
+                msg = f"{name} is for SSH, and this agent has a control_url; remove one of them"
+                raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _one_secret(self) -> "AgentSection":
@@ -244,6 +283,7 @@ class Settings(_Section):
     collector: CollectorSection = CollectorSection()
     retention: RetentionSection = RetentionSection()
     alarms: AlarmsSection = AlarmsSection()
+    ssh: SshSection = SshSection()
     providers: dict[str, ProviderSection]
     tiers: tuple[TierSection, ...]
 
@@ -318,6 +358,23 @@ class Settings(_Section):
     def retention_policy(self) -> Retention:
         """What of the history is kept."""
         return Retention(self.retention.minutes_for, self.retention.hours_for, self.budget.timezone)
+
+    def ssh_target(self, agent: AgentSection) -> SshTarget:
+        """How to reach the host of an agent with an `ssh_user`."""
+        assert agent.ssh_user is not None
+        folder, ssh = self.path.parent, self.ssh
+        return SshTarget(
+            user=agent.ssh_user,
+            alias=agent.instance,
+            config_file=folder / ssh.config_file.expanduser(),
+            known_hosts_file=folder / ssh.known_hosts_file.expanduser(),
+            address=agent.ssh_address,
+            port=agent.ssh_port,
+            key_file=folder / agent.ssh_key_file.expanduser() if agent.ssh_key_file else None,
+            proxy_jump=agent.proxy_jump,
+            connect_within_s=ssh.connect_within.total_seconds(),
+            keepalive_s=ssh.keepalive.total_seconds(),
+        )
 
     def secret(self, where: str, env: str | None, file: Path | None) -> str:
         """The secret that the setting at `where` points to.

@@ -2,12 +2,15 @@
 
 from console.collector.tick import Account, Collector
 from console.hosts.agent_client import AgentClient
+from console.hosts.host import SshHost
+from console.hosts.ssh_transport import SshTransport
 from console.providers.hyperstack import Hyperstack
 from console.providers.protocol import Provider
-from console.settings import Settings
+from console.settings import AgentSection, Settings, TierSection
 from store.clock import Clock
 from store.database import Database
 from store.errors import SettingsError
+from store.settings_file import read_text
 
 
 def build_account(settings: Settings, clock: Clock) -> Account:
@@ -20,14 +23,30 @@ def build_account(settings: Settings, clock: Clock) -> Account:
     for name, section in settings.providers.items():
         key = settings.secret(f"providers.{name}.api_key", section.api_key_env, section.api_key_file)
         providers[name] = Hyperstack(name, key, section.base_url, clock=clock, currency=section.currency)
-    agents = {}
+    agents: dict[str, AgentClient] = {}
+    hosts: dict[str, SshHost] = {}
     for tier in settings.tiers:
         for agent in tier.agents:
-            where = f"tier {tier.name}, agent {agent.name}: control_secret"
-            secret = settings.secret(where, agent.control_secret_env, agent.control_secret_file)
-            within_s = settings.collector.usage_within.total_seconds()
-            agents[agent.name] = AgentClient(agent.name, agent.control_url, secret, within_s)
-    return Account(providers, agents)
+            if agent.ssh_user is not None:
+                hosts[agent.name] = SshHost(agent.name, settings.ssh_target(agent))
+            agents[agent.name] = build_agent(settings, tier, agent, hosts.get(agent.name))
+    return Account(providers, agents, hosts)
+
+
+def build_agent(settings: Settings, tier: TierSection, agent: AgentSection, host: SshHost | None) -> AgentClient:
+    """The client of an agent's control API, through `host` where it has one.
+
+    Raises:
+        SettingsError: its control secret is missing.
+    """
+    where = f"tier {tier.name}, agent {agent.name}: control_secret"
+    secret = settings.secret(where, agent.control_secret_env, agent.control_secret_file)
+    within_s = settings.collector.usage_within.total_seconds()
+    if host is None:
+        assert agent.control_url is not None
+        return AgentClient(agent.name, agent.control_url, secret, within_s)
+    transport = SshTransport(host, agent.control_port)
+    return AgentClient(agent.name, f"http://127.0.0.1:{agent.control_port}", secret, within_s, transport)
 
 
 def build_collector(database: Database, settings: Settings, clock: Clock) -> Collector:
@@ -40,7 +59,7 @@ def build_collector(database: Database, settings: Settings, clock: Clock) -> Col
 
 
 def why_not_lead(settings: Settings) -> str | None:
-    """Which secret this process lacks to lead, or None when it holds them all."""
+    """Which secret or SSH key this process lacks to lead, or None when it holds them all."""
     try:
         for name, section in settings.providers.items():
             settings.secret(f"providers.{name}.api_key", section.api_key_env, section.api_key_file)
@@ -48,6 +67,9 @@ def why_not_lead(settings: Settings) -> str | None:
             for agent in tier.agents:
                 where = f"tier {tier.name}, agent {agent.name}: control_secret"
                 settings.secret(where, agent.control_secret_env, agent.control_secret_file)
+                if agent.ssh_key_file is not None:
+                    where = f"tier {tier.name}, agent {agent.name}: ssh_key_file"
+                    read_text(where, settings.path.parent / agent.ssh_key_file.expanduser())
     except SettingsError as error:
         return str(error)
     return None

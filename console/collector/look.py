@@ -34,7 +34,8 @@ class Looks:
         sight = await in_store(self._stored, row)
         agents = await self._agents(row, tier, sight)
         closed = await self._closed(fence, row) if row.kind == OperationKind.WAKE else None
-        return replace(sight, agents=agents, closed=closed, now=self.collector.clock.now())
+        by_ssh = any(agent.name in self.collector.account.hosts for agent in tier.agents)
+        return replace(sight, agents=agents, closed=closed, by_ssh=by_ssh, now=self.collector.clock.now())
 
     def _stored(self, row: OperationRow) -> Sight:
         assert row.id is not None
@@ -86,7 +87,11 @@ class Looks:
         """What the phase needs to know of an agent."""
         assert row.id is not None
         within_s = self.collector.settings.collector.usage_within.total_seconds()
-        client = self.collector.account.agents[agent.name]
+        client, host = self.collector.account.agents[agent.name], self.collector.account.hosts.get(agent.name)
+        if row.phase == Phase.RUNNING and host is not None:
+            host.expect()
+            problem = await host.reach()
+            return replace(known, is_reachable=problem is None, problem=problem)
         if row.phase in _ASKS_FOR_USAGE:
             usage = await ask_agent(client, within_s)
             if isinstance(usage, str):

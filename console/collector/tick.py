@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ParamSpec, TypeVar
 
 import structlog
 
+from console.collector.addresses import follow_addresses, recall_addresses
 from console.collector.clock_jumps import ClockTrust
 from console.collector.leases import Leases
 from console.collector.sources import (
@@ -25,6 +26,7 @@ from console.collector.sources import (
 )
 from console.errors import ClockApart
 from console.hosts.agent_client import AgentClient, AgentStatus, AgentUsage
+from console.hosts.host import SshHost
 from console.providers.protocol import Batch, Provider, Resource
 from console.settings import Settings
 from store.clock import Clock
@@ -47,10 +49,11 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Everything that a collector talks to."""
+    """Everything that a collector talks to. `hosts`: of the agents that are reached by SSH, by agent."""
 
     providers: Mapping[str, Provider]
     agents: Mapping[str, AgentClient]
+    hosts: Mapping[str, SshHost] = field(default_factory=dict)
 
     async def close(self) -> None:
         """Give every connection back."""
@@ -58,6 +61,7 @@ class Account:
             *(provider.close() for provider in self.providers.values()),
             *(agent.close() for agent in self.agents.values()),
         )
+        await asyncio.gather(*(host.close() for host in self.hosts.values()))
 
 
 class Collector:
@@ -125,7 +129,9 @@ class Collector:
         at = self.clock.now()
         asked = [self.account.providers[name] for name in providers]
         found = await asyncio.gather(*(ask_inventory(provider, within_s) for provider in asked))
-        await in_store(self._keep_resources, at, dict(zip(providers, found, strict=True)), fence)
+        inventories = dict(zip(providers, found, strict=True))
+        follow_addresses(self.settings, self.account.hosts, inventories)
+        await in_store(self._keep_resources, at, inventories, fence)
 
     async def give_leases(self, fence: int, agents: Collection[str]) -> None:
         """Ask these agents for a nonce, decide, and push: for a tier that has just woken, or is to drain."""
@@ -173,6 +179,7 @@ class Collector:
 
     def _known_counters(self) -> dict[str, list[str]]:
         with self.database.read() as session:
+            recall_addresses(session, self.settings, self.account.hosts)
             return {name: list(watched_counters(session, name)) for name in self.account.providers}
 
     def _readings(
@@ -202,6 +209,7 @@ class Collector:
         readings: Mapping[str, AgentReading],
         fence: int,
     ) -> None:
+        follow_addresses(self.settings, self.account.hosts, {name: bills[name].inventory for name in bills})
         with self.database.write() as session:
             check_fence(self.database, session, fence)
             for name, answer in bills.items():

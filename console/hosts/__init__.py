@@ -1,1 +1,1 @@
-"""GPU hosts: their agents, and later SSH."""
+"""GPU hosts over SSH, and their agents."""

@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
-from console.errors import AgentUnreachable
+from console.errors import AgentUnreachable, HostUnreachable
+from store.errors import SettingsError
 from store.lease import LeaseGrant
 from store.readings import LedgerTotals
 
@@ -68,10 +69,20 @@ def _fence_of(answer: httpx.Response) -> int:
 class AgentClient:
     """The control API of one agent. Every call has a deadline and is sent once."""
 
-    def __init__(self, agent: str, control_url: str, secret: str, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        agent: str,
+        control_url: str,
+        secret: str,
+        timeout_s: float = 5.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self.agent = agent
         self._client = httpx.AsyncClient(
-            base_url=control_url, headers={"Authorization": f"Bearer {secret}"}, timeout=timeout_s
+            base_url=control_url,
+            headers={"Authorization": f"Bearer {secret}"},
+            timeout=timeout_s,
+            transport=transport,
         )
 
     async def usage(self) -> AgentUsage:
@@ -122,7 +133,7 @@ class AgentClient:
         Raises:
             AgentUnreachable: no answer, or not in the documented shape.
         """
-        body = await self._call("GET", "/control/status")
+        body = await self.status_body()
         engine = body.get("engine")
         label = engine.get("label") or engine.get("name") if isinstance(engine, dict) else engine
         return AgentStatus(
@@ -145,6 +156,14 @@ class AgentClient:
             raise AgentUnreachable(self.agent, "/control/probe: no token was generated")
         return tokens
 
+    async def status_body(self) -> dict[str, Any]:
+        """What the agent says of itself, as it says it.
+
+        Raises:
+            AgentUnreachable: no answer, or not in the documented shape.
+        """
+        return await self._call("GET", "/control/status")
+
     async def close(self) -> None:
         """Give the connection back."""
         await self._client.aclose()
@@ -161,7 +180,11 @@ class AgentClient:
         except httpx.TimeoutException:
             raise AgentUnreachable(self.agent, f"{method} {path}: no answer in time") from None
         except httpx.HTTPError as error:
-            raise AgentUnreachable(self.agent, f"{method} {path}: {error or type(error).__name__}") from None
+            raise AgentUnreachable(self.agent, f"{method} {path}: {str(error) or type(error).__name__}") from None
+        except HostUnreachable as error:
+            raise AgentUnreachable(self.agent, error.problem, error.remedy) from None
+        except SettingsError as error:
+            raise AgentUnreachable(self.agent, f"{error.where}: {error.problem}", error.remedy) from None
 
     def _json(self, answer: httpx.Response) -> dict[str, Any]:
         if answer.is_error:

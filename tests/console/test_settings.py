@@ -102,3 +102,36 @@ def test_the_settings_file_is_looked_for_in_order(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("MTOK_CONFIG", "/etc/mtok.toml")
     assert find_settings(None) == Path("/etc/mtok.toml")
     assert find_settings(Path("x")) == Path("x")
+
+
+BY_SSH = GOOD.replace('control_url = "http://127.0.0.1:8701"', 'ssh_user = "ubuntu", ssh_key_file = "keys/id"')
+
+
+def test_a_host_is_reached_by_ssh_as_the_settings_say(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, "[ssh]\nconnect_within = '3s'\n" + BY_SSH))
+    (agent,) = settings.tiers[0].agents
+    target = settings.ssh_target(agent)
+    assert (target.user, target.alias, target.address, target.port) == ("ubuntu", "8429", None, None)
+    assert target.key_file == tmp_path / "keys" / "id"
+    assert target.known_hosts_file == Path.home() / ".ssh" / "known_hosts"
+    assert (target.connect_within_s, agent.control_port) == (3.0, 8701)
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        (('ssh_user = "ubuntu", ssh_key_file = "keys/id", ', ""), ["tiers.1.agents.1", "control_url, or ssh_user"]),
+        (('ssh_user = "ubuntu"', 'ssh_user = "u", control_url = "http://h"'), ["control_url, or ssh_user"]),
+        (('ssh_user = "ubuntu"', 'control_url = "http://h"'), ["ssh_key_file is for SSH"]),
+        (('ssh_user = "ubuntu"', 'ssh_user = "ubuntu", control_port = 70000'), ["control_port"]),
+        (("[budget]", "[ssh]\nkeepalive = '0s'\n[budget]"), ["ssh", "keepalive is shorter than 1s"]),
+    ],
+)
+def test_a_fault_in_how_a_host_is_reached_is_one_line(
+    tmp_path: Path, change: tuple[str, str], names: list[str]
+) -> None:
+    assert change[0] in BY_SSH
+    with pytest.raises(SettingsError) as caught:
+        load_settings(written(tmp_path, BY_SSH.replace(*change, 1)))
+    assert "\n" not in str(caught.value)
+    assert all(name in str(caught.value) for name in names)

@@ -1,0 +1,246 @@
+"""`mtok host …`: GPU hosts over SSH, as their engineer: look, install, read the log, accept a key."""
+
+import asyncio
+import contextlib
+import re
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from console.collector.addresses import recall_addresses
+from console.collector.build import build_agent
+from console.errors import AgentUnreachable, HostKeyRefused, HostStepFailed, HostUnreachable
+from console.hosts.agent_client import AgentClient
+from console.hosts.check import check_host
+from console.hosts.host import SshHost
+from console.hosts.install import Install, Plan
+from console.hosts.known_hosts import accept_key
+from console.hosts.logs import agent_logs
+from console.hosts.wheel import find_wheel
+from console.settings import AgentSection, Settings, TierSection, find_settings, load_settings
+from store.database import open_database
+from store.errors import ExitCode, SettingsError
+
+_SERVES_WITHIN_S = 60.0
+_SAFE_ADDRESS = re.compile(r"[A-Za-z0-9.:\[\]-]+:\d{1,5}")
+_SAFE_PATH = re.compile(r"[A-Za-z0-9._/-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The options of `mtok host install`."""
+
+    wheel: Path | None = None
+    wheelhouse: Path | None = None
+    pip_args: str = ""
+    python: str = "python3"
+    home: str = ".local/share/mtok"
+    model_dir: str | None = None
+    public_address: str = "127.0.0.1:8700"
+    as_system: bool = False
+    dry_run: bool = False
+
+
+def check_hosts(config: Path | None, name: str | None) -> int:
+    """Print a line a finding on stdout; exit code 1 where something is not as it must be."""
+    settings = load_settings(find_settings(config))
+
+    chosen = _chosen(settings, name)
+    if not chosen:
+        print(f"no agent in {settings.path} has an ssh_user: there is no host to check", file=sys.stderr)
+
+    async def work() -> bool:
+        return all(await asyncio.gather(*(_check(settings, tier, agent) for tier, agent in chosen)))
+
+    return int(ExitCode.OK if asyncio.run(work()) else ExitCode.FAILED)
+
+
+def install_host(config: Path | None, name: str, wanted: Wanted) -> int:
+    """Install an agent on each host that `name` names, and see it serve through the tunnel.
+
+    Raises:
+        SettingsError: no such host, no wheel, no control secret.
+        HostUnreachable: the host cannot be reached.
+        HostStepFailed: something on it is not as it must be.
+    """
+    settings = load_settings(find_settings(config))
+    with tempfile.TemporaryDirectory(prefix="mtok-") as scratch:
+        wheel = find_wheel(wanted.wheel, Path(scratch))
+        for tier, agent in _chosen(settings, name):
+            asyncio.run(_install(settings, tier, agent, _plan(settings, tier, agent, wanted, wheel)))
+    return int(ExitCode.OK)
+
+
+def follow_logs(config: Path | None, name: str, *, follow: bool, last: int) -> None:
+    """An agent's log on stdout.
+
+    Raises:
+        HostUnreachable: the host cannot be reached, or has no journal to read.
+    """
+    settings = load_settings(find_settings(config))
+    agent = _one(settings, name)
+
+    async def work() -> None:
+        async with _reached(settings, agent) as host:
+            async for line in agent_logs(host, follow=follow, last=last):
+                print(line, flush=True)
+
+    asyncio.run(work())
+
+
+def trust_host(config: Path | None, name: str, fingerprint: str | None) -> int:
+    """Show the key of a host that is not known yet, and accept it where `fingerprint` is its fingerprint.
+
+    Raises:
+        HostUnreachable: the host cannot be reached, or it shows another key.
+    """
+    settings = load_settings(find_settings(config))
+    agent = _one(settings, name)
+    refused = asyncio.run(_refusal(settings, agent))
+    known_hosts = settings.ssh_target(agent).known_hosts_file
+    if refused is None:
+        print(f"{agent.name}: its host key is known in {known_hosts}")
+        return int(ExitCode.OK)
+    if fingerprint is None:
+        print(f"{agent.name}: {refused.alias} shows {refused.fingerprint} ({refused.key.split()[0]})")
+        print("compare it with what the machine itself says, on its provider's own console:", file=sys.stderr)
+        print("  ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub", file=sys.stderr)
+        print(
+            f"if it is the same: mtok host trust {agent.name} --fingerprint {refused.fingerprint}", file=sys.stderr
+        )
+        return int(ExitCode.FAILED)
+    if fingerprint != refused.fingerprint:
+        problem = f"it shows {refused.fingerprint}, and not {fingerprint}"
+        raise HostUnreachable(agent.name, problem, "nothing was accepted; somebody may be in between")
+    accept_key(known_hosts, refused.alias, refused.key)
+    print(f"{agent.name}: {refused.alias} is known by {refused.fingerprint} in {known_hosts}")
+    return int(ExitCode.OK)
+
+
+async def _check(settings: Settings, tier: TierSection, agent: AgentSection) -> bool:
+    async with _reached(settings, agent) as host, _client(settings, tier, agent, host) as client:
+        findings = await check_host(host, client)
+    for finding in findings:
+        print(f"{agent.name}  {finding.what:9}  {'ok' if finding.ok else 'NOT OK'}: {finding.detail}")
+    return all(finding.ok for finding in findings)
+
+
+async def _install(settings: Settings, tier: TierSection, agent: AgentSection, plan: Plan) -> None:
+    async with _reached(settings, agent) as host:
+        changed = False
+        async for step in Install(host, plan).steps():
+            changed = changed or step.changed
+            word = ("would change" if plan.dry_run else "changed") if step.changed else "as it was"
+            print(f"{agent.name}  {step.what:9}  {word}: {step.detail}", flush=True)
+        if not plan.dry_run:
+            version = await _serves(settings, tier, agent, host)
+            print(f"{agent.name}  serves     mtok {version} answers through the tunnel")
+        if not changed:
+            print(f"{agent.name}: nothing was changed", file=sys.stderr)
+
+
+async def _serves(settings: Settings, tier: TierSection, agent: AgentSection, host: SshHost) -> str:
+    """The version of the agent, once it answers."""
+    end_s = time.monotonic() + _SERVES_WITHIN_S
+    async with _client(settings, tier, agent, host) as client:
+        while True:
+            try:
+                return str((await client.status_body()).get("version"))
+            except AgentUnreachable as error:
+                if time.monotonic() > end_s:
+                    problem = f"no answer within {_SERVES_WITHIN_S:g} s: {error.problem}"
+                    raise HostStepFailed(
+                        agent.name, "serves", problem, f"see mtok host logs {agent.name}"
+                    ) from None
+            await asyncio.sleep(0.5)
+
+
+async def _refusal(settings: Settings, agent: AgentSection) -> HostKeyRefused | None:
+    async with _reached(settings, agent) as host:
+        try:
+            await host.connection()
+        except HostKeyRefused as refused:
+            return refused
+    return None
+
+
+@contextlib.asynccontextmanager
+async def _reached(settings: Settings, agent: AgentSection) -> AsyncIterator[SshHost]:
+    """The host of an agent, at the address that the settings fix or the collector saw last."""
+    if agent.ssh_user is None:
+        raise SettingsError(
+            f"agent {agent.name}", "is not reached by SSH", f"give it an ssh_user in {settings.path}"
+        )
+    host = SshHost(agent.name, settings.ssh_target(agent))
+    if host.address is None:
+        database = open_database(settings.store_url)
+        try:
+            with database.read() as session:
+                recall_addresses(session, settings, {agent.name: host})
+        finally:
+            database.close()
+    try:
+        yield host
+    finally:
+        await host.close()
+
+
+@contextlib.asynccontextmanager
+async def _client(
+    settings: Settings, tier: TierSection, agent: AgentSection, host: SshHost
+) -> AsyncIterator[AgentClient]:
+    async with build_agent(settings, tier, agent, host) as client:
+        yield client
+
+
+def _plan(settings: Settings, tier: TierSection, agent: AgentSection, wanted: Wanted, wheel: Path) -> Plan:
+    model_dir = wanted.model_dir or f"{wanted.home}/model"
+    for option, path in (("--home", wanted.home), ("--model-dir", model_dir), ("--python", wanted.python)):
+        if not _SAFE_PATH.fullmatch(path):
+            raise SettingsError(
+                f"{option} {path}", "has characters beside letters, digits and ._/-", "choose another"
+            )
+    if not _SAFE_ADDRESS.fullmatch(wanted.public_address):
+        raise SettingsError("--public-address", "is no address", "write one such as 127.0.0.1:8700")
+    if wanted.wheelhouse is not None and not wanted.wheelhouse.is_dir():
+        raise SettingsError(f"--wheelhouse {wanted.wheelhouse}", "is no folder", "name one with wheels in it")
+    where = f"tier {tier.name}, agent {agent.name}: control_secret"
+    return Plan(
+        name=agent.name,
+        wheel=wheel,
+        secret=settings.secret(where, agent.control_secret_env, agent.control_secret_file),
+        control_port=agent.control_port,
+        home=wanted.home,
+        model_dir=model_dir,
+        public_address=wanted.public_address,
+        python=wanted.python,
+        wheelhouse=wanted.wheelhouse,
+        pip_args=tuple(wanted.pip_args.split()),
+        as_system=wanted.as_system,
+        dry_run=wanted.dry_run,
+    )
+
+
+def _chosen(settings: Settings, name: str | None) -> list[tuple[TierSection, AgentSection]]:
+    """The agents that `name` names, by its own name or its tier's; without one, all that are reached by SSH."""
+    placed = [(tier, agent) for tier in settings.tiers for agent in tier.agents]
+    if name is None:
+        return [(tier, agent) for tier, agent in placed if agent.ssh_user is not None]
+    found = [(tier, agent) for tier, agent in placed if name in (agent.name, tier.name)]
+    if not found:
+        known = ", ".join(agent.name for _, agent in placed) or "none"
+        raise SettingsError(
+            f"host {name!r}", "no agent and no tier with agents has this name", f"choose one of: {known}"
+        )
+    return [one for one in found if one[1].name == name] or found
+
+
+def _one(settings: Settings, name: str) -> AgentSection:
+    found = _chosen(settings, name)
+    if len(found) > 1:
+        names = ", ".join(agent.name for _, agent in found)
+        raise SettingsError(f"tier {name!r}", "has several agents", f"choose one of: {names}")
+    return found[0][1]
