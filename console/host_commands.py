@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from console.collector.addresses import recall_addresses
 from console.collector.build import build_agent
 from console.errors import AgentUnreachable, HostKeyRefused, HostStepFailed, HostUnreachable
+from console.host_access import chosen, only, reached
 from console.hosts.agent_client import AgentClient
 from console.hosts.check import check_host
 from console.hosts.host import SshHost
@@ -21,7 +21,6 @@ from console.hosts.known_hosts import accept_key
 from console.hosts.logs import agent_logs
 from console.hosts.wheel import find_wheel
 from console.settings import AgentSection, Settings, TierSection, find_settings, load_settings
-from store.database import open_database
 from store.errors import ExitCode, SettingsError
 
 _SERVES_WITHIN_S = 60.0
@@ -47,13 +46,12 @@ class Wanted:
 def check_hosts(config: Path | None, name: str | None) -> int:
     """Print a line a finding on stdout; exit code 1 where something is not as it must be."""
     settings = load_settings(find_settings(config))
-
-    chosen = _chosen(settings, name)
-    if not chosen:
+    wanted = chosen(settings, name)
+    if not wanted:
         print(f"no agent in {settings.path} has an ssh_user: there is no host to check", file=sys.stderr)
 
     async def work() -> bool:
-        return all(await asyncio.gather(*(_check(settings, tier, agent) for tier, agent in chosen)))
+        return all(await asyncio.gather(*(_check(settings, tier, agent) for tier, agent in wanted)))
 
     return int(ExitCode.OK if asyncio.run(work()) else ExitCode.FAILED)
 
@@ -69,7 +67,7 @@ def install_host(config: Path | None, name: str, wanted: Wanted) -> int:
     settings = load_settings(find_settings(config))
     with tempfile.TemporaryDirectory(prefix="mtok-") as scratch:
         wheel = find_wheel(wanted.wheel, Path(scratch))
-        for tier, agent in _chosen(settings, name):
+        for tier, agent in chosen(settings, name):
             asyncio.run(_install(settings, tier, agent, _plan(settings, tier, agent, wanted, wheel)))
     return int(ExitCode.OK)
 
@@ -81,10 +79,10 @@ def follow_logs(config: Path | None, name: str, *, follow: bool, last: int) -> N
         HostUnreachable: the host cannot be reached, or has no journal to read.
     """
     settings = load_settings(find_settings(config))
-    agent = _one(settings, name)
+    agent = only(settings, name)
 
     async def work() -> None:
-        async with _reached(settings, agent) as host:
+        async with reached(settings, agent) as host:
             async for line in agent_logs(host, follow=follow, last=last):
                 print(line, flush=True)
 
@@ -98,7 +96,7 @@ def trust_host(config: Path | None, name: str, fingerprint: str | None) -> int:
         HostUnreachable: the host cannot be reached, or it shows another key.
     """
     settings = load_settings(find_settings(config))
-    agent = _one(settings, name)
+    agent = only(settings, name)
     refused = asyncio.run(_refusal(settings, agent))
     known_hosts = settings.ssh_target(agent).known_hosts_file
     if refused is None:
@@ -121,7 +119,7 @@ def trust_host(config: Path | None, name: str, fingerprint: str | None) -> int:
 
 
 async def _check(settings: Settings, tier: TierSection, agent: AgentSection) -> bool:
-    async with _reached(settings, agent) as host, _client(settings, tier, agent, host) as client:
+    async with reached(settings, agent) as host, _client(settings, tier, agent, host) as client:
         findings = await check_host(host, client)
     for finding in findings:
         print(f"{agent.name}  {finding.what:9}  {'ok' if finding.ok else 'NOT OK'}: {finding.detail}")
@@ -129,7 +127,7 @@ async def _check(settings: Settings, tier: TierSection, agent: AgentSection) -> 
 
 
 async def _install(settings: Settings, tier: TierSection, agent: AgentSection, plan: Plan) -> None:
-    async with _reached(settings, agent) as host:
+    async with reached(settings, agent) as host:
         changed = False
         async for step in Install(host, plan).steps():
             changed = changed or step.changed
@@ -159,33 +157,12 @@ async def _serves(settings: Settings, tier: TierSection, agent: AgentSection, ho
 
 
 async def _refusal(settings: Settings, agent: AgentSection) -> HostKeyRefused | None:
-    async with _reached(settings, agent) as host:
+    async with reached(settings, agent) as host:
         try:
             await host.connection()
         except HostKeyRefused as refused:
             return refused
     return None
-
-
-@contextlib.asynccontextmanager
-async def _reached(settings: Settings, agent: AgentSection) -> AsyncIterator[SshHost]:
-    """The host of an agent, at the address that the settings fix or the collector saw last."""
-    if agent.ssh_user is None:
-        raise SettingsError(
-            f"agent {agent.name}", "is not reached by SSH", f"give it an ssh_user in {settings.path}"
-        )
-    host = SshHost(agent.name, settings.ssh_target(agent))
-    if host.address is None:
-        database = open_database(settings.store_url)
-        try:
-            with database.read() as session:
-                recall_addresses(session, settings, {agent.name: host})
-        finally:
-            database.close()
-    try:
-        yield host
-    finally:
-        await host.close()
 
 
 @contextlib.asynccontextmanager
@@ -222,25 +199,3 @@ def _plan(settings: Settings, tier: TierSection, agent: AgentSection, wanted: Wa
         as_system=wanted.as_system,
         dry_run=wanted.dry_run,
     )
-
-
-def _chosen(settings: Settings, name: str | None) -> list[tuple[TierSection, AgentSection]]:
-    """The agents that `name` names, by its own name or its tier's; without one, all that are reached by SSH."""
-    placed = [(tier, agent) for tier in settings.tiers for agent in tier.agents]
-    if name is None:
-        return [(tier, agent) for tier, agent in placed if agent.ssh_user is not None]
-    found = [(tier, agent) for tier, agent in placed if name in (agent.name, tier.name)]
-    if not found:
-        known = ", ".join(agent.name for _, agent in placed) or "none"
-        raise SettingsError(
-            f"host {name!r}", "no agent and no tier with agents has this name", f"choose one of: {known}"
-        )
-    return [one for one in found if one[1].name == name] or found
-
-
-def _one(settings: Settings, name: str) -> AgentSection:
-    found = _chosen(settings, name)
-    if len(found) > 1:
-        names = ", ".join(agent.name for _, agent in found)
-        raise SettingsError(f"tier {name!r}", "has several agents", f"choose one of: {names}")
-    return found[0][1]

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from console.export.csv import write_csv
-from console.settings import Settings
+from console.settings import Settings, TierSection
 from store.anatomy import Anatomy, past
 from store.clock import Clock
 from store.database import Database
@@ -89,9 +89,14 @@ class Service:
             StoreUnreachable: the store does not answer.
         """
         policy = self.settings.gate_policy
-        volumes = next((one.volumes for one in self.settings.tiers if one.name == tier), ())
+        section = self.tier_section(tier)
+        volumes = section.volumes if section else ()
         with self.database.read() as session:
             return preflight(session, policy, verdict_now(session, policy, self.clock.now()), tier, volumes)
+
+    def tier_section(self, tier: str) -> TierSection | None:
+        """What the settings say of a tier; None for one that they do not name."""
+        return next((one for one in self.settings.tiers if one.name == tier), None)
 
     def is_led(self) -> bool:
         """Whether a collector leads now, to carry out what is asked for."""

@@ -5,78 +5,21 @@ Relative paths, of files and of a SQLite store, are relative to the settings fil
 """
 
 import os
-import re
 from datetime import timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from console.hosts.target import SshTarget
-from console.waking_hours import WakingHours, parse_waking_hours
-from store.errors import AmountError
+from console.setting_types import Amount, Duration, Hours, Idle, Zone, listed
 from store.fleet import TierSpec
 from store.gate import GatePolicy
 from store.headroom import Horizon
-from store.money import parse_nusd
 from store.retention import Retention
 from store.settings_file import load_file, read_secret
 from store.words import IGNORED, UNASSIGNED, Market
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_UNIT_S = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
-
-
-def parse_duration(value: object) -> timedelta:
-    """A duration written as `170s`, `15m`, `1.5h`.
-
-    Raises:
-        ValueError: it is not.
-    """
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        msg = "write a duration as text, such as '170s', '15m' or '1h'"
-        raise ValueError(msg)
-    return timedelta(seconds=float(Decimal(match[1]) * _UNIT_S[match[2]]))
-
-
-def _usd(value: object) -> int:
-    if not isinstance(value, str):
-        msg = "write an amount as text, so that it is exact, such as '200' or '12.50'"
-        raise ValueError(msg)
-    try:
-        return parse_nusd(value)
-    except AmountError as error:
-        raise ValueError(error.problem) from None
-
-
-def _zone(value: object) -> ZoneInfo:
-    try:
-        return ZoneInfo(str(value))
-    except (ZoneInfoNotFoundError, ValueError):
-        msg = f"there is no time zone {value!r}; write one such as 'UTC' or 'Europe/Berlin'"
-        raise ValueError(msg) from None
-
-
-def _idle(value: object) -> timedelta | None:
-    return None if value == "never" else parse_duration(value)
-
-
-def _hours(value: object) -> WakingHours:
-    return parse_waking_hours(str(value))
-
-
-def _listed(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-Idle = Annotated[timedelta | None, BeforeValidator(_idle)]
-Hours = Annotated[WakingHours, BeforeValidator(_hours)]
-Amount = Annotated[int, BeforeValidator(_usd)]
-Zone = Annotated[ZoneInfo, BeforeValidator(_zone)]
 
 
 class _Section(BaseModel):
@@ -267,7 +210,7 @@ class TierSection(_Section):
     volumes: tuple[str, ...] = ()
     daily_usd: Amount | None = None
     idle_after: Idle = timedelta(minutes=15)
-    keep_awake: Annotated[tuple[Hours, ...], BeforeValidator(_listed)] = ()
+    keep_awake: Annotated[tuple[Hours, ...], BeforeValidator(listed)] = ()
     min_awake: Duration = timedelta(0)
     rewake: bool = False
     fallback: str | None = None

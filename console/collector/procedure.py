@@ -141,7 +141,9 @@ def _come_to_serve(sight: Sight) -> Want:
     if not agents:
         return End(OperationOutcome.DONE, "it has no agents")
     if sight.phase == Phase.RUNNING and sight.by_ssh:
-        return Enter(Phase.REACHABLE) if all(agent.is_reachable is not False for agent in agents.values()) else _WAIT
+        return (
+            Enter(Phase.REACHABLE) if all(agent.is_reachable is not False for agent in agents.values()) else _WAIT
+        )
     if sight.phase in (Phase.RUNNING, Phase.REACHABLE):
         return Enter(Phase.ANSWERING) if all(agent.problem is None for agent in agents.values()) else _WAIT
     if sight.phase == Phase.ANSWERING:

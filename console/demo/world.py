@@ -22,7 +22,8 @@ from console.demo.hosts import Hosts, mtok
 from console.demo.processes import Child, wait_for_file
 from console.export.status import status_body
 from console.service import Service
-from console.settings import load_settings, parse_duration
+from console.setting_types import parse_duration
+from console.settings import load_settings
 from store.clock import SystemClock
 from store.database import open_database
 from store.errors import ExitCode, SettingsError

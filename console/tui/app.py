@@ -18,6 +18,7 @@ from console.tui.messages import FleetRead, Said, StoreSilent
 from console.tui.screens.dialogs import ConfirmDialog, ReasonDialog, Reset, ResetDialog
 from console.tui.screens.fleet import FleetScreen
 from console.tui.screens.help import HelpScreen
+from console.tui.screens.logs import LogsScreen
 from console.wording import (
     close_consequence,
     hibernate_consequence,
@@ -31,6 +32,7 @@ from store.gate import why_no_reset
 from store.operations import OperationKind, Phase
 
 _READ_EVERY_S = 1.0
+_LOG_LINES = 200
 
 
 class MtokApp(App[None]):
@@ -145,6 +147,19 @@ class MtokApp(App[None]):
 
         consequence = open_consequence(fleet) if is_closed else close_consequence(fleet)
         self.push_screen(ReasonDialog(f"{word.capitalize()} the gate", consequence), answered)
+
+    def action_host_logs(self) -> None:
+        """Follow what the agent of the tier under the cursor writes, over SSH with this user's own key."""
+        tier = self._home.tier
+        section = None if tier is None else self._service.tier_section(tier.spec.name)
+        agent = next((one for one in section.agents if one.ssh_user is not None), None) if section else None
+        if agent is None:
+            self._home.say("host logs: no agent of this tier is reached by SSH", is_problem=True)
+            return
+        from console.host_access import log_lines  # paramiko: 80 ms that only this key pays
+
+        lines = partial(log_lines, self._service.settings, agent, _LOG_LINES)
+        self.push_screen(LogsScreen(f"{agent.name}: log of its host, newest last", lines))
 
     def action_export(self) -> None:
         """Write what is shown to a CSV file."""

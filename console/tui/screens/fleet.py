@@ -23,6 +23,7 @@ class FleetScreen(Screen[None]):
         Binding("r", "app.reset_gate", "Reset gate"),
         Binding("g", "app.turn_gate", "Close gate", show=False),
         Binding("e", "app.export", "Export"),
+        Binding("l", "app.host_logs", "Host logs", show=False),
         Binding("left_square_bracket", "window(-1)", "Window", key_display="[ ]"),
         Binding("right_square_bracket", "window(1)", "Next window", show=False),
         Binding("j", "move(1)", "Down", show=False),

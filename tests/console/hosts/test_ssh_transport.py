@@ -34,14 +34,15 @@ async def agent_at(target: SshTarget, port: int, timeout_s: float = 5.0) -> Asyn
 async def test_requests_go_through_one_channel_that_is_kept(sshd: Sshd, answering: Answering) -> None:
     async with agent_at(sshd.target(), answering.port) as agent:
         for _ in range(3):
-            assert await agent.engine() == "reference engine"
+            assert (await agent.status()).engine == "reference engine"
         assert (answering.requests, answering.connections) == (3, 1)
         assert len(sshd.sessions()) == 1
 
 
 async def test_many_at_once_share_the_connection(sshd: Sshd, answering: Answering) -> None:
     async with agent_at(sshd.target(), answering.port) as agent:
-        assert await asyncio.gather(*(agent.engine() for _ in range(12))) == ["reference engine"] * 12
+        found = await asyncio.gather(*(agent.status() for _ in range(12)))
+        assert [status.engine for status in found] == ["reference engine"] * 12
         assert answering.connections <= 4
 
 
@@ -50,20 +51,20 @@ async def test_nobody_listening_is_told_apart(sshd: Sshd) -> None:
         taken.bind(("127.0.0.1", 0))
         async with agent_at(sshd.target(), taken.getsockname()[1]) as agent:
             with pytest.raises(AgentUnreachable, match=r"nothing listens on 127\.0\.0\.1"):
-                await agent.engine()
+                await agent.status()
 
 
 async def test_forwarding_that_is_not_allowed_is_told_apart(tmp_path: Path, answering: Answering) -> None:
     with running_sshd(tmp_path / "strict", "AllowTcpForwarding no") as sshd:
         async with agent_at(sshd.target(), answering.port) as agent:
             with pytest.raises(AgentUnreachable, match="AllowTcpForwarding"):
-                await agent.engine()
+                await agent.status()
 
 
 async def test_a_tunnel_needs_no_session(tmp_path: Path, answering: Answering) -> None:
     with running_sshd(tmp_path / "none", "MaxSessions 0") as sshd:
         async with agent_at(sshd.target(), answering.port) as agent:
-            assert await agent.engine() == "reference engine"
+            assert (await agent.status()).engine == "reference engine"
 
 
 async def test_a_server_killed_mid_request_is_an_agent_that_is_unreachable_and_then_back(
@@ -71,22 +72,22 @@ async def test_a_server_killed_mid_request_is_an_agent_that_is_unreachable_and_t
 ) -> None:
     answering.body, body = None, answering.body
     async with agent_at(sshd.target(), answering.port) as agent:
-        asked = asyncio.create_task(agent.engine())
+        asked = asyncio.create_task(agent.status())
         await answering.asked.wait()
         sshd.kill_sessions()
         with pytest.raises(AgentUnreachable):
             await asked
         answering.body = body
-        assert await agent.engine() == "reference engine"
+        assert (await agent.status()).engine == "reference engine"
 
 
 async def test_an_agent_that_never_answers_costs_its_own_time_only(sshd: Sshd, answering: Answering) -> None:
     answering.body, body = None, answering.body
     async with agent_at(sshd.target(), answering.port, timeout_s=0.5) as agent:
         with pytest.raises(AgentUnreachable, match="no answer in time"):
-            await agent.engine()
+            await agent.status()
         answering.body = body
-        assert await agent.engine() == "reference engine"
+        assert (await agent.status()).engine == "reference engine"
         assert len(sshd.sessions()) == 1
 
 
@@ -97,7 +98,7 @@ async def test_an_answer_that_is_no_json_object_is_an_agent_that_is_unreachable(
     answering.body = body
     async with agent_at(sshd.target(), answering.port) as agent:
         with pytest.raises(AgentUnreachable):
-            await agent.engine()
+            await agent.status()
 
 
 async def test_a_refused_host_key_reaches_the_screen_as_one_line(sshd: Sshd, answering: Answering) -> None:

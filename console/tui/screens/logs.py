@@ -1,0 +1,64 @@
+"""What an agent writes on its host, as it comes: fetched with the engineer's own SSH key, not by the collector."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widgets import Footer, Log
+
+from console.tui.widgets.line import Line
+from store.errors import MtokError
+
+_KEPT_LINES = 5_000
+
+
+class LogsScreen(Screen[None]):
+    """Follows `lines` until it is closed. `name` is what they are of."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "app.pop_screen", "Back", key_display="Esc"),
+        Binding("ctrl+l", "app.redraw", "Draw the screen again", show=False),
+    ]
+
+    def __init__(self, name: str, lines: Callable[[], AsyncIterator[str]]) -> None:
+        super().__init__()
+        self._heading, self._lines = name, lines
+
+    def compose(self) -> ComposeResult:
+        """A heading, the lines, what became of them."""
+        yield Line(id="header")
+        yield Log(id="log", max_lines=_KEPT_LINES)
+        yield Line(id="message")
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Begin to follow."""
+        self.query_one("#header", Line).show(f" {self._heading}")
+        self._say("connecting…")
+        self._follow()
+
+    @work(exclusive=True, exit_on_error=False)
+    async def _follow(self) -> None:
+        log = self.query_one(Log)
+        try:
+            async for line in self._lines():
+                self._say("following; Esc goes back")
+                log.write_line(printable(line))
+        except MtokError as error:
+            self._say(str(error), is_problem=True)
+        else:
+            self._say("the log has ended")
+
+    def _say(self, text: str, *, is_problem: bool = False) -> None:
+        line = self.query_one("#message", Line)
+        line.show(f" {text}")
+        line.set_class(is_problem, "problem")
+
+
+def printable(line: str) -> str:
+    """A line from elsewhere without anything that a terminal would obey."""
+    spaced = line.replace("\t", "    ")
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in spaced)
