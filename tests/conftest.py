@@ -24,6 +24,14 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("MTOK_HYPOTHESIS", "short"))
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole fleets of processes run one after the other, however many workers there are."""
+    for item in items:
+        if item.get_closest_marker("processes") is not None:
+            item.add_marker(pytest.mark.xdist_group("processes"))
+
+
 START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 
 

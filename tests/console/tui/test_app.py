@@ -118,7 +118,10 @@ async def test_a_dialog_is_cancelled_by_what_cancels(world: FleetWorld, tmp_path
         assert session.exec(select(OperationRow)).all() == []
 
 
-async def test_a_burst_typed_before_the_dialog_does_nothing(world: FleetWorld, tmp_path: Path) -> None:
+async def test_a_burst_typed_before_the_dialog_does_nothing(
+    world: FleetWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("console.tui.screens.dialogs._DEAF_S", 30.0)  # however slow this machine is
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await ready(pilot)
         await pilot.press("h", "enter", "n")
