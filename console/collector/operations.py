@@ -40,6 +40,7 @@ log = structlog.get_logger()
 _MOST_STEPS = 40  # in one go: more phases than any operation has
 _ROUND_S = 5.0  # one operation whose host hangs must not keep the others waiting
 _NEEDS_STATES = (Phase.PROVIDER, Phase.ACCEPTED, Phase.RUNNING, Phase.REACHABLE)
+_RESTS = 4  # an inventory of many pages takes long: a fifth of the time at most, well under a provider's rate limit
 _PROBE_WITHIN_S = 60.0  # a first token compiles kernels on some engines
 
 
@@ -56,6 +57,7 @@ class Operations:
         self._looks = Looks(collector)
         self._tiers = {tier.name: tier for tier in collector.settings.tiers}
         self._running: dict[int, asyncio.Task[None]] = {}
+        self._refresh_after_s = 0.0
 
     async def advance(self, fence: int) -> None:
         """Take each operation as far as it goes now, side by side.
@@ -86,8 +88,11 @@ class Operations:
     async def _refresh(self, fence: int, rows: list[OperationRow]) -> None:
         waiting = {row.tier for row in rows if row.phase in _NEEDS_STATES}
         providers = {tier.provider for name, tier in self._tiers.items() if name in waiting}
-        if providers:
+        start_s = self._collector.clock.monotonic_s()
+        if providers and start_s >= self._refresh_after_s:
             await self._collector.refresh_inventory(fence, sorted(providers))
+            end_s = self._collector.clock.monotonic_s()
+            self._refresh_after_s = end_s + _RESTS * (end_s - start_s)
 
     async def _carry_out(self, fence: int, row: OperationRow) -> None:
         tier = self._tiers.get(row.tier)
