@@ -60,7 +60,9 @@ def _row(fleet: Fleet, fault: Fault) -> Row:
     began_at = datetime.now(UTC)
     fault.begin(fleet)
     _observe(fleet, fault.lasts_s or _OBSERVES_S)
-    last_at = max(seen_at, min(fleet.last_complete_at() or seen_at, began_at + _TICK_UNDER_WAY))
+    last_at = max(seen_at, fleet.last_complete_at() or seen_at)
+    if not fault.needs_disk:  # on a full disk ticks are stored for as long as the log's own pages last
+        last_at = max(seen_at, min(last_at, began_at + _TICK_UNDER_WAY))
     fault.heal(fleet)
     healed_at = datetime.now(UTC)
     problem = None
