@@ -27,6 +27,7 @@ prove: $(STAMP) ## the long suites: 10,000 examples a property, on both database
 
 chaos: $(STAMP) ## break a fleet of real processes in every way, and print what it cost
 	$(BIN)/python -m tests.chaos.suite
+	$(BIN)/python -m tests.chaos.minutes
 
 check: $(STAMP) ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

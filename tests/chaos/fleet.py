@@ -199,6 +199,13 @@ class Fleet:
             return None
         return None if at is None else datetime.fromisoformat(at).replace(tzinfo=UTC)
 
+    def complete_ticks_since(self, at: datetime) -> int:
+        """How many complete ticks there have been since an instant."""
+        with sqlite3.connect(f"file:{self.store}?mode=ro", uri=True, timeout=1) as connection:
+            query = "SELECT count(*) FROM ticks WHERE complete AND at >= ?"
+            (count,) = connection.execute(query, (at.strftime("%Y-%m-%d %H:%M:%S.%f"),)).fetchone()
+        return int(count)
+
     def wait_until_open(self, within_s: float = 60, agents: list[str] | None = None) -> float:
         """Seconds until every agent may serve and has served a token since."""
         begin, start = time.monotonic(), None
@@ -257,7 +264,7 @@ def with_times(settings: str, times: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def running_fleet(state: Path) -> Iterator[Fleet]:
+def running_fleet(state: Path, times: Mapping[str, str] = _TIMES) -> Iterator[Fleet]:
     """Provider (simulated), three agents (reference engine), load, collector: until the block ends."""
     cables: list[Cable] = []
     disks: list[SmallDisk] = []
@@ -267,10 +274,11 @@ def running_fleet(state: Path) -> Iterator[Fleet]:
         cables.append(Cable(first.control_port))
         text = world.settings.read_text(encoding="utf-8")
         text = text.replace(first.control_url, f"http://127.0.0.1:{cables[0].port}")
-        text = text.replace("[budget]\n", '[budget]\nfrozen_after = "6s"\ndark_hibernate_after = "10m"\n')
+        frozen = "6s" if times is _TIMES else "15m"
+        text = text.replace("[budget]\n", f'[budget]\nfrozen_after = "{frozen}"\ndark_hibernate_after = "10m"\n')
         text = text.replace("sqlite:///mtok.db", "sqlite:///store/mtok.db")
         disks.append(SmallDisk(world.state / "store"))
-        world.settings.write_text(with_times(text, _TIMES), encoding="utf-8")
+        world.settings.write_text(with_times(text, times), encoding="utf-8")
         for agent in world.agents:
             with agent.settings.open("a", encoding="utf-8") as file:
                 file.write(f"[limits]\nmax_in_flight_s = {MAX_IN_FLIGHT_S}\n")
