@@ -12,7 +12,7 @@ MtokError
 └── ClockApart               1   our clock is off: nothing may be dated by it
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from store.errors import ExitCode, MtokError
 
@@ -83,11 +83,8 @@ class HostStepFailed(MtokError):
 
 
 class ClockApart(MtokError):
-    """Our clock and every provider's disagree, and nobody has vouched for ours: nothing may be dated by it."""
+    """No provider has vouched for our clock: nothing may be dated by it."""
 
-    def __init__(self, at: datetime, apart: timedelta) -> None:
-        super().__init__(
-            f"tick of {at.isoformat()}: this machine's clock is {apart.total_seconds():.0f} s away from every "
-            "provider's; nothing was written; set it"
-        )
-        self.at, self.apart = at, apart
+    def __init__(self, at: datetime, problem: str) -> None:
+        super().__init__(f"tick of {at.isoformat()}: this machine's clock {problem}; nothing was written")
+        self.at, self.problem = at, problem

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from console.export.csv import write_csv
 from console.settings import Settings, TierSection
-from store.anatomy import Anatomy, past
+from store.anatomy import Anatomy, anatomy, past
 from store.clock import Clock
 from store.database import Database
 from store.errors import MtokError
@@ -21,6 +21,7 @@ from store.headroom import Term
 from store.leader import leader
 from store.operations import OperationKind, request
 from store.preflight import Check, preflight
+from store.tables import OperationRow
 from store.verdicts import (
     add_allowance,
     close_by_hand,
@@ -64,14 +65,16 @@ class Service:
         )
         return self._last
 
-    def ask(self, kind: OperationKind, tier: str, *, seen: str, reason: str = "") -> None:
-        """Ask for a hibernate or a wake of a tier whose state the engineer saw as `seen`.
+    def ask(self, kind: OperationKind, tier: str, *, seen: str, reason: str = "") -> int:
+        """Ask for a hibernate or a wake of a tier whose state the engineer saw as `seen`; answers its id.
 
         Raises:
             OperationRefused: it makes no sense now, or the state has changed.
         """
         with self.database.write() as session:
-            request(session, self.clock.now(), kind, tier, actor=self.actor, reason=reason, seen=seen)
+            row = request(session, self.clock.now(), kind, tier, actor=self.actor, reason=reason, seen=seen)
+            assert row.id is not None
+            return row.id
 
     def history(self, tier: str, kind: OperationKind, count: int) -> Sequence[Anatomy]:
         """The last operations of one kind, newest first, the one under way included.
@@ -81,6 +84,15 @@ class Service:
         """
         with self.database.read() as session:
             return past(session, tier, kind, count)
+
+    def operation(self, id_: int) -> Anatomy:
+        """An operation as it stands.
+
+        Raises:
+            StoreUnreachable: the store does not answer.
+        """
+        with self.database.read() as session:
+            return anatomy(session, session.get_one(OperationRow, id_))
 
     def preflight(self, tier: str) -> Sequence[Check]:
         """What is known before a paid wake of `tier`.

@@ -22,11 +22,20 @@ from console.service import Service
 from console.wording import hibernate_consequence, wake_consequence
 from store.anatomy import Anatomy
 from store.clock import SystemClock
-from store.errors import ExitCode, SettingsError
+from store.errors import ExitCode, MtokError, SettingsError
 from store.fleet import TierView
-from store.operations import OperationKind, OperationOutcome
+from store.operations import OperationKind, OperationOutcome, OperationRefused
 
 _LOOKS_EVERY_S = 0.5
+_UNLED_FOR_S = 60.0  # twice what replacing a dead leader takes
+
+
+class NobodyLeads(MtokError):
+    """No collector is there to carry an operation out; it stays asked for."""
+
+    def __init__(self, kind: str, tier: str) -> None:
+        super().__init__(f"{kind} {tier}: COLLECTOR DEAD: nobody carries it out, it stays asked for; mtok collect")
+        self.kind, self.tier = kind, tier
 
 
 def list_tiers(config: Path | None, *, as_json: bool) -> None:
@@ -74,19 +83,40 @@ def operate(
         seen = _known(service, tier)
         if wait and _is_there(kind, seen):
             _say(f"{tier} is {seen.state} already")
+            if as_json:
+                print(dumped({"kind": kind, "tier": tier, "outcome": "done", "detail": f"{seen.state} already"}))
             return int(ExitCode.OK)
-        if seen.operation is None or seen.operation.kind != kind or not wait:
+        id_ = _under_way(service, kind, tier) if wait else None
+        if id_ is None:
             _confirm(service, kind, seen, yes=yes)
-            service.ask(kind, tier, seen=seen.seen, reason=reason)
-        else:
-            _say(f"a {kind} of {tier} is under way (phase {seen.operation.phase}): following it")
+            id_ = _ask(service, kind, seen, reason, wait=wait)
         if not wait:
             _say(f"{kind} of {tier} asked; the collector carries it out (mtok tier history {tier})")
             return int(ExitCode.OK)
-        ended = _follow(service, kind, tier)
+        ended = _follow(service, id_)
     if as_json:
         print(dumped(operation_body(ended)))
     return int(ExitCode.OK if ended.outcome == OperationOutcome.DONE else ExitCode.FAILED)
+
+
+def _ask(service: Service, kind: OperationKind, tier: TierView, reason: str, *, wait: bool) -> int:
+    """Ask; whoever waits follows one that somebody else has asked for at the same moment."""
+    try:
+        return service.ask(kind, tier.spec.name, seen=tier.seen, reason=reason)
+    except OperationRefused:
+        other = _under_way(service, kind, tier.spec.name) if wait else None
+        if other is None:
+            raise
+        return other
+
+
+def _under_way(service: Service, kind: OperationKind, tier: str) -> int | None:
+    """The operation of this kind that is under way, if one is."""
+    newest = service.history(tier, kind, 1)
+    if not newest or newest[0].finished_at is not None:
+        return None
+    _say(f"a {kind} of {tier} is under way (phase {newest[0].phase}): following it")
+    return newest[0].id
 
 
 def _is_there(kind: OperationKind, tier: TierView) -> bool:
@@ -106,19 +136,26 @@ def _confirm(service: Service, kind: OperationKind, tier: TierView, *, yes: bool
     typer.confirm(f"{kind} {tier.spec.name}?", abort=True, err=True)
 
 
-def _follow(service: Service, kind: OperationKind, tier: str) -> Anatomy:
-    """Show each phase as it is reached, until the outcome."""
+def _follow(service: Service, id_: int) -> Anatomy:
+    """Show each phase as it is reached, until the outcome.
+
+    Raises:
+        NobodyLeads: no collector carries it out.
+    """
     screen = Console(stderr=True)
-    shown = 0
+    shown, led_s = 0, time.monotonic()
     with screen.status("asked; waiting for the collector") as status:
         while True:
-            (now,) = service.history(tier, kind, 1)
+            now = service.operation(id_)
+            led_s = time.monotonic() if service.is_led() else led_s
+            if time.monotonic() - led_s > _UNLED_FOR_S:
+                raise NobodyLeads(now.kind, now.tier)
             lines = phase_lines(now)
             for line in lines[shown:]:
                 screen.print(line, highlight=False)
             shown = len(lines)
             if now.finished_at is not None:
-                _say(f"{kind} {tier}: {now.outcome}{f' ({now.detail})' if now.detail else ''}")
+                _say(f"{now.kind} {now.tier}: {now.outcome}{f' ({now.detail})' if now.detail else ''}")
                 return now
             status.update(_waiting(service, now))
             time.sleep(_LOOKS_EVERY_S)

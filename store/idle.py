@@ -1,5 +1,6 @@
 """Whether a tier is idle, said by its agents' own ledgers: a counter that has not moved, never a silence."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, select
@@ -9,31 +10,42 @@ from store.operations import instances
 from store.tables import AgentRow, Ledger, UsageSample
 from store.words import State
 
+_ABSENT = (State.ASLEEP, State.GONE)
 _COUNTED = [name for name in USAGE_FIELDS if name != "busy_ms"]
 
 
 def is_idle(
-    session: Session, tier: str, now: datetime, idle_after: timedelta, min_awake: timedelta, fresh: timedelta
+    session: Session,
+    tier: str,
+    agents: Mapping[str, str],
+    now: datetime,
+    idle_after: timedelta,
+    min_awake: timedelta,
+    fresh: timedelta,
 ) -> bool:
     """Whether nothing is in flight and no token was counted for `idle_after`, by every agent of the tier.
 
-    An agent that has not answered within `fresh`, or whose ledger was not read before the time in question, is
-    not idle; nor is a tier that has run for less than `min_awake`.
+    `agents` names the instance of each. Those whose instance sleeps or has gone have nothing to say. An agent that
+    has not answered within `fresh`, or whose ledger was not read before the time in question, is not idle; nor is
+    a tier that has run for less than `min_awake`.
     """
-    agents = session.exec(select(AgentRow).where(AgentRow.tier == tier)).all()
-    rows = [row for row in instances(session, tier) if row.state != State.GONE]
-    if not agents or not rows or any(row.state != State.RUNNING for row in rows):
+    rows = {row.resource_id: row for row in instances(session, tier) if row.state not in _ABSENT}
+    asked = [agent for agent, instance in agents.items() if instance in rows]
+    if not asked or any(row.state != State.RUNNING for row in rows.values()):
         return False
     longest = max(idle_after, min_awake)
-    if any(row.state_since_at is None or now - row.state_since_at < longest for row in rows):
+    if any(row.state_since_at is None or now - row.state_since_at < longest for row in rows.values()):
         return False
-    return all(_rests(session, agent, now, idle_after, fresh) for agent in agents)
+    return all(_rests(session, agent, now, idle_after, fresh) for agent in asked)
 
 
-def _rests(session: Session, agent: AgentRow, now: datetime, idle_after: timedelta, fresh: timedelta) -> bool:
-    if agent.problem is not None or agent.in_flight or agent.seen_at is None or now - agent.seen_at > fresh:
+def _rests(session: Session, name: str, now: datetime, idle_after: timedelta, fresh: timedelta) -> bool:
+    agent = session.get(AgentRow, name)
+    if agent is None or agent.problem is not None or agent.in_flight:
         return False
-    newest = _newest_ledger(session, agent.agent)
+    if agent.seen_at is None or now - agent.seen_at > fresh:
+        return False
+    newest = _newest_ledger(session, name)
     last = None if newest is None else _sample(session, newest, now)
     first = None if newest is None else _sample(session, newest, now - idle_after)
     if last is None or first is None or now - last.at > fresh:

@@ -25,10 +25,13 @@ def keep_resources(
 ) -> None:
     """Replace what is known of a provider's resources; one absent from a complete list is gone.
 
-    Rows read `with_rates` replace the rates too: an inventory alone quotes none.
+    Rows read `with_rates` replace the rates too: an inventory alone quotes none. What was read before `at` but
+    kept since is left: a slow tick must not undo what an operation has just seen.
     """
     for row in rows:
         before = session.get(ResourceRow, (row.provider, row.kind, row.resource_id))
+        if before is not None and before.seen_at > at:
+            continue
         same = before is not None and before.state == row.state
         row.unasked_at = _unasked(session, before, row.state, at)
         if before is not None and not with_rates:
@@ -39,7 +42,7 @@ def keep_resources(
         return
     listed = {(row.kind, row.resource_id) for row in rows}
     for known in session.exec(select(ResourceRow).where(ResourceRow.provider == provider)).all():
-        if (known.kind, known.resource_id) not in listed:
+        if (known.kind, known.resource_id) not in listed and known.seen_at <= at:
             known.unasked_at = _unasked(session, known, State.GONE, at)
             known.state_since_at = known.state_since_at if known.state == State.GONE else at
             known.state, known.raw_state, known.seen_at = State.GONE, "not listed", at
@@ -70,8 +73,14 @@ def mark_lease(session: Session, agents: Collection[str], *, is_open: bool) -> N
         row.lease_open = is_open
 
 
+def forget_agents(session: Session, present: Collection[str]) -> None:
+    """Forget agents that the settings no longer name; their ledgers stay."""
+    for row in session.exec(select(AgentRow).where(col(AgentRow.agent).not_in(present))).all():
+        session.delete(row)
+
+
 def mark_unreachable(session: Session, agent: str, tier: str, problem: str) -> None:
-    """Note that an agent did not answer; what it said before stays, marked by the problem."""
+    """Note that an agent did not answer; what it said before stays, its lease too: that may still run."""
     row = session.get(AgentRow, agent) or AgentRow(agent=agent, tier=tier)
-    row.problem, row.lease_open, row.in_flight = problem, False, 0
+    row.problem, row.in_flight = problem, 0
     session.add(row)

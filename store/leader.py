@@ -90,7 +90,8 @@ def raise_fence(database: Database, fence: int, seen: int, now: datetime) -> Non
 def release(database: Database, owner: str) -> None:
     """Step down, so that another may lead at once."""
     with database.write() as session:
-        row, candidate = session.get(Leadership, 1), session.get(Candidate, owner)
+        row = session.get(Leadership, 1, with_for_update=True)
+        candidate = session.get(Candidate, owner)
         if row is not None and row.owner == owner:
             row.expires_at = database.now(session)
         if candidate is not None:

@@ -118,6 +118,8 @@ def request(
         raise OperationRefused(kind, tier, "another operation was asked for at this moment") from None
     assert row.id is not None
     session.add(OperationPhase(operation_id=row.id, phase=Phase.REQUESTED, at=now))
+    if kind is OperationKind.HIBERNATE:
+        _asked_for(session, row)
     note(session, now, actor, f"{kind} asked", tier, reason)
     return row
 

@@ -8,9 +8,10 @@ from sqlmodel import Session, col, func, select
 from store.gate import GatePolicy, Reason, Verdict
 from store.headroom import billed_nusd
 from store.money import display_usd
+from store.operations import OperationKind, instances, under_way
 from store.tables import BillCounter, BillSample
 from store.unknown import Unknown
-from store.words import ResourceKind
+from store.words import ResourceKind, State
 
 _RATES_OVER = timedelta(days=7)
 
@@ -37,9 +38,12 @@ def why_no_wake(session: Session, policy: GatePolicy, verdict: Verdict, tier: st
     if verdict.reasons_for(tier):
         return f"the gate is closed: {verdict.sentence_for(tier)}"
     cost_nusd = wake_cost_nusd(session, policy, verdict, tier)
+    others_nusd = sum(wake_cost_nusd(session, policy, verdict, other) for other in _coming_up(session, tier))
     own = verdict.tiers.get(tier)
     for scope in (verdict.fleet, *([own] if own else [])):
         bound = scope.facts.bound_nusd
+        if scope is verdict.fleet and isinstance(bound, int):
+            bound += others_nusd  # no bill speaks of them yet
         if isinstance(bound, Unknown):
             return f"today has no upper bound ({bound.reason})"
         if bound + cost_nusd >= scope.limit_nusd:
@@ -48,6 +52,12 @@ def why_no_wake(session: Session, policy: GatePolicy, verdict: Verdict, tier: st
                 f"{display_usd(bound)} of {display_usd(scope.limit_nusd)} are spoken for; mtok gate reset"
             )
     return None
+
+
+def _coming_up(session: Session, tier: str) -> list[str]:
+    """The other tiers with a wake under way of which an instance does not run yet."""
+    waking = {row.tier for row in under_way(session) if row.kind == OperationKind.WAKE and row.tier != tier}
+    return [one for one in waking if any(row.state != State.RUNNING for row in instances(session, one))]
 
 
 def wake_cost_nusd(session: Session, policy: GatePolicy, verdict: Verdict, tier: str) -> int:

@@ -38,17 +38,20 @@ class ClockTrust:
         if self._jumps.look():
             self._is_vouched_for, self._jumped_s = False, self._clock.monotonic_s()
 
-    def doubt(self, apart: Sequence[timedelta | None]) -> timedelta | None:
-        """How far off our clock seems to be, when nothing may be dated by it; `apart`: from each provider's.
+    def doubt(self, agreed: bool, apart: Sequence[timedelta]) -> str | None:
+        """Why nothing may be dated by our clock now, or None.
 
-        A provider whose clock alone is wrong, while ours has not jumped, is the provider's problem.
+        `agreed`: a provider's clock was read and agrees; `apart`: how far off those that do not are. A provider
+        whose clock alone is wrong, while ours has not jumped, is the provider's problem.
         """
         self.look()
-        if not apart or None in apart:
-            if apart:
-                self._is_vouched_for, self._jumped_s = True, None
+        if agreed:
+            self._is_vouched_for, self._jumped_s = True, None
+        if self._is_vouched_for:
             return None
-        return None if self._is_vouched_for else apart[0]
+        if apart:
+            return f"is {apart[0].total_seconds():.0f} s away from every provider's"
+        return "has been vouched for by no provider yet: none answers"
 
     def doubted_for(self) -> timedelta | None:
         """For how long a jump has gone without anybody's vouching for the clock; None without one."""

@@ -33,9 +33,14 @@ class Leases:
             self._nonces[agent] = nonce
 
     async def push(
-        self, verdict: Verdict, fence: int, draining: Collection[str], within_s: float
+        self,
+        verdict: Verdict,
+        fence: int,
+        draining: Collection[str],
+        within_s: float,
+        agents: Collection[str] | None = None,
     ) -> Mapping[str, bool]:
-        """Give every reachable agent its lease, concurrently; answers who confirmed: open or closed.
+        """Give every reachable agent, or these, its lease, concurrently; answers who confirmed: open or closed.
 
         A slow agent never delays another; whoever missed a lease is asked again at the next push, and
         its old lease runs out by itself.
@@ -45,6 +50,7 @@ class Leases:
         jobs = [
             self._push_one(agent, nonce, verdict, fence, self._tier_of[agent] in draining, within_s)
             for agent, nonce in self._nonces.items()
+            if agents is None or agent in agents
         ]
         answers = await asyncio.gather(*jobs)
         return {agent: is_open for agent, is_open in answers if is_open is not None}

@@ -55,6 +55,7 @@ class Looks:
                 limits=self._limits(),
                 readings=row.readings,
                 is_doubted=row.detail.startswith(DOUBTED),
+                is_clock_doubted=self.collector.trust.doubted_for() is not None,
             )
             return self._rested(session, row, sight)
 
@@ -76,8 +77,8 @@ class Looks:
         )
 
     async def _agents(self, row: OperationRow, tier: TierSection, sight: Sight) -> Mapping[str, AgentSight]:
-        gone = {target.id for target in sight.targets if target.state == State.GONE}
-        present = [agent for agent in tier.agents if agent.instance not in gone]
+        absent = {target.id for target in sight.targets if target.state in _absent_states(row)}
+        present = [agent for agent in tier.agents if agent.instance not in absent]
         seen = await asyncio.gather(
             *(self._agent(row, agent, sight.agents.get(agent.name, AgentSight())) for agent in present)
         )
@@ -115,6 +116,11 @@ class Looks:
                 return why_no_wake(session, policy, decided, row.tier)
 
         return await in_store(why)
+
+
+def _absent_states(row: OperationRow) -> tuple[State, ...]:
+    """In which states an instance has no agent that matters: what is to be woken is expected to have one."""
+    return (State.GONE,) if row.kind == OperationKind.WAKE else (State.GONE, State.ASLEEP)
 
 
 def _targets(rows: Sequence[ResourceRow], row: OperationRow) -> tuple[Target, ...]:

@@ -5,7 +5,7 @@ once per instance and attempt; a lost answer is resolved by reading the state, n
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -21,6 +21,8 @@ from console.collector.wants import Ask, Doubt, End, Enter, Judge, Lease, Moved,
 from console.errors import AgentUnreachable
 from console.providers.protocol import Accepted, Action, NoCapacity, Outcome, Ref, Refused, Unsent
 from console.settings import TierSection
+from store.errors import FenceLost, MtokError
+from store.inventory import mark_lease
 from store.leader import check_fence
 from store.operations import (
     OperationKind,
@@ -159,11 +161,20 @@ class Operations:
 
     async def _read_last(self, fence: int, row: OperationRow, tier: TierSection) -> bool:
         """A whole tick before the hosts go; whoever was not read is tried again, a few times."""
-        await self._collector.tick(fence)
-        silent = await in_store(self._silent, tier)
-        if not silent:
+        present = (await self._looks.look(fence, row, tier)).agents
+        try:
+            await self._collector.read_since(fence, self._collector.clock.monotonic_s())
+            silent, busy = await in_store(self._last_read, list(present))
+        except FenceLost:
+            raise
+        except MtokError as error:
+            silent, busy = [str(error)], False
+        is_late = self._now() - row.phase_at > self._collector.settings.collector.drain_within
+        if not silent and (is_late or not busy):
             await self._enter(fence, row, Enter(Phase.DRAINED))
             return True
+        if not silent:
+            return False  # something was begun before the lease was withdrawn: it is waited for
 
         def count(_: Session, one: OperationRow) -> None:
             one.readings += 1
@@ -172,15 +183,12 @@ class Operations:
         log.warning("no last usage reading", tier=row.tier, agents=silent, tried=row.readings)
         return False
 
-    def _silent(self, tier: TierSection) -> list[str]:
-        """The agents that the last tick did not read, or that have begun something since."""
+    def _last_read(self, agents: Sequence[str]) -> tuple[list[str], bool]:
+        """Of these agents: which the last tick did not read, and whether any has something in flight."""
         with self._database.read() as session:
-            rows = [session.get(AgentRow, agent.name) for agent in tier.agents]
-            return [
-                agent.name
-                for agent, row in zip(tier.agents, rows, strict=True)
-                if row is None or row.problem is not None
-            ]
+            rows = {agent: session.get(AgentRow, agent) for agent in agents}
+        silent = [agent for agent, row in rows.items() if row is None or row.problem is not None]
+        return silent, any(row is not None and row.in_flight for row in rows.values())
 
     async def _lease(self, fence: int, row: OperationRow, tier: TierSection) -> bool:
         """Push leases; answers whether every agent has confirmed what this operation waits for."""
@@ -209,15 +217,26 @@ class Operations:
         now = self._now()
         await self._write(fence, row, lambda s, r: enter(s, r, want.phase, now, want.detail))
         log.info("operation", tier=row.tier, kind=row.kind, phase=want.phase, detail=want.detail)
+        if want.phase in (Phase.ASLEEP, Phase.ACCEPTED):
+            await in_store(self._end_leases, fence, row.tier)  # whoever sleeps, or is only coming up, holds none
         if want.phase is Phase.DRAINING:
-            await self._collector.decide(fence, push_always=True)
+            await self._collector.decide(fence, push_to=self._agents(row.tier))
 
     async def _end(self, fence: int, row: OperationRow, want: End) -> None:
         await self._write(fence, row, lambda s, r: finish(s, r, want.outcome, self._now(), want.detail))
         if row.id is not None:
             self._looks.probed.pop(row.id, None)
         log.info("operation ended", tier=row.tier, kind=row.kind, outcome=want.outcome, detail=want.detail)
-        await self._collector.decide(fence, push_always=True)
+        await self._collector.decide(fence, push_to=self._agents(row.tier))
+
+    def _agents(self, tier: str) -> list[str]:
+        section = self._tiers.get(tier)
+        return [agent.name for agent in section.agents] if section else []
+
+    def _end_leases(self, fence: int, tier: str) -> None:
+        with self._database.write() as session:
+            check_fence(self._database, session, fence)
+            mark_lease(session, self._agents(tier), is_open=False)
 
     async def _write(
         self, fence: int, row: OperationRow, change: Callable[[Session, OperationRow], object]

@@ -80,7 +80,7 @@ def _put_to_sleep(sight: Sight) -> Want:
     want = _drive(sight, State.SLEEPING, State.ASLEEP)
     if want is not None:
         return want
-    failures = _failures(sight, State.ASLEEP)
+    failures = _failures(sight, State.SLEEPING, State.ASLEEP)
     if failures is not None:
         return End(OperationOutcome.FAILED, failures)
     if sight.waited > sight.limits.sleep + _MOST_SLEEP_ATTEMPTS * sight.limits.not_applied:
@@ -128,7 +128,7 @@ def _bring_up(sight: Sight) -> Want:
     want = _drive(sight, State.WAKING, State.RUNNING)
     if want is not None:
         return want
-    failures = _failures(sight, State.RUNNING)
+    failures = _failures(sight, State.WAKING, State.RUNNING)
     if failures is not None:
         return End(OperationOutcome.FAILED, failures)
     return _WAIT
@@ -136,6 +136,8 @@ def _bring_up(sight: Sight) -> Want:
 
 def _come_to_serve(sight: Sight) -> Want:
     agents = sight.agents
+    if all(target.state == State.GONE for target in sight.targets):
+        return End(OperationOutcome.FAILED, f"gone while it was being woken: {_states(sight)}")
     if any(target.state not in (State.RUNNING, State.GONE) for target in sight.targets):
         return End(OperationOutcome.FAILED, f"stopped while it was being woken: {_states(sight)}")
     if not agents:
@@ -189,12 +191,15 @@ def _ended(sight: Sight, target: Target, last: Call) -> str | None:
         return NOT_APPLIED
     if last.answer == NO_CAPACITY or (last.moved_at is not None and target.read_at > last.moved_at):
         return NO_CAPACITY if sight.kind == OperationKind.WAKE else NOT_APPLIED
+    if sight.is_clock_doubted:
+        return None  # a jump ahead is no time gone by
     return NOT_APPLIED if target.read_at - last.sent_at > sight.limits.not_applied else None
 
 
 def _may_try_again(sight: Sight, calls: Sequence[Call]) -> bool:
-    """A wake is tried again until its time is over, a hibernate twice; the gate demands another by itself."""
-    return sight.kind == OperationKind.WAKE or len(calls) < _MOST_SLEEP_ATTEMPTS
+    """A wake is tried again until its time is over, a hibernate sent thrice; the gate demands another by itself."""
+    sent = sum(call.answer != UNSENT for call in calls)
+    return sight.kind == OperationKind.WAKE or sent < _MOST_SLEEP_ATTEMPTS
 
 
 def pause_after(first: timedelta, attempts: int) -> timedelta:
@@ -208,7 +213,7 @@ def _judged(sight: Sight) -> Want | None:
     return next((Judge(call, APPLIED) for call in sight.calls if not call.ended and call.answer != REFUSED), None)
 
 
-def _failures(sight: Sight, wanted: State) -> str | None:
+def _failures(sight: Sight, underway: State, wanted: State) -> str | None:
     """Why the operation has failed, once every instance has either arrived or failed; else None."""
     if not sight.targets:
         return "the provider's inventory shows no instance of it"
@@ -216,16 +221,18 @@ def _failures(sight: Sight, wanted: State) -> str | None:
     for target in sight.targets:
         if target.state in (wanted, State.GONE):
             continue
-        why = _failure(sight, target)
+        why = _failure(sight, target, underway)
         if why is None:
             return None
         failures.append(why)
     return "; ".join(failures) or None
 
 
-def _failure(sight: Sight, target: Target) -> str | None:
+def _failure(sight: Sight, target: Target, underway: State) -> str | None:
     calls = [call for call in sight.calls if call.resource_id == target.id]
     last = calls[-1] if calls else None
+    if last is not None and target.state == underway:
+        return None  # an attempt that was thought to be lost, or refused for coming second, has come through
     if last is None:
         if target.raw_state != target.seen:
             return f"{target.id} is {target.raw_state} now, no longer {target.seen}"

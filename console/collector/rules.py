@@ -19,6 +19,7 @@ from store.operations import (
     OperationKind,
     OperationOutcome,
     OperationRefused,
+    calls_of,
     current,
     instances,
     last_of,
@@ -28,6 +29,8 @@ from store.operations import (
 )
 from store.stops import must_sleep
 from store.tables import OperationRow
+from store.verdicts import last_verdict
+from store.words import State
 
 log = structlog.get_logger()
 GATE, WAKE_TIMEOUT, REWAKE, FALLBACK, IDLE = "gate", "wake_timeout", "rewake", "fallback", "idle"
@@ -52,6 +55,7 @@ class Rules:
         self._collector = collector
         self._limits = collector.settings.collector
         self._tiers = {tier.name: tier for tier in collector.settings.tiers}
+        self._seen_s: float | None = None
 
     async def apply(self, fence: int) -> None:
         """Ask for everything that is due.
@@ -73,6 +77,9 @@ class Rules:
                 self._ask(session, demand, now)
 
     def _demands(self, session: Session, verdict: Verdict | None, now: datetime) -> Iterator[Demand]:
+        """What is due. Ledgers have news only after a tick; a tier that may not serve is not idle but closed."""
+        looks_at_ledgers = self._collector.ticked_s != self._seen_s
+        self._seen_s = self._collector.ticked_s
         due = self._due(verdict) if verdict is not None else {}
         for name, why in due.items():
             yield Demand(OperationKind.HIBERNATE, name, GATE, why)
@@ -81,7 +88,8 @@ class Rules:
                 continue
             yield from self._after_a_failed_wake(session, tier)
             yield from self._after_a_preemption(session, tier)
-            yield from self._when_idle(session, tier, now)
+            if looks_at_ledgers and verdict is not None and not verdict.reasons_for(tier.name):
+                yield from self._when_idle(session, tier, now)
 
     def _due(self, verdict: Verdict) -> Mapping[str, str]:
         """What the gate demands. A clock that has jumped may make a moment's dark look like a long one."""
@@ -96,6 +104,8 @@ class Rules:
         if last is None or last.outcome != OperationOutcome.FAILED or self._limits.on_wake_timeout == "leave":
             return
         timed_out = last.kind == OperationKind.WAKE and last.detail.startswith("wake_timeout")
+        if timed_out and _ran_before(session, last):
+            return
         if timed_out or last.actor == WAKE_TIMEOUT:
             yield Demand(OperationKind.HIBERNATE, tier.name, WAKE_TIMEOUT, "its wake did not come to serve in time")
 
@@ -111,15 +121,19 @@ class Rules:
     def _when_idle(self, session: Session, tier: TierSection, now: datetime) -> Iterator[Demand]:
         if tier.idle_after is None or any(hours.holds(now) for hours in tier.keep_awake):
             return
+        kept = last_verdict(session)
+        if kept is None or now - kept.at < tier.idle_after:
+            return  # it could not be served for as long: the gate has changed its mind since
         fresh = _FRESH_TICKS * self._limits.every
-        if is_idle(session, tier.name, now, tier.idle_after, tier.min_awake, fresh):
+        agents = {agent.name: agent.instance for agent in tier.agents}
+        if is_idle(session, tier.name, agents, now, tier.idle_after, tier.min_awake, fresh):
             minutes = f"{tier.idle_after.total_seconds() / 60:g} min"
             yield Demand(OperationKind.HIBERNATE, tier.name, IDLE, f"no token and nothing in flight for {minutes}")
 
     def _ask(self, session: Session, demand: Demand, now: datetime) -> None:
         tier = demand.tier
-        if current(session, tier) is not None and demand.kind is not OperationKind.WAKE:
-            return
+        if current(session, tier) is not None:
+            return  # no rule ends what somebody has asked for
         if why_not(session, demand.kind, tier) is not None or now < self._not_before(session, demand, now):
             return
         seen = seen_state(session, tier)
@@ -131,10 +145,10 @@ class Rules:
 
     def _not_before(self, session: Session, demand: Demand, now: datetime) -> datetime:
         """A demand that failed is made again after a pause, which doubles with every failure in a row."""
-        query = select(OperationRow).where(OperationRow.tier == demand.tier).order_by(col(OperationRow.id).desc())
+        query = select(OperationRow).where(OperationRow.tier == demand.tier, OperationRow.actor == demand.actor)
         failures, last_at = 0, now
-        for row in session.exec(query.limit(8)).all():
-            if row.actor != demand.actor or row.outcome == OperationOutcome.DONE or row.finished_at is None:
+        for row in session.exec(query.order_by(col(OperationRow.id).desc()).limit(8)).all():
+            if row.outcome == OperationOutcome.DONE or row.finished_at is None:
                 break
             last_at = row.finished_at if failures == 0 else last_at
             failures += 1
@@ -145,11 +159,22 @@ class Rules:
 
 
 def _was_woken_for(session: Session, tier: str, since: datetime) -> bool:
-    """Whether a tier was woken as a fallback already, since the other one stopped."""
-    last = last_of(session, tier)
-    return (
-        last is not None
-        and last.actor == FALLBACK
-        and last.requested_at >= since
-        and last.outcome == OperationOutcome.DONE
+    """Whether a tier was woken as a fallback since the other one stopped: once, however that came out.
+
+    Only a wake that never began to bill, refused or without capacity, is worth another.
+    """
+    query = select(OperationRow).where(
+        OperationRow.tier == tier, OperationRow.actor == FALLBACK, OperationRow.requested_at >= since
     )
+    return any(
+        row.outcome != OperationOutcome.REFUSED and not row.detail.startswith("no_capacity")
+        for row in session.exec(query).all()
+    )
+
+
+def _ran_before(session: Session, wake: OperationRow) -> bool:
+    """Whether some instance ran already when a tier's wake was asked for: it must not be put to sleep for that."""
+    assert wake.id is not None
+    asked = {call.resource_id for call in calls_of(session, wake.id)}
+    present = {row.resource_id for row in instances(session, wake.tier) if row.state != State.GONE}
+    return bool(present - asked)

@@ -91,6 +91,8 @@ class Schedule:
             log.info("leading" if fence is not None else "standing by", fence=fence, owner=self._owner)
             if fence is not None and self._scheduler.running:
                 self._now("tick")  # a new leader ticks at once
+        if fence != self._fence:
+            self._collector.verdict = None  # an older time's: nothing may follow from it
         self._fence = fence
 
     async def _tick(self) -> None:
@@ -114,8 +116,11 @@ class Schedule:
         await self._as_leader("thin", self._collector.thin)
 
     async def _gate(self) -> None:
-        await self._as_leader("gate", self._collector.decide)
-        await self._as_leader("rules", self._rules.apply)
+        await self._as_leader("gate", self._decided)
+
+    async def _decided(self, fence: int) -> None:
+        await self._collector.decide(fence)
+        await self._rules.apply(fence)  # by this verdict, never by an older one
 
     async def _tell(self) -> None:
         await self._as_leader("alarms", self._alarms.run)

@@ -84,6 +84,7 @@ class Sight:
     by_ssh: bool = False
     is_at_rest: bool | None = None
     is_doubted: bool = False
+    is_clock_doubted: bool = False
 
     @property
     def waited(self) -> timedelta:

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import structlog
@@ -33,7 +35,7 @@ from store.clock import Clock
 from store.counters import watched_counters
 from store.database import Database
 from store.gate import Verdict
-from store.inventory import keep_agent, keep_resources, mark_lease, mark_unreachable
+from store.inventory import forget_agents, keep_agent, keep_resources, mark_lease, mark_unreachable
 from store.leader import check_fence, raise_fence
 from store.operations import OperationKind, under_way
 from store.readings import AgentReading, TickReadings
@@ -77,6 +79,7 @@ class Collector:
         self._statuses: dict[str, AgentStatus] = {}
         self.trust = ClockTrust(clock)
         self._alone = asyncio.Lock()
+        self._ticked_s: float | None = None
         self.verdict: Verdict | None = None
 
     async def tick(self, fence: int) -> bool:
@@ -84,35 +87,60 @@ class Collector:
 
         Raises:
             FenceLost: another collector leads; nothing was written.
-            ClockApart: no provider's clock agrees with ours, which none has vouched for; nothing was written.
+            ClockApart: no provider has vouched for our clock; nothing was written.
             StoreUnreachable: nothing was written.
         """
         async with self._alone:
-            at, start_s = self.clock.now(), self.clock.monotonic_s()
-            bills, usage = await self._ask()
-            apart = self.trust.doubt([answer.bills.clock_apart for answer in bills.values()])
-            if apart is not None:
-                raise ClockApart(at, apart)
-            elapsed_ms = round((self.clock.monotonic_s() - start_s) * 1000)
-            readings = self._readings(at, elapsed_ms, bills, usage)
-            complete = await in_store(record_tick, self.database, readings, fence)
-            await in_store(self._keep_inventory, at, bills, usage, readings.agents, fence)
-            for agent, answer in usage.items():
-                self.leases.learn(agent, None if isinstance(answer, str) else answer.nonce)
-            await self.decide(fence, push_always=True)
-            log.info("tick", at=at.isoformat(), complete=complete, took_ms=elapsed_ms)
-            return complete
+            return await self._tick(fence)
 
-    async def decide(self, fence: int, *, push_always: bool = False) -> Verdict:
-        """Let the gate decide by what the store holds now, and push leases where the verdict changed."""
+    async def read_since(self, fence: int, wanted_s: float) -> None:
+        """A tick that began at `wanted_s` or later, by the monotonic clock: one serves all who wait for one.
+
+        Raises:
+            MtokError: as `tick` does.
+        """
+        async with self._alone:
+            if self._ticked_s is None or self._ticked_s < wanted_s:
+                await self._tick(fence)
+
+    async def _tick(self, fence: int) -> bool:
+        at, start_s = self.clock.now(), self.clock.monotonic_s()
+        bills, usage = await self._ask()
+        doubt = self._doubt(bills)
+        if doubt is not None:
+            raise ClockApart(at, doubt)
+        elapsed_ms = round((self.clock.monotonic_s() - start_s) * 1000)
+        readings = self._readings(at, elapsed_ms, bills, usage)
+        complete = await in_store(record_tick, self.database, readings, fence)
+        await in_store(self._keep_inventory, at, bills, usage, readings.agents, fence)
+        for agent, answer in usage.items():
+            self.leases.learn(agent, None if isinstance(answer, str) else answer.nonce)
+        await self.decide(fence, push_always=True)
+        log.info("tick", at=at.isoformat(), complete=complete, took_ms=elapsed_ms)
+        self._ticked_s = start_s
+        return complete
+
+    @property
+    def ticked_s(self) -> float | None:
+        """When the last tick that was stored began, by the monotonic clock."""
+        return self._ticked_s
+
+    async def decide(
+        self, fence: int, *, push_always: bool = False, push_to: Collection[str] | None = None
+    ) -> Verdict:
+        """Let the gate decide by what the store holds now.
+
+        Leases are pushed to every agent where the verdict has changed or `push_always`, else to those of `push_to`.
+        """
         self.trust.look()
         verdict, changed, draining = await in_store(self._verdict, fence)
         self.verdict = verdict
         if changed:
             log.info("gate", open=verdict.is_open, reasons=list(verdict.reasons), why=verdict.sentence)
-        if changed or push_always:
+        if changed or push_always or push_to:
             within_s = self.settings.collector.lease_within.total_seconds()
-            confirmed = await self.leases.push(verdict, fence, draining, within_s)
+            agents = None if changed or push_always else push_to
+            confirmed = await self.leases.push(verdict, fence, draining, within_s, agents)
             await in_store(self._keep_leases, confirmed, fence)
             if self.leases.highest_fence > fence:
                 await in_store(raise_fence, self.database, fence, self.leases.highest_fence, self.clock.now())
@@ -139,7 +167,12 @@ class Collector:
         answers = await asyncio.gather(*(ask_agent(self.account.agents[agent], within_s) for agent in agents))
         for agent, answer in zip(agents, answers, strict=True):
             self.leases.learn(agent, None if isinstance(answer, str) else answer.nonce)
-        await self.decide(fence, push_always=True)
+        await self.decide(fence, push_to=agents)
+
+    def _doubt(self, bills: Mapping[str, ProviderAnswer]) -> str | None:
+        agreed = any(answer.bills.provider_now is not None for answer in bills.values())
+        apart = [answer.bills.clock_apart for answer in bills.values()]
+        return self.trust.doubt(agreed, [one for one in apart if one is not None])
 
     async def _ask(self) -> tuple[dict[str, ProviderAnswer], dict[str, AgentUsage | str]]:
         limits = self.settings.collector
@@ -215,6 +248,7 @@ class Collector:
             for name, answer in bills.items():
                 rows = resource_rows(self.tiers, name, answer.inventory, at, rates_of(answer.bills))
                 keep_resources(session, name, rows, at, complete=answer.inventory.complete)
+            forget_agents(session, self.account.agents)
             for agent, said in usage.items():
                 reading = readings[agent]
                 if isinstance(said, str):
@@ -263,6 +297,9 @@ class Collector:
                 mark_lease(session, agents, is_open=is_open)
 
 
+_STORE = ThreadPoolExecutor(8, "store")  # of its own: name resolution and alarms may fill the loop's
+
+
 async def in_store(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Run a store call in a thread: the store blocks, the loop must not."""
-    return await asyncio.to_thread(call, *args, **kwargs)
+    return await asyncio.get_running_loop().run_in_executor(_STORE, partial(call, *args, **kwargs))

@@ -24,7 +24,7 @@ echo "python=$({python} -c 'import sys, ensurepip, venv; print("%d.%d" % sys.ver
 for file in control.secret mtok-agent.service installed; do
   echo "$file=$([ -f {home}/$file ] && sha256sum < {home}/$file | cut -c1-64)"
 done
-for file in venv/bin/python agent.toml keys; do echo "$file=$([ -e {home}/$file ] && echo yes)"; done
+for file in venv/bin/python agent.toml keys restart; do echo "$file=$([ -e {home}/$file ] && echo yes)"; done
 echo "model=$([ -e {model}/config.json ] && echo yes)"
 systemctl --user show-environment >/dev/null 2>&1 && echo "user_manager=yes"
 systemctl show-environment >/dev/null 2>&1 && echo "system_manager=yes"
@@ -94,6 +94,7 @@ class Install:
         home, model, python = (shlex.quote(path) for path in (plan.home, plan.model_dir, plan.python))
         ran = await self._host.run(_ENV + _LOOK.format(home=home, model=model, python=python), within_s=_QUICK_S)
         self._said = said = dict(line.split("=", 1) for line in ran.stdout.splitlines() if "=" in line)
+        self._needs_restart = bool(said.get("restart"))  # an installation that was broken off
         version = tuple(int(part) for part in said.get("python", "").split(".") if part.isdigit())
         if version < (3, 11):
             problem = f"{plan.python} is {said['python']}" if version else f"{plan.python} with venv is not there"
@@ -105,9 +106,8 @@ class Install:
         plan, wanted = self._plan, self._plan.fingerprint
         if self._said["installed"] == _sha256(wanted.encode()) and self._said["venv/bin/python"]:
             return Step("packages", changed=False, detail=plan.wheel.name)
-        self._needs_restart = True
+        await self._mark_restart()
         if not plan.dry_run:
-            await self._run("home", f"mkdir -p {self._path()} && chmod 700 {self._path()}")
             await self._copy_wheels()
             if not self._said["venv/bin/python"]:
                 await self._run("venv", f"{shlex.quote(plan.python)} -m venv {self._path('venv')}", _PIP_S)
@@ -122,6 +122,13 @@ class Install:
             "packages", changed=True, detail=f"{plan.wheel.name}, with what an agent needs, into {plan.home}"
         )
 
+    async def _mark_restart(self) -> None:
+        """Note there, before anything is changed, that what runs is not what is installed."""
+        self._needs_restart = True
+        if not self._plan.dry_run:
+            home, mark = self._path(), self._path("restart")
+            await self._run("home", f"mkdir -p {home} && chmod 700 {home} && touch {mark}")
+
     async def _copy_wheels(self) -> None:
         plan = self._plan
         await self._run("wheel", f"mkdir -p {self._path('wheels')}")
@@ -134,7 +141,7 @@ class Install:
         content = f"{self._plan.secret}\n".encode()
         if self._said["control.secret"] == _sha256(content):
             return Step("secret", changed=False, detail="control.secret")
-        self._needs_restart = True
+        await self._mark_restart()
         await self._put("control.secret", content, 0o600)
         return Step("secret", changed=True, detail="control.secret, for its owner alone")
 
@@ -171,7 +178,7 @@ class Install:
         content = unit_text(self._home, self._said["user"] if self._is_system else None).encode()
         if self._said["mtok-agent.service"] == _sha256(content):
             return Step("unit", changed=False, detail=NAME)
-        self._needs_restart = True
+        await self._mark_restart()
         if not self._plan.dry_run:
             await self._put(NAME, content, 0o600)
             folder = "/etc/systemd/system" if self._is_system else '"$HOME"/.config/systemd/user'
@@ -197,7 +204,7 @@ class Install:
         if is_active and not self._needs_restart:
             return Step("start", changed=False, detail="it runs")
         if not self._plan.dry_run:
-            await self._run("start", f"{self._manager} restart {NAME}")
+            await self._run("start", f"{self._manager} restart {NAME} && rm -f {self._path('restart')}")
         return Step("start", changed=True, detail="started again" if is_active else "started")
 
     @property

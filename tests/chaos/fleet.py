@@ -13,7 +13,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -193,7 +193,7 @@ class Fleet:
     def last_complete_at(self) -> datetime | None:
         """The last complete tick in the store, if it can be read."""
         try:
-            with sqlite3.connect(f"file:{self.store}?mode=ro", uri=True, timeout=0.2) as connection:
+            with closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True, timeout=0.2)) as connection:
                 (at,) = connection.execute("SELECT max(at) FROM ticks WHERE complete").fetchone()
         except sqlite3.Error:
             return None
@@ -201,7 +201,7 @@ class Fleet:
 
     def complete_ticks_since(self, at: datetime) -> int:
         """How many complete ticks there have been since an instant."""
-        with sqlite3.connect(f"file:{self.store}?mode=ro", uri=True, timeout=1) as connection:
+        with closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True, timeout=1)) as connection:
             query = "SELECT count(*) FROM ticks WHERE complete AND at >= ?"
             (count,) = connection.execute(query, (at.strftime("%Y-%m-%d %H:%M:%S.%f"),)).fetchone()
         return int(count)

@@ -40,7 +40,8 @@ def served(history: History, minutes: int, per_minute: int, start: int = 0, **ch
 
 def idle(history: History, min_awake: timedelta = timedelta(0)) -> bool:
     with history.database.read() as session:
-        return is_idle(session, "h100", history.clock.now(), AFTER, min_awake, FRESH)
+        agents = {"h100-a": "8429"}
+        return is_idle(session, "h100", agents, history.clock.now(), AFTER, min_awake, FRESH)
 
 
 def test_counters_that_have_not_moved_for_long_enough_are_idle(history: History) -> None:
@@ -96,4 +97,4 @@ def test_a_tier_that_has_only_just_woken_is_not_idle(history: History) -> None:
 
 def test_a_tier_without_agents_is_never_idle(history: History) -> None:
     with history.database.read() as session:
-        assert not is_idle(session, "other", history.clock.now(), AFTER, timedelta(0), FRESH)
+        assert not is_idle(session, "other", {}, history.clock.now(), AFTER, timedelta(0), FRESH)

@@ -34,6 +34,7 @@ every = "300ms"
 drain_within = "300ms"
 sleep_within = "1s"
 wake_within = "{wake_within}"
+not_applied_after = "100ms"
 [providers.cloud]
 kind = "simulator"
 base_url = "{url}"

@@ -246,7 +246,7 @@ async def test_a_preempted_tier_is_alarmed_woken_again_and_its_fallback_too(
     fleet = make(more='rewake = true\nfallback = "l40"')
     await fleet.collector.tick(fleet.fence)
     fleet.ask(OperationKind.HIBERNATE, "l40")
-    await fleet.go_on(is_asleep)
+    await fleet.go_on(lambda rows: rows[-1].outcome == "done", rounds=120)
     taken = simulator.world.find("vm", 8429)
     assert taken is not None
     simulator.world.preempt(taken)
