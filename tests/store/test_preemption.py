@@ -95,3 +95,29 @@ def test_other_peoples_machines_are_their_business(database: Database) -> None:
     see(database, 0, State.RUNNING, UNASSIGNED)
     see(database, 1, State.ASLEEP, UNASSIGNED)
     assert unasked(database) is None
+
+
+def test_an_older_reading_does_not_undo_a_newer_one(database: Database) -> None:
+    """A slow tick read the inventory before an operation did, and stores it after."""
+    see(database, 0, State.WAKING)
+    see(database, 5, State.RUNNING)
+    see(database, 3, State.WAKING)
+    see(database, 4, State.WAKING, listed=False)
+    with database.read() as session:
+        assert session.exec(select(ResourceRow)).one().state == State.RUNNING
+    assert unasked(database) is None
+
+
+def test_asking_for_a_hibernate_settles_what_stopped_unasked(database: Database) -> None:
+    see(database, 0, State.RUNNING)
+    see(database, 1, State.ASLEEP)
+    see(database, 2, State.RUNNING)
+    see(database, 3, State.ASLEEP)
+    assert unasked(database) is not None
+    with database.write() as session:
+        row = session.exec(select(ResourceRow)).one()
+        row.can_sleep = True  # another instance of the tier runs
+        request(
+            session, START, OperationKind.HIBERNATE, "h100", actor="ada", reason="", seen=f"8429={row.raw_state}"
+        )
+    assert unasked(database) is None

@@ -250,3 +250,33 @@ def test_a_wake_that_does_not_come_to_serve_times_out_with_what_is_missing() -> 
 def test_one_taken_away_while_it_is_woken_ends_the_wake() -> None:
     seen = sight(WAKE, Phase.ANSWERING, State.ASLEEP, agents={"h100-a": AgentSight()})
     assert next_want(seen) == End(OperationOutcome.FAILED, "stopped while it was being woken: 8429 is HIBERNATED")
+
+
+def test_a_wake_whose_machine_has_gone_has_failed_at_whatever_phase() -> None:
+    for phase in (Phase.RUNNING, Phase.ANSWERING, Phase.LEASED):
+        end = next_want(sight(WAKE, phase, State.GONE))
+        assert end == End(OperationOutcome.FAILED, "gone while it was being woken: 8429 is not listed")
+
+
+def test_an_attempt_that_comes_through_late_is_no_failure() -> None:
+    """The first was taken for lost, the second refused because the machine was on its way: it is waited for."""
+    lost = call(WAKE, 150, answer="ambiguous", ended="not_applied", ended_at=ago(30))
+    refused = call(WAKE, 5, n=2, answer="refused", detail="it is RESTORING now, no longer HIBERNATED")
+    seen = sight(WAKE, Phase.PROVIDER, State.WAKING, calls=(lost, refused))
+    assert next_want(seen) in (Wait(), Moved(refused))
+    assert next_want(replace(seen, calls=(lost, replace(refused, moved_at=ago(1))))) != End
+
+
+def test_what_was_never_sent_does_not_count_as_an_attempt() -> None:
+    unsent = tuple(
+        call(SLEEP, 60, n=n, answer="unsent", ended="not_applied", ended_at=ago(200)) for n in (1, 2, 3, 4)
+    )
+    seen = sight(SLEEP, Phase.PROVIDER, State.RUNNING, waited_s=60, calls=unsent)
+    assert next_want(seen) == Ask(seen.targets[0])
+
+
+def test_a_clock_that_jumped_ahead_is_no_time_gone_by() -> None:
+    lost = call(SLEEP, 86_400, answer="ambiguous")
+    seen = sight(SLEEP, Phase.PROVIDER, State.RUNNING, calls=(lost,))
+    assert next_want(seen) == Judge(lost, "not_applied")
+    assert next_want(replace(seen, is_clock_doubted=True)) == Wait()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from sqlmodel import select
 
 from agent.engine.make import ensure_model
 from console.collector.build import build_collector
+from console.collector.clock_jumps import ClockTrust
 from console.collector.operations import Operations
 from console.collector.rules import Rules
 from console.providers.simulator import Simulator, running_simulator
@@ -21,7 +23,9 @@ from store.database import Database
 from store.leader import acquire
 from store.operations import OperationKind, Phase, request, seen_state
 from store.preflight import preflight
+from store.stops import why_no_wake
 from store.tables import OperationRow, UsageSample
+from store.verdicts import close_by_hand, verdict_now
 from tests.agent.conftest import SECRET, RunningAgent, running_agent, write_settings
 from tests.databases import opened
 
@@ -279,3 +283,71 @@ async def test_a_rewake_without_capacity_is_asked_for_with_growing_pauses(make: 
     assert all(row.detail.startswith("no_capacity") for row in rows if row.outcome == "failed")
     simulator.faults.set(None)
     await fleet.go_on(lambda rows: rows[-1].outcome == "done", rounds=120)
+
+
+async def test_a_fallback_is_woken_once_and_stays_as_people_leave_it(make: Make, simulator: Simulator) -> None:
+    fleet = make(more='fallback = "l40"')
+    await fleet.collector.tick(fleet.fence)
+    fleet.ask(OperationKind.HIBERNATE, "l40")
+    await fleet.go_on(lambda rows: rows[-1].outcome == "done", rounds=120)
+    taken = simulator.world.find("vm", 8429)
+    assert taken is not None
+    simulator.world.preempt(taken)
+    await fleet.go_on(lambda rows: rows[-1].actor == "fallback" and rows[-1].outcome == "done", rounds=120)
+    fleet.ask(OperationKind.HIBERNATE, "l40")
+    await fleet.go_on(lambda rows: rows[-1].actor == "ada" and rows[-1].outcome == "done", rounds=120)
+    rows = await fleet.go_on(lambda _: True, rounds=1)
+    assert [row.actor for row in rows] == ["ada", "fallback", "ada"]
+
+
+async def test_a_gate_that_people_have_closed_makes_nobody_idle(make: Make) -> None:
+    fleet = make(idle_after="600ms")
+    await fleet.collector.tick(fleet.fence)
+    with fleet.database.write() as session:
+        close_by_hand(session, SystemClock().now(), "ada", "maintenance")
+    for _ in range(8):
+        await fleet.collector.tick(fleet.fence)
+        await fleet.rules.apply(fleet.fence)
+        await asyncio.sleep(0.2)
+    with fleet.database.read() as session:
+        assert session.exec(select(OperationRow)).all() == []
+
+
+async def test_a_drain_goes_on_though_no_tick_can_be_stored(make: Make, simulator: Simulator) -> None:
+    fleet = make("http://127.0.0.1:1")
+    await fleet.collector.tick(fleet.fence)
+    fleet.collector.trust = ClockTrust(fleet.collector.clock)  # as after a jump: nobody has vouched for it
+    simulator.faults.set("500", "/billing")
+    fleet.ask(OperationKind.HIBERNATE)
+    for _ in range(60):
+        await fleet.operations.advance(fleet.fence)
+        with fleet.database.read() as session:
+            row = session.exec(select(OperationRow)).one()
+        if row.phase == Phase.ASLEEP:
+            break
+        await asyncio.sleep(0.1)
+    assert (row.phase, row.readings) == (Phase.ASLEEP, 3)
+
+
+async def test_of_several_wakes_at_once_those_that_would_cross_the_limit_are_refused(
+    make: Make, simulator: Simulator
+) -> None:
+    """$2.00 and $0.80 an hour for eleven minutes or so: each fits alone, both do not."""
+    fleet = make(wake_within="10m")
+    await fleet.collector.tick(fleet.fence)
+    for tier in ("h100", "l40"):
+        fleet.ask(OperationKind.HIBERNATE, tier)
+    await fleet.go_on(lambda rows: len(rows) == 2 and all(row.outcome == "done" for row in rows), rounds=150)
+    verdict = await fleet.collector.decide(fleet.fence)
+    assert verdict.is_open
+    bound = verdict.fleet.facts.bound_nusd
+    assert isinstance(bound, int)
+    tight = replace(fleet.collector.policy, limit_nusd=bound + 450_000_000)
+    with fleet.database.read() as session:
+        narrow = verdict_now(session, tight, SystemClock().now())
+        assert why_no_wake(session, tight, narrow, "h100") is None
+        assert why_no_wake(session, tight, narrow, "l40") is None
+    fleet.ask(OperationKind.WAKE, "h100")
+    with fleet.database.read() as session:
+        narrow = verdict_now(session, tight, SystemClock().now())
+        assert "are spoken for" in (why_no_wake(session, tight, narrow, "l40") or "")
