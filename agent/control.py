@@ -16,8 +16,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from agent.engine.protocol import Delta, EngineInfo, Failed, Finished, GenRequest
+from agent.entries import Counts
 from agent.lease import LeaseBook
-from agent.ledger import Counts
 from agent.meter import Caller, Job, Meter, new_request_id
 from agent.openai import ApiError
 from agent.routes import guarded

@@ -7,6 +7,7 @@ MtokError
     ├── EngineFailed             the engine's thread or a step of it broke
     └── LedgerError              exit code 4
         ├── LedgerUnreadable         cannot be opened, or is another program's file
+        ├── LedgerVersion            a newer mtok made it
         ├── LedgerInUse              another agent holds it
         ├── LedgerMismatch           totals differ from the sum of the entries
         └── LedgerUnwritable         a commit failed
@@ -59,6 +60,14 @@ class LedgerUnreadable(LedgerError):
         self.path, self.reason = path, reason
 
 
+class LedgerVersion(LedgerError):
+    """The ledger is of a version that this mtok does not know."""
+
+    def __init__(self, path: Path, version: int) -> None:
+        super().__init__(f"ledger {path}: its version {version} is newer than this mtok; upgrade mtok")
+        self.path, self.version = path, version
+
+
 class LedgerInUse(LedgerError):
     """Two agents on one ledger would make its totals a lie."""
 
@@ -70,9 +79,9 @@ class LedgerInUse(LedgerError):
 class LedgerMismatch(LedgerError):
     """Totals that are not the sum of the entries: nobody may bill by them."""
 
-    def __init__(self, path: Path, label: str, totals: object, entries: object) -> None:
+    def __init__(self, path: Path, label: str, what: str, totals: object, sums: object) -> None:
         super().__init__(
-            f"ledger {path}: label {label!r} has totals {totals} but its entries sum to {entries}; "
+            f"ledger {path}: label {label!r} has totals {totals} but its {what} sum to {sums}; "
             "keep the file for inspection and name a new ledger"
         )
         self.path, self.label = path, label

@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 import structlog
 
 from agent.engine.protocol import Delta, Event, Failed, Finished, GenRequest, Outcome
+from agent.entries import Counts, Entry
 from agent.errors import LedgerUnwritable
 from agent.lease import LeaseBook
-from agent.ledger import Counts, Entry, Ledger
+from agent.ledger import Ledger
 from agent.scheduler import Scheduler
 
 log = structlog.get_logger()

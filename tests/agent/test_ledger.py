@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.engine.protocol import Outcome
+from agent.entries import Counts, Entry
 from agent.errors import LedgerInUse, LedgerMismatch, LedgerUnreadable
-from agent.ledger import Counts, Entry, Ledger
+from agent.ledger import Ledger
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
