@@ -40,14 +40,16 @@ def serve(config: Config = Path("agent.toml")) -> None:
 
     from agent.engine.open import open_engine
     from agent.ledger import Ledger
-    from agent.server import Sockets, serve
+    from agent.server import serve
     from agent.settings import load_agent_settings
+    from agent.sockets import Sockets
     from store.logs import configure_logs
 
     configure_logs()
     settings = load_agent_settings(config)
     settings.control_secret()
     settings.keys()
+    settings.tls_files()
     sockets = Sockets(settings)
     ledger = Ledger(settings.beside(settings.ledger))
     try:
@@ -61,8 +63,8 @@ def check(config: Config = Path("agent.toml")) -> None:
     """Whether it could serve: settings, secrets, addresses, model, ledger; one line each."""
     from agent.engine.open import open_engine
     from agent.ledger import Ledger
-    from agent.server import Sockets
     from agent.settings import load_agent_settings
+    from agent.sockets import Sockets
 
     settings = load_agent_settings(config)
     settings.control_secret()

@@ -4,6 +4,7 @@ MtokError
 └── AgentError               exit code 1
     ├── DamagedCheckpoint        a model directory that cannot be run
     ├── PromptError              a request that the engine refuses before any work
+    ├── KeyRefused               a key that cannot be made or revoked
     ├── EngineFailed             the engine's thread or a step of it broke
     └── LedgerError              exit code 4
         ├── LedgerUnreadable         cannot be opened, or is another program's file
@@ -36,6 +37,16 @@ class PromptError(AgentError):
     def __init__(self, message: str, code: str, param: str) -> None:
         super().__init__(message)
         self.message, self.code, self.param = message, code, param
+
+
+class KeyRefused(AgentError):
+    """A key that cannot be made, or that is not there; the file is as it was."""
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"key {name!r}: {problem}")
+        self.name, self.problem = name, problem
 
 
 class EngineFailed(AgentError):

@@ -18,6 +18,7 @@ from store.errors import MtokError
 
 log = structlog.get_logger()
 Sink = Callable[[Event], None]
+WEDGED_AFTER_S = 30.0  # the longest step of a large prompt, and some
 _IDLE_BEAT_S = 0.5  # the heart beats while idle too
 
 

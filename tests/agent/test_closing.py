@@ -117,14 +117,15 @@ def test_while_closed_the_engine_is_not_called_at_all(tmp_path: Path, model_dir:
 
 def test_a_gate_that_closes_while_a_body_arrives_refuses_it(agent: RunningAgent) -> None:
     text = json.dumps(body(agent, 4, stream=False)).encode()
-    head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\nContent-Length: {len(text)}\r\n\r\n"
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer {KEY}\r\n"
+    head += f"Content-Length: {len(text)}\r\n\r\n"
     host, port = agent.public.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as client:
         client.sendall(head.encode() + text[:10])
         time.sleep(0.3)
         agent.lease("closed", "manual")
         client.sendall(text[10:])
-        answer = client.recv(65536).decode()
+        answer = client.makefile("rb").read().decode()
     assert answer.startswith("HTTP/1.1 503")
     assert "gate_closed" in answer
     assert agent.usage()["requests"] == 0
