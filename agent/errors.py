@@ -4,6 +4,7 @@ MtokError
 └── AgentError               exit code 1
     ├── DamagedCheckpoint        a model directory that cannot be run
     ├── PromptError              a request that the engine refuses before any work
+    ├── VanishingStorage         a path whose contents sleeping destroys
     ├── KeyRefused               a key that cannot be made or revoked
     ├── EngineFailed             the engine's thread or a step of it broke
     └── LedgerError              exit code 4
@@ -37,6 +38,16 @@ class PromptError(AgentError):
     def __init__(self, message: str, code: str, param: str) -> None:
         super().__init__(message)
         self.message, self.code, self.param = message, code, param
+
+
+class VanishingStorage(AgentError):
+    """A path that must outlive a sleep of this machine, and would not."""
+
+    def __init__(self, what: str, path: Path, reason: str) -> None:
+        super().__init__(
+            f"{what} {path}: {reason}; put it on a volume that is kept, or set allow_vanishing = true for a trial"
+        )
+        self.what, self.path, self.reason = what, path, reason
 
 
 class KeyRefused(AgentError):
