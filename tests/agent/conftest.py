@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -48,6 +49,12 @@ def write_settings(home: Path, model_dir: Path, more: str = "") -> Path:
         encoding="utf-8",
     )
     return path
+
+
+def addresses(settings: Path) -> tuple[str, str]:
+    """The roots of the public and the control API."""
+    found = tomllib.loads(settings.read_text(encoding="utf-8"))
+    return f"http://{found['public_address']}", f"http://{found['control_address']}"
 
 
 @dataclass
@@ -102,9 +109,8 @@ class RunningAgent:
 @contextlib.contextmanager
 def running_agent(settings: Path, *, loading: bool = False) -> Iterator[RunningAgent]:
     """An agent that serves, or with `loading` answers at all; ended with SIGTERM, unless it has ended before."""
-    lines = dict(line.split(" = ") for line in settings.read_text(encoding="utf-8").splitlines() if " = " in line)
     process = subprocess.Popen([*SERVE, str(settings)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    public, control = (f"http://{lines[name].strip(chr(34))}" for name in ("public_address", "control_address"))
+    public, control = addresses(settings)
     running = RunningAgent(process, public, control)
     try:
         for _ in range(300):
