@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -54,7 +55,8 @@ def write_settings(home: Path, model_dir: Path, more: str = "") -> Path:
 def addresses(settings: Path) -> tuple[str, str]:
     """The roots of the public and the control API."""
     found = tomllib.loads(settings.read_text(encoding="utf-8"))
-    return f"http://{found['public_address']}", f"http://{found['control_address']}"
+    scheme = "https" if "tls" in found else "http"
+    return f"{scheme}://{found['public_address']}", f"http://{found['control_address']}"
 
 
 @dataclass
@@ -64,6 +66,7 @@ class RunningAgent:
     process: subprocess.Popen[bytes]
     public: str
     control: str
+    tls: ssl.SSLContext | None = None
     seq: int = 0
 
     def call(self, url: str, body: object = None, *, method: str | None = None, key: str = KEY) -> tuple[int, Any]:
@@ -72,7 +75,7 @@ class RunningAgent:
         headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         request = urllib.request.Request(url, data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=30, context=self.tls) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, {**json.load(error), "retry_after": error.headers.get("Retry-After")}
@@ -107,11 +110,13 @@ class RunningAgent:
 
 
 @contextlib.contextmanager
-def running_agent(settings: Path, *, loading: bool = False) -> Iterator[RunningAgent]:
+def running_agent(
+    settings: Path, *, loading: bool = False, tls: ssl.SSLContext | None = None
+) -> Iterator[RunningAgent]:
     """An agent that serves, or with `loading` answers at all; ended with SIGTERM, unless it has ended before."""
     process = subprocess.Popen([*SERVE, str(settings)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     public, control = addresses(settings)
-    running = RunningAgent(process, public, control)
+    running = RunningAgent(process, public, control, tls)
     try:
         for _ in range(300):
             with contextlib.suppress(urllib.error.URLError):

@@ -71,7 +71,7 @@ async def run_storm(settings: Path, clients: int, lives: int, life_s: float) -> 
             else:
                 storm.ends = True
                 await asyncio.gather(*tasks)
-                while (await asyncio.to_thread(agent.usage))["in_flight"]:
+                while (await asyncio.to_thread(agent.usage))["in_flight"]:  # noqa: ASYNC110 - nothing says so
                     await asyncio.sleep(0.1)
                 agent.process.send_signal(signal.SIGTERM)
             await asyncio.to_thread(agent.process.wait, 30)

@@ -46,10 +46,11 @@ async def test_after_a_storm_the_ledger_and_the_engine_agree(tmp_path: Path, mod
     assert total.completion_tokens == sum(one.completion for one in produced.values()) - lost
     assert total.requests == len(entries)
     assert reported_deaths(tmp_path / "ledger.db") == len(storm.kills_s)
+    made = sum(one.completion for one in produced.values())
     second = sum(within_last_second(one, storm.kills_s) for one in produced.values())
     print(
-        f"\nstorm: {CLIENTS} clients, {storm.asked} requests sent, {storm.gone} left, {len(storm.answers)} read whole;"
-        f" {len(storm.kills_s)} kills; engine {sum(one.completion for one in produced.values())} tokens,"
+        f"\nstorm: {CLIENTS} clients, {storm.asked} requests sent, {storm.gone} left,"
+        f" {len(storm.answers)} read whole; {len(storm.kills_s)} kills; engine {made} tokens,"
         f" ledger {total.completion_tokens}; {lost} lost of {second} in the second before a kill"
     )
     assert storm.gone > CLIENTS / 10
