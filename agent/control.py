@@ -18,7 +18,8 @@ from starlette.routing import Route
 from agent.engine.protocol import Delta, EngineInfo, Failed, Finished, GenRequest
 from agent.entries import Counts
 from agent.lease import LeaseBook
-from agent.meter import Caller, Job, Meter, new_request_id
+from agent.ledger import Ledger
+from agent.meter import LOST_AT_MOST_S, Caller, Job, Meter, new_request_id
 from agent.openai import ApiError
 from agent.routes import guarded
 
@@ -112,7 +113,7 @@ class Control:
                 "in_flight": self.meter.in_flight,
                 "heartbeat_age_s": round(scheduler.heartbeat_age_s, 3),
                 "gpu": {"unknown": "this engine uses no GPU"},
-                "ledger": {"uuid": ledger.uuid, "path": str(ledger.path), "aborted_at_start": ledger.aborted},
+                "ledger": _ledger_body(ledger),
             }
         )
 
@@ -201,12 +202,30 @@ def _engine_body(name: str, info: EngineInfo | None) -> dict[str, Any]:
     }
 
 
+def _ledger_body(ledger: Ledger) -> dict[str, Any]:
+    """Which ledger it is, and what its agent's deaths may have cost: of each request, its last second at most."""
+    deaths = ledger.deaths
+    return {
+        "uuid": ledger.uuid,
+        "path": str(ledger.path),
+        "aborted_at_start": ledger.aborted,
+        "deaths": {
+            "times": deaths.times,
+            "requests": deaths.requests,
+            "last_found_at": deaths.last_found_at,
+            "lost_at_most_s": LOST_AT_MOST_S,
+        },
+    }
+
+
 def _counts(counts: Counts) -> dict[str, int]:
     return {
         "prompt_tokens": counts.prompt_tokens,
         "cached_tokens": counts.cached_tokens,
         "completion_tokens": counts.completion_tokens,
         "delivered_tokens": counts.delivered_tokens,
+        "suppressed_tokens": counts.suppressed_tokens,
+        "draft_tokens": counts.draft_tokens,
         "requests": counts.requests,
     }
 

@@ -22,7 +22,8 @@ from agent.quota import Quotas, Refusal
 from agent.scheduler import Scheduler
 
 log = structlog.get_logger()
-_CHECKPOINT_EVERY_S = 0.8  # a SIGKILL may cost a second of a running request: this, and the commit
+LOST_AT_MOST_S = 1.0  # of a running request, by a SIGKILL
+_CHECKPOINT_EVERY_S = 0.8  # a second, less the time that a commit may take
 _OPENED_WITHIN_S = 0.05  # what is younger leaves no entry when the agent is killed
 _STOPS_WITHIN_S = 5.0
 _SETTLES_WITHIN_S = 2.0
