@@ -35,6 +35,7 @@ def make_server(app: ASGIApp, limits: Limits, tls: tuple[Path, Path] | None = No
         timeout_keep_alive=30,
         timeout_graceful_shutdown=3,
         server_header=False,
+        proxy_headers=False,
         ssl_certfile=certificate,
         ssl_keyfile=key,
     )
