@@ -129,3 +129,21 @@ def test_a_gate_that_closes_while_a_body_arrives_refuses_it(agent: RunningAgent)
     assert answer.startswith("HTTP/1.1 503")
     assert "gate_closed" in answer
     assert agent.usage()["requests"] == 0
+
+
+async def test_a_stop_lets_short_answers_end_and_refuses_new_ones(tmp_path: Path, model_dir: Path) -> None:
+    with running_agent(write_settings(tmp_path, model_dir)) as agent:
+        agent.lease()
+        wanted = await asyncio.to_thread(body, agent, 700, stream=True)
+        headers = {"Authorization": f"Bearer {KEY}"}
+        async with httpx.AsyncClient(base_url=agent.public, headers=headers, timeout=60) as http:
+            answer = asyncio.create_task(ask(http, wanted))
+            await asyncio.sleep(0.2)
+            agent.process.terminate()
+            await asyncio.sleep(0.05)
+            refused = await ask(http, wanted)
+            assert (refused[0], refused[1]["error"]["code"]) == (503, "draining")
+            status, whole = await answer
+        assert status == 200
+        assert whole["finish"] == "stop" or whole["usage"]["completion_tokens"] == 700
+        assert await asyncio.to_thread(agent.process.wait, 15) == 0

@@ -7,7 +7,6 @@ engine, a token each millisecond in 32 of them, so that a gap says what the agen
 """
 
 import os
-from contextlib import ExitStack
 from pathlib import Path
 
 from tests.bench.servers import Served, agent, bare, litellm, loaded
@@ -20,21 +19,17 @@ PROXY = "LiteLLM proxy in front of the first"
 
 def test_agent_speed(tmp_path: Path) -> None:
     with bare(tmp_path, "none") as floor:
-        lines = [f"{'bare starlette + uvicorn':<38} {whole(floor)} {streams(floor)} {size(floor)}"]
-        with ExitStack() as stack:
-            proxy = stack.enter_context(litellm(tmp_path, floor))
-            is_there = not isinstance(proxy, str)
-            proxied = (
-                f"{PROXY:<38} {whole(proxy)} {streams(proxy)} {size(proxy)}" if is_there else f"{PROXY}: {proxy}"
-            )
+        lines = [everything("bare starlette + uvicorn", floor)]
+        with litellm(tmp_path, floor) as proxy:
+            proxied = f"{PROXY:<38} {proxy}" if isinstance(proxy, str) else everything(PROXY, proxy)
     with bare(tmp_path, "row") as durable:
-        lines.append(f"{'the same with a durable row':<38} {whole(durable)} {streams(durable)} {size(durable)}")
+        lines.append(everything("the same with a durable row", durable))
     with agent(tmp_path / "whole", tokens_per_step=20) as served:
-        first = f"{'mtok agent, null engine':<38} {whole(served)}"
-        with agent(tmp_path / "paced", tokens_per_step=1, step_ms=1.0) as paced:
-            lines.append(f"{first} {streams(paced)} {size(served)}")
+        first, last = whole(served), size(served)
+    with agent(tmp_path / "paced", tokens_per_step=1, step_ms=1.0) as paced:
+        lines.append(f"{'mtok agent, null engine':<38} {first} {streams(paced)} {last}")
     with agent(tmp_path / "unpaced", tokens_per_step=1) as unpaced:
-        lines.append(f"{'the same, streams as fast as it can':<67} {streams(unpaced)}")
+        lines.append(f"{'the same, streams without a pace':<75} {streams(unpaced)}")
     print("\n" + HEADING)
     print("\n".join([*lines, proxied]))
     print("targets for the agent: P50 +0.6 ms, P95 +1.5 ms over the bare server; 4,000 requests/s;")
@@ -45,6 +40,11 @@ HEADING = (
     f"{'':<38} {'P50 ms':>7} {'P95 ms':>7} {'req/s, 32':>10} {'CPU ms/req':>10}"
     f" {'tokens/s, 32':>13} {'gap P99':>8} {'gap max':>8} {'RSS MB':>7} {'start s':>8}"
 )
+
+
+def everything(name: str, server: Served) -> str:
+    """All about one server."""
+    return f"{name:<38} {whole(server)} {streams(server)} {size(server)}"
 
 
 def whole(server: Served) -> str:
