@@ -164,7 +164,10 @@ class Scheduler:
         self._is_delivering = False  # before looking: whatever is posted from here on is told of again
         for _ in range(len(self._posted)):
             sink, event = self._posted.popleft()
-            sink(event)
+            try:
+                sink(event)
+            except Exception:  # one request's fault is not the others'
+                log.exception("event not delivered", request=event.id)
 
     def _tell(self, how: Callable[..., None], what: object) -> None:
         assert self._loop is not None

@@ -42,6 +42,17 @@ class Served:
         return sum(_cpu_s(pid) for pid in _tree(self.process.pid))
 
 
+def busy_s() -> float:
+    """Processor time of the whole machine so far."""
+    words = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    return (sum(map(int, words)) - int(words[3]) - int(words[4])) / os.sysconf("SC_CLK_TCK")
+
+
+def our_s() -> float:
+    """Processor time of this process and of its children that have ended."""
+    return sum(os.times()[:4])
+
+
 def loaded(server: Served, connections: int, seconds: float, **changes: object) -> dict[str, float]:
     """Load it from a process of its own, on the other core."""
     messages = [{"role": "user", "content": "Say hello in one short sentence."}]
