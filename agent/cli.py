@@ -1,5 +1,6 @@
 """`mtok agent …`: the headless side, on a GPU host."""
 
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -18,17 +19,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+keys = typer.Typer(help="Keys of the public API: shown once, stored as SHA-256.", no_args_is_help=True)
+app.add_typer(keys, name="key")
 Config = Annotated[Path, typer.Option("--config", metavar="PATH", help="The agent's settings file.")]
+Json = Annotated[bool, typer.Option("--json", help="As JSON, one object a line.")]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; every error is one line on stderr and an exit code."""
     return run_command(app, sys.argv[1:] if argv is None else argv)
-
-
-@app.callback()
-def _root() -> None:
-    """Keep `serve` a command of its own, however few there are."""
 
 
 @app.command()
@@ -38,38 +37,60 @@ def serve(config: Config = Path("agent.toml")) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import uvloop
 
-    from agent.engine.open import open_engine
+    from agent.engine.protocol import Engine
     from agent.ledger import Ledger
-    from agent.server import Sockets, serve
+    from agent.server import serve
     from agent.settings import load_agent_settings
+    from agent.sockets import Sockets, allow_connections
     from store.logs import configure_logs
 
     configure_logs()
     settings = load_agent_settings(config)
     settings.control_secret()
     settings.keys()
+    settings.tls_files()
     sockets = Sockets(settings)
+    allow_connections(settings.limits.max_connections)
+
+    def opened() -> Engine:
+        from agent.engine.open import open_engine
+
+        engine = open_engine(settings)
+        if settings.engine_journal is None:
+            return engine
+        from agent.engine.journal import JournaledEngine
+
+        return JournaledEngine(engine, settings.beside(settings.engine_journal))
+
     ledger = Ledger(settings.beside(settings.ledger))
     try:
-        uvloop.run(serve(settings, lambda: open_engine(settings), ledger, sockets))
+        uvloop.run(serve(settings, opened, ledger, sockets))
     finally:
         ledger.close()
 
 
 @app.command()
 def check(config: Config = Path("agent.toml")) -> None:
-    """Whether it could serve: settings, secrets, addresses, model, ledger; one line each."""
+    """Whether it could serve: settings, secrets, addresses, storage, ledger, model; one line each."""
     from agent.engine.open import open_engine
     from agent.ledger import Ledger
-    from agent.server import Sockets
     from agent.settings import load_agent_settings
+    from agent.sockets import Sockets
+    from agent.storage import check_storage
 
     settings = load_agent_settings(config)
     settings.control_secret()
     settings.keys()
+    settings.tls_files()
     print(f"settings  ok: {settings.path}")
     Sockets(settings)
     print(f"addresses ok: {settings.public_address}, {settings.control_address}")
+    if settings.allow_vanishing:
+        print("storage   not asked: allow_vanishing = true")
+    else:
+        for what, path in (("ledger", settings.ledger), ("model", settings.model_dir)):
+            check_storage(what, settings.beside(path), settings.vanishing_paths)
+        print("storage   ok: ledger and model outlive a sleep")
     ledger = Ledger(settings.beside(settings.ledger))
     try:
         print(f"ledger    ok: {ledger.uuid}, totals are the sum of its entries")
@@ -77,3 +98,75 @@ def check(config: Config = Path("agent.toml")) -> None:
         ledger.close()
     engine = open_engine(settings)
     print(f"model     ok: {engine.info.model}; {engine.info.label}")
+
+
+@app.command()
+def requests(
+    config: Config = Path("agent.toml"),
+    last: Annotated[int, typer.Option("--last", min=1, help="How many of the newest.")] = 20,
+    tail: Annotated[bool, typer.Option("--tail", help="Go on: each request as it ends.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The newest entries of the ledger, also beside a running agent."""
+    from agent.requests import HEADING, RequestLine, follow_requests, newest_requests
+    from agent.settings import load_agent_settings
+
+    def show(line: RequestLine) -> None:
+        print(json.dumps(line.body()) if as_json else line.text(), flush=tail)
+
+    settings = load_agent_settings(config)
+    path = settings.beside(settings.ledger)
+    lines = newest_requests(path, last)
+    if not as_json:
+        print(HEADING)
+    for line in lines:
+        show(line)
+    if tail:
+        for line in follow_requests(path):
+            show(line)
+
+
+@keys.command("create")
+def create(
+    label: Annotated[str, typer.Argument(help="Whose usage it is; several keys may share one.")],
+    config: Config = Path("agent.toml"),
+    tokens_per_day: Annotated[int | None, typer.Option(min=1, help="Prompt and completion, a UTC day.")] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(min=1)] = None,
+) -> None:
+    """Make a key and print it: it is stored nowhere. A running agent takes it at once."""
+    from agent.keys import create_key
+    from agent.settings import load_agent_settings
+
+    settings = load_agent_settings(config)
+    path = settings.beside(settings.keys_file)
+    print(create_key(path, label, tokens_per_day=tokens_per_day, requests_per_minute=requests_per_minute))
+
+
+@keys.command("list")
+def list_(config: Config = Path("agent.toml"), as_json: Json = False) -> None:
+    """Every key's label, the beginning of its SHA-256, and its limits."""
+    from agent.keys import read_keys
+    from agent.settings import load_agent_settings
+
+    settings = load_agent_settings(config)
+    for key in read_keys("keys", settings.beside(settings.keys_file)):
+        limits = {"tokens_per_day": key.tokens_per_day, "requests_per_minute": key.requests_per_minute}
+        if as_json:
+            print(json.dumps({"label": key.label, "sha256": key.sha256, **limits}))
+        else:
+            given = ", ".join(f"{name} {value}" for name, value in limits.items() if value is not None)
+            print(f"{key.label:<24} {key.sha256[:12]}  {given or 'no limits'}")
+
+
+@keys.command("revoke")
+def revoke(
+    name: Annotated[str, typer.Argument(help="A label: all its keys. Or the beginning of one key's SHA-256.")],
+    config: Config = Path("agent.toml"),
+) -> None:
+    """Remove keys. A running agent refuses them at once; what they have under way goes on."""
+    from agent.keys import revoke_key
+    from agent.settings import load_agent_settings
+
+    settings = load_agent_settings(config)
+    gone = revoke_key(settings.beside(settings.keys_file), name)
+    print(f"revoked {gone} {'key' if gone == 1 else 'keys'}", file=sys.stderr)

@@ -10,18 +10,21 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Literal, TypeVar
 
+import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from agent.engine.protocol import Delta, EngineInfo, Failed, Finished, GenRequest
+from agent.entries import Counts
 from agent.lease import LeaseBook
-from agent.ledger import Counts
-from agent.meter import Caller, Job, Meter, new_request_id
+from agent.ledger import Ledger
+from agent.meter import LOST_AT_MOST_S, Caller, Job, Meter, new_request_id
 from agent.openai import ApiError
 from agent.routes import guarded
 
+log = structlog.get_logger()
 PROBE_LABEL = "mtok.probe"  # in the totals, under a label that no key may have
 PROBE_TEXT = "Hello"
 _LONGEST_LEASE_S = 86_400.0
@@ -91,9 +94,12 @@ class Control:
         """Take a lease, or answer 409 with the one in force."""
         self._authorise(request)
         body = _parsed(LeaseBody, await request.body(), "invalid_lease")
+        before = self.leases.lease
         taken = self.leases.take(
             body.nonce, body.seq, is_open=body.verdict == "open", reasons=body.reasons, ttl_s=body.ttl_s
         )
+        if taken and (before is None or before.is_open != (body.verdict == "open")):
+            log.info("lease", verdict=body.verdict, reasons=body.reasons, seq=body.seq)
         return JSONResponse(self._lease_body(), 200 if taken else 409)
 
     async def status(self, request: Request) -> Response:
@@ -112,7 +118,7 @@ class Control:
                 "in_flight": self.meter.in_flight,
                 "heartbeat_age_s": round(scheduler.heartbeat_age_s, 3),
                 "gpu": {"unknown": "this engine uses no GPU"},
-                "ledger": {"uuid": ledger.uuid, "path": str(ledger.path), "aborted_at_start": ledger.aborted},
+                "ledger": _ledger_body(ledger),
             }
         )
 
@@ -201,12 +207,30 @@ def _engine_body(name: str, info: EngineInfo | None) -> dict[str, Any]:
     }
 
 
+def _ledger_body(ledger: Ledger) -> dict[str, Any]:
+    """Which ledger it is, and what its agent's deaths may have cost: of each request, its last second at most."""
+    deaths = ledger.deaths
+    return {
+        "uuid": ledger.uuid,
+        "path": str(ledger.path),
+        "aborted_at_start": ledger.aborted,
+        "deaths": {
+            "times": deaths.times,
+            "requests": deaths.requests,
+            "last_found_at": deaths.last_found_at,
+            "lost_at_most_s": LOST_AT_MOST_S,
+        },
+    }
+
+
 def _counts(counts: Counts) -> dict[str, int]:
     return {
         "prompt_tokens": counts.prompt_tokens,
         "cached_tokens": counts.cached_tokens,
         "completion_tokens": counts.completion_tokens,
         "delivered_tokens": counts.delivered_tokens,
+        "suppressed_tokens": counts.suppressed_tokens,
+        "draft_tokens": counts.draft_tokens,
         "requests": counts.requests,
     }
 

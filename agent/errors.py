@@ -4,9 +4,12 @@ MtokError
 └── AgentError               exit code 1
     ├── DamagedCheckpoint        a model directory that cannot be run
     ├── PromptError              a request that the engine refuses before any work
+    ├── VanishingStorage         a path whose contents sleeping destroys
+    ├── KeyRefused               a key that cannot be made or revoked
     ├── EngineFailed             the engine's thread or a step of it broke
     └── LedgerError              exit code 4
         ├── LedgerUnreadable         cannot be opened, or is another program's file
+        ├── LedgerVersion            a newer mtok made it
         ├── LedgerInUse              another agent holds it
         ├── LedgerMismatch           totals differ from the sum of the entries
         └── LedgerUnwritable         a commit failed
@@ -37,6 +40,26 @@ class PromptError(AgentError):
         self.message, self.code, self.param = message, code, param
 
 
+class VanishingStorage(AgentError):
+    """A path that must outlive a sleep of this machine, and would not."""
+
+    def __init__(self, what: str, path: Path, reason: str) -> None:
+        super().__init__(
+            f"{what} {path}: {reason}; put it on a volume that is kept, or set allow_vanishing = true for a trial"
+        )
+        self.what, self.path, self.reason = what, path, reason
+
+
+class KeyRefused(AgentError):
+    """A key that cannot be made, or that is not there; the file is as it was."""
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"key {name!r}: {problem}")
+        self.name, self.problem = name, problem
+
+
 class EngineFailed(AgentError):
     """The engine could not finish a request."""
 
@@ -59,6 +82,14 @@ class LedgerUnreadable(LedgerError):
         self.path, self.reason = path, reason
 
 
+class LedgerVersion(LedgerError):
+    """The ledger is of a version that this mtok does not know."""
+
+    def __init__(self, path: Path, version: int) -> None:
+        super().__init__(f"ledger {path}: its version {version} is newer than this mtok; upgrade mtok")
+        self.path, self.version = path, version
+
+
 class LedgerInUse(LedgerError):
     """Two agents on one ledger would make its totals a lie."""
 
@@ -70,9 +101,9 @@ class LedgerInUse(LedgerError):
 class LedgerMismatch(LedgerError):
     """Totals that are not the sum of the entries: nobody may bill by them."""
 
-    def __init__(self, path: Path, label: str, totals: object, entries: object) -> None:
+    def __init__(self, path: Path, label: str, what: str, totals: object, sums: object) -> None:
         super().__init__(
-            f"ledger {path}: label {label!r} has totals {totals} but its entries sum to {entries}; "
+            f"ledger {path}: label {label!r} has totals {totals} but its {what} sum to {sums}; "
             "keep the file for inspection and name a new ledger"
         )
         self.path, self.label = path, label

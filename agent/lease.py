@@ -50,6 +50,11 @@ class LeaseBook:
         self._issued: OrderedDict[str, float] = OrderedDict()
         self.lease: Lease | None = None
         self._taken_s = 0.0
+        self._stops = False
+
+    def stop(self) -> None:
+        """This process ends: whatever the lease says, nothing new is served."""
+        self._stops = True
 
     def issue_nonce(self) -> str:
         """A fresh nonce of this boot."""
@@ -84,6 +89,8 @@ class LeaseBook:
 
     def closed(self) -> Closed | None:
         """Why nothing is served now, or None."""
+        if self._stops:
+            return Closed("draining", "This server is stopping; try another one, or again shortly.", 5)
         if self.left_s > 0:
             return None
         lease = self.lease

@@ -11,131 +11,38 @@ import fcntl
 import queue
 import sqlite3
 import threading
-import uuid
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import ClassVar, TextIO
+from typing import Any, TextIO
 
-from sqlalchemy import create_engine
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import registry
-from sqlmodel import Field, SQLModel
+import structlog
 
-from agent.engine.protocol import Outcome
-from agent.errors import LedgerInUse, LedgerMismatch, LedgerUnreadable, LedgerUnwritable
+from agent.entries import Counts, Entry, newest_of_each
+from agent.errors import LedgerInUse, LedgerUnreadable, LedgerUnwritable
+from agent.ledger_sql import checked, commit, connect, days_since, deaths, end_open, forget, identity
 
-
-class _LedgerTable(SQLModel, registry=registry()):
-    """A schema of its own: the agent's ledger and the console's store are two databases."""
-
-
-class LedgerIdentity(_LedgerTable, table=True):
-    """Which ledger this is. A wiped disk makes another one, hence another counter."""
-
-    __tablename__: ClassVar[str] = "identity"
-
-    id: int = Field(default=1, primary_key=True)
-    uuid: str
-    created_at: str
-    busy_ms: int = 0
-
-
-class EntryRow(_LedgerTable, table=True):
-    """One request that reached the engine. `outcome` is empty while it runs."""
-
-    __tablename__: ClassVar[str] = "entries"
-
-    id: str = Field(primary_key=True)
-    label: str = Field(index=True)
-    endpoint: str
-    model: str
-    started_at: str
-    ended_at: str | None = None
-    outcome: str = Field(default="", index=True)
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    delivered_tokens: int = 0
-
-
-class TotalsRow(_LedgerTable, table=True):
-    """What a label's ended entries add up to; they may be forgotten one day, their sum may not."""
-
-    __tablename__: ClassVar[str] = "totals"
-
-    label: str = Field(primary_key=True)
-    requests: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    delivered_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Requests and tokens. `delivered_tokens` reached the client, `cached_tokens` are some of the prompt's."""
-
-    requests: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    delivered_tokens: int = 0
-
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(Counts)))
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A request as the ledger keeps it; without an `outcome` it still runs."""
-
-    id: str
-    label: str
-    endpoint: str
-    model: str
-    started_at: datetime
-    counts: Counts
-    outcome: Outcome | None = None
-    ended_at: datetime | None = None
+log = structlog.get_logger()
+_MOST_IN_A_GROUP = 256
+_FORGETS_AT_ONCE = 1000  # about 10 ms, for which whoever waits for an entry waits too
 
 
 @dataclass(frozen=True, slots=True)
 class _Write:
     entries: Sequence[Entry]
     busy_ms: int | None
-    done: "Future[None]"
+    done: "asyncio.Future[None]"
 
 
-_UPSERT = """
-INSERT INTO entries (id, label, endpoint, model, started_at, ended_at, outcome,
-                     prompt_tokens, cached_tokens, completion_tokens, delivered_tokens)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (id) DO UPDATE SET ended_at = excluded.ended_at, outcome = excluded.outcome,
-  prompt_tokens = excluded.prompt_tokens, cached_tokens = excluded.cached_tokens,
-  completion_tokens = excluded.completion_tokens, delivered_tokens = excluded.delivered_tokens
-WHERE entries.outcome = ''
-"""
-_ADD = """
-INSERT INTO totals (label, requests, prompt_tokens, cached_tokens, completion_tokens, delivered_tokens)
-VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (label) DO UPDATE SET requests = requests + excluded.requests,
-  prompt_tokens = prompt_tokens + excluded.prompt_tokens, cached_tokens = cached_tokens + excluded.cached_tokens,
-  completion_tokens = completion_tokens + excluded.completion_tokens,
-  delivered_tokens = delivered_tokens + excluded.delivered_tokens
-"""
-_SUMS = """
-SELECT label, count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(cached_tokens), 0),
-       coalesce(sum(completion_tokens), 0), coalesce(sum(delivered_tokens), 0)
-FROM entries WHERE outcome <> '' GROUP BY label
-"""
-_TOTALS = """
-SELECT label, requests, prompt_tokens, cached_tokens, completion_tokens, delivered_tokens FROM totals
-"""
-_MOST_IN_A_GROUP = 256
+@dataclass(frozen=True, slots=True)
+class _Forget:
+    before: datetime
+    keep: int
+    gone: int
+    done: "asyncio.Future[int]"
 
 
 class Ledger:
@@ -145,22 +52,25 @@ class Ledger:
         """Open or make the ledger, end what a dead agent left open, and check its sums.
 
         Raises:
-            LedgerError: in use, unreadable, or not the sum of its entries.
+            LedgerError: in use, unreadable, of a newer version, or not the sum of its entries.
         """
         self.path = path
+        yesterday = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
         with ExitStack() as opened:
             self._lock_file = opened.enter_context(_locked(path))
             try:
-                self._connection = opened.enter_context(contextlib.closing(_connected(path)))
-                self.uuid, self.created_at, self._busy_ms = _identity(self._connection)
-                self.aborted = _abort_open(self._connection)
-                self._closed = _checked(path, self._connection)
+                self._connection = opened.enter_context(contextlib.closing(connect(path)))
+                self.uuid, self.created_at, self._busy_ms = identity(self._connection)
+                self.aborted = end_open(self._connection)
+                self.deaths = deaths(self._connection)
+                self._closed = checked(path, self._connection)
+                self._days = days_since(self._connection, yesterday)
             except (sqlite3.Error, ValueError, TypeError) as error:
                 raise LedgerUnreadable(path, str(error)) from None
             self._opened = opened.pop_all()
         self._open: dict[str, tuple[str, Counts]] = {}
         self._guard = threading.Lock()
-        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Write | _Forget | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_groups, name="ledger", daemon=True)
         self._writer.start()
 
@@ -177,15 +87,29 @@ class Ledger:
                 totals[label] = totals.get(label, Counts()) + counts
             return totals
 
+    def ended_on(self, day: str, label: str) -> Counts:
+        """What a label's entries that ended on a UTC day (today or yesterday) add up to."""
+        return self._days.get((day, label), Counts())
+
     def write(self, entries: Sequence[Entry], busy_ms: int | None = None) -> "asyncio.Future[None]":
         """Commit entries, and the busy time if given; the future ends when they are on disk.
 
         Raises:
             LedgerUnwritable: from the future.
         """
-        done: Future[None] = Future()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.put(_Write(tuple(entries), busy_ms, done))
-        return asyncio.wrap_future(done)
+        return done
+
+    def forget(self, before: datetime, keep: int) -> "asyncio.Future[int]":
+        """Drop entries that ended before `before`, and the oldest of more than `keep`; totals stay as they are.
+
+        Raises:
+            LedgerUnwritable: from the future.
+        """
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._queue.put(_Forget(before, keep, 0, done))
+        return done
 
     def close(self) -> None:
         """Commit what waits, and give the file back."""
@@ -194,54 +118,83 @@ class Ledger:
         self._opened.close()
 
     def _write_groups(self) -> None:
-        while True:
-            first = self._queue.get()
+        while (first := self._queue.get()) is not None:
             group: list[_Write] = []
-            ends = first is None
-            if first is not None:
-                group.append(first)
-            while not ends and len(group) < _MOST_IN_A_GROUP:
+            following: _Write | _Forget | None = first
+            while isinstance(following, _Write):
+                group.append(following)
+                if len(group) == _MOST_IN_A_GROUP:
+                    break
                 try:
                     following = self._queue.get_nowait()
                 except queue.Empty:
                     break
-                if following is None:
-                    ends = True
-                else:
-                    group.append(following)
             if group:
                 self._commit(group)
-            if ends:
+            if isinstance(following, _Forget):
+                self._forget(following)
+            if following is None:
                 return
 
     def _commit(self, group: Sequence[_Write]) -> None:
-        entries = [entry for write in group for entry in write.entries]
-        ended = [entry for entry in entries if entry.outcome is not None]
-        busy = max((write.busy_ms for write in group if write.busy_ms is not None), default=None)
+        entries = newest_of_each(entry for write in group for entry in write.entries)
+        busy_ms = max((write.busy_ms for write in group if write.busy_ms is not None), default=None)
+        waiting = [write.done for write in group]
         try:
-            with self._connection:
-                self._connection.execute("BEGIN IMMEDIATE")
-                self._connection.executemany(_UPSERT, [_row(entry) for entry in entries])
-                self._connection.executemany(_ADD, [(entry.label, *_values(entry.counts)) for entry in ended])
-                if busy is not None:
-                    self._connection.execute("UPDATE identity SET busy_ms = max(busy_ms, ?)", (busy,))
+            taken = commit(self._connection, entries, busy_ms)
         except sqlite3.Error as error:
-            for write in group:
-                write.done.set_exception(LedgerUnwritable(self.path, str(error)))
+            _resolve(waiting, LedgerUnwritable(self.path, str(error)))
+            return
+        except Exception:  # whoever waits is told whatever it was, and the writer lives on
+            log.exception("ledger not written")
+            _resolve(waiting, LedgerUnwritable(self.path, "its writer failed"))
             return
         with self._guard:
-            self._busy_ms = max(self._busy_ms, busy or 0)
-            for entry in entries:
+            self._busy_ms = max(self._busy_ms, busy_ms or 0)
+            for entry in taken:
                 self._mirror(entry)
-        for write in group:
-            write.done.set_result(None)
+        _resolve(waiting, None)
+
+    def _forget(self, wanted: _Forget) -> None:
+        try:
+            gone = forget(self._connection, wanted.before, wanted.keep, _FORGETS_AT_ONCE)
+        except sqlite3.Error as error:
+            _resolve([wanted.done], LedgerUnwritable(self.path, str(error)))
+            return
+        total = wanted.gone + gone
+        if gone == _FORGETS_AT_ONCE:
+            self._queue.put(_Forget(wanted.before, wanted.keep, total, wanted.done))  # after those that wait
+        else:
+            _resolve([wanted.done], total)
 
     def _mirror(self, entry: Entry) -> None:
         if entry.outcome is None:
             self._open[entry.id] = (entry.label, entry.counts)
+            return
+        self._open.pop(entry.id, None)
+        self._closed[entry.label] = self._closed.get(entry.label, Counts()) + entry.counts
+        day = (entry.day, entry.label)
+        self._days[day] = self._days.get(day, Counts()) + entry.counts
+
+
+def _resolve(waiting: Iterable["asyncio.Future[Any]"], result: object) -> None:
+    """Tell those that wait, each on its own event loop, with one call a loop."""
+    by_loop: defaultdict[asyncio.AbstractEventLoop, list[asyncio.Future[Any]]] = defaultdict(list)
+    for future in waiting:
+        by_loop[future.get_loop()].append(future)
+    for loop, futures in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
+            loop.call_soon_threadsafe(_settle, futures, result)
+
+
+def _settle(futures: Iterable["asyncio.Future[Any]"], result: object) -> None:
+    for future in futures:
+        if future.done():
+            continue
+        if isinstance(result, LedgerUnwritable):
+            future.set_exception(result)
         else:
-            self._open.pop(entry.id, None)
-            self._closed[entry.label] = self._closed.get(entry.label, Counts()) + entry.counts
+            future.set_result(result)
 
 
 def _locked(path: Path) -> TextIO:
@@ -256,59 +209,3 @@ def _locked(path: Path) -> TextIO:
         lock_file.close()
         raise LedgerInUse(path) from None
     return lock_file
-
-
-def _connected(path: Path) -> sqlite3.Connection:
-    engine = create_engine(f"sqlite:///{path}")
-    try:
-        _LedgerTable.metadata.create_all(engine)
-    except DBAPIError as error:
-        raise LedgerUnreadable(path, str(error.orig)) from None
-    finally:
-        engine.dispose()
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
-
-
-def _identity(connection: sqlite3.Connection) -> tuple[str, datetime, int]:
-    connection.execute(
-        "INSERT OR IGNORE INTO identity (id, uuid, created_at, busy_ms) VALUES (1, ?, ?, 0)",
-        (str(uuid.uuid4()), datetime.now(UTC).isoformat()),
-    )
-    row = connection.execute("SELECT uuid, created_at, busy_ms FROM identity").fetchone()
-    return row[0], datetime.fromisoformat(row[1]), row[2]
-
-
-def _abort_open(connection: sqlite3.Connection) -> int:
-    """End what a dead agent left open, with the counts of its last checkpoint; answers how many."""
-    with connection:
-        connection.execute("BEGIN IMMEDIATE")
-        sums = _SUMS.replace("outcome <> ''", "outcome = ''")
-        left = connection.execute(sums).fetchall()
-        connection.executemany(_ADD, left)
-        connection.execute(
-            "UPDATE entries SET outcome = ?, ended_at = ? WHERE outcome = ''",
-            (Outcome.ABORTED.value, datetime.now(UTC).isoformat()),
-        )
-    return sum(row[1] for row in left)
-
-
-def _checked(path: Path, connection: sqlite3.Connection) -> dict[str, Counts]:
-    totals = {row[0]: Counts(*row[1:]) for row in connection.execute(_TOTALS)}
-    sums = {row[0]: Counts(*row[1:]) for row in connection.execute(_SUMS)}
-    for label in totals.keys() | sums.keys():
-        if totals.get(label) != sums.get(label):
-            raise LedgerMismatch(path, label, totals.get(label), sums.get(label))
-    return totals
-
-
-def _row(entry: Entry) -> tuple[object, ...]:
-    ended_at = entry.ended_at.isoformat() if entry.ended_at else None
-    head = (entry.id, entry.label, entry.endpoint, entry.model, entry.started_at.isoformat(), ended_at)
-    return (*head, entry.outcome.value if entry.outcome else "", *_values(entry.counts)[1:])
-
-
-def _values(counts: Counts) -> tuple[int, ...]:
-    return tuple(getattr(counts, one.name) for one in fields(Counts))

@@ -12,13 +12,14 @@ from starlette.routing import Route
 
 from agent.engine.protocol import Delta, Engine, Failed, Finished, GenRequest
 from agent.errors import PromptError
+from agent.keys import Keys
 from agent.lease import LeaseBook
 from agent.meter import Caller, Job, Meter, new_request_id
 from agent.openai import ApiError, ChatBody, CompletionBody, Shape, parsed
-from agent.settings import Keys, Limits
+from agent.scheduler import WEDGED_AFTER_S
+from agent.settings import Limits
 from agent.stream import JobResponse
 
-_WEDGED_AFTER_S = 30.0  # the longest step of a large prompt, and some
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -78,11 +79,11 @@ class Public:
         """`GET /health`: unhealthy when the engine's thread has not gone round for long."""
         age_s = self.meter.scheduler.heartbeat_age_s
         body = {
-            "status": "ok" if age_s < _WEDGED_AFTER_S else "wedged",
+            "status": "ok" if age_s < WEDGED_AFTER_S else "wedged",
             "engine": self.engine.info.label,
             "heartbeat_age_s": round(age_s, 3),
         }
-        return JSONResponse(body, 200 if age_s < _WEDGED_AFTER_S else 503)
+        return JSONResponse(body, 200 if age_s < WEDGED_AFTER_S else 503)
 
     def _admitted(self, request: Request) -> str:
         label = self._label(request)
@@ -127,6 +128,8 @@ class Public:
         if self.meter.in_flight >= self.limits.max_batch + self.limits.max_queue:
             raise ApiError(429, "Too many requests are waiting.", "queue_full", retry_after_s=1)
         self._allowed()  # the gate may have closed while the body was read
+        if (refusal := self.meter.refuses(label, len(prompt))) is not None:
+            raise ApiError(refusal.status, refusal.message, refusal.code, retry_after_s=refusal.retry_after_s)
         endpoint = "chat.completions" if is_chat else "completions"
         job = self.meter.begin(wanted, Caller(label, endpoint, info.model))
         shape = Shape(chat=is_chat, request_id=job.id, model=info.model)
@@ -138,6 +141,9 @@ class Public:
         self, body: ChatBody | CompletionBody, prompt: list[int], context: int, *, is_chat: bool
     ) -> GenRequest:
         max_tokens = body.limit(self.limits.default_max_tokens)
+        longest = self.limits.max_prompt_tokens
+        if longest is not None and len(prompt) > longest:
+            raise ApiError(400, f"The prompt has {len(prompt)} tokens, over {longest}.", "prompt_too_long")
         if len(prompt) + max_tokens > context:
             message = (
                 f"This model's context is {context} tokens; the prompt has {len(prompt)} "

@@ -2,13 +2,12 @@
 
 import asyncio
 import contextlib
+import os
 import signal
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import structlog
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -16,23 +15,27 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from agent.connections import Server, make_server
 from agent.control import Control
 from agent.engine.protocol import Engine
 from agent.lease import LeaseBook
 from agent.ledger import Ledger
 from agent.meter import Meter
+from agent.notify import Notifier
 from agent.openai import ApiError
+from agent.quota import Quotas
+from agent.retention import keep_thinning
 from agent.routes import Public
 from agent.scheduler import Scheduler
-from agent.settings import AgentSettings, split_address
+from agent.settings import AgentSettings
+from agent.sockets import Sockets
 from store.clock import SystemClock
-from store.errors import SettingsError
 
 log = structlog.get_logger()
 
 
 async def serve(
-    settings: AgentSettings, open_engine: Callable[[], Engine], ledger: Ledger, sockets: "Sockets"
+    settings: AgentSettings, open_engine: Callable[[], Engine], ledger: Ledger, sockets: Sockets
 ) -> None:
     """Serve both APIs until SIGTERM or SIGINT, then end what is in flight and return.
 
@@ -41,32 +44,38 @@ async def serve(
     Raises:
         MtokError: the engine cannot be opened.
     """
-    leases = LeaseBook(SystemClock())
-    scheduler = Scheduler(open_engine)
-    meter = Meter(ledger, scheduler, leases, settings.limits.max_in_flight_s)
+    clock, keys, limits = SystemClock(), settings.keys(), settings.limits
+    leases, scheduler, notifier = LeaseBook(clock), Scheduler(open_engine), Notifier(os.environ)
+    quotas = Quotas(keys, ledger, clock)
+    meter = Meter(ledger, scheduler, leases, limits.max_in_flight_s, limits.max_request_s, quotas)
     front = Front()
     control = Control(settings.name, settings.engine, meter, leases, settings.control_secret())
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-    servers = [_server(front), _server(_app(control.routes()))]
-    pairs = zip(servers, (sockets.public, sockets.control), strict=True)
-    tasks = [asyncio.create_task(server.serve(sockets=[listening])) for server, listening in pairs]
-    loaded = scheduler.start()
-    meter.start()
-    try:
-        engine = await _unless(stop, loaded)
-        if engine is not None:
-            front.app = _app(Public(engine, meter, leases, settings.keys(), settings.limits).routes())
-            log.info("serving", agent=settings.name, engine=engine.info.label, model=engine.info.model)
-            await stop.wait()
-    finally:
-        await meter.stop()
-        for server in servers:
-            server.should_exit = True
-        await asyncio.gather(*tasks)
-        scheduler.stop()
-        log.info("stopped", agent=settings.name)
+    tls = settings.tls_files()
+    public_server = make_server(front, limits, tls)
+    control_server = make_server(_app(control.routes()), limits, tls if settings.control_public else None)
+    async with _running(public_server, sockets.public), _running(control_server, sockets.control):
+        loaded = scheduler.start()
+        meter.start()
+        tasks = [keep_thinning(ledger, settings.retention), notifier.keep_alive(scheduler)]
+        async with _beside(*tasks):
+            try:
+                engine = await _unless(stop, loaded)
+                if engine is not None:
+                    front.app = _app(Public(engine, meter, leases, keys, limits).routes())
+                    notifier.tell("READY=1", f"STATUS=serving {engine.info.model}")
+                    log.info("serving", agent=settings.name, engine=engine.info.label, model=engine.info.model)
+                    await stop.wait()
+            finally:
+                notifier.tell("STOPPING=1")
+                leases.stop()
+                log.info("stopping", agent=settings.name, in_flight=meter.in_flight)
+                await meter.drain(limits.drain_s)
+                await meter.stop()
+    scheduler.stop()
+    log.info("stopped", agent=settings.name)
 
 
 class Front:
@@ -101,60 +110,30 @@ async def _unless(stop: asyncio.Event, loaded: "asyncio.Future[Engine]") -> Engi
     return loaded.result() if loaded.done() else None
 
 
-class Sockets:
-    """The two listening sockets: taken before anything costly, so that a port in use is known at once."""
-
-    def __init__(self, settings: AgentSettings) -> None:
-        """Listen on both addresses.
-
-        Raises:
-            SettingsError: an address is in use, or is not this machine's.
-        """
-        self.public = _listening(settings, "public_address", settings.public_address)
-        self.control = _listening(settings, "control_address", settings.control_address)
-
-
-def _listening(settings: AgentSettings, name: str, address: str) -> socket.socket:
-    host, port = split_address(address)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+@contextlib.asynccontextmanager
+async def _running(server: Server, listening: Any) -> AsyncIterator[None]:
+    """A server, until the block ends; then what it still answers is sent."""
+    task = asyncio.create_task(server.serve(sockets=[listening]))
     try:
-        listening.bind((host, port))
-    except OSError as error:
-        listening.close()
-        where = f"{settings.path}: {name}"
-        problem = f"cannot listen on {address}: {error.strerror or error}"
-        raise SettingsError(where, problem, "free the port, or choose another") from None
-    listening.listen(1024)
-    listening.setblocking(False)
-    return listening
-
-
-class _Quiet(uvicorn.Server):
-    """Without signal handlers of its own: two servers share this process and its end."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
         yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+@contextlib.asynccontextmanager
+async def _beside(*work: Any) -> AsyncIterator[None]:
+    """Tasks that run until the block ends."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _app(routes: list[Route]) -> Starlette:
     return Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _our_fault})
-
-
-def _server(app: ASGIApp) -> _Quiet:
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        loop="none",
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=3,
-        server_header=False,
-    )
-    return _Quiet(config)
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:

@@ -4,17 +4,21 @@ Secrets never stand in the file: it names an environment variable (`…_env`) or
 paths are relative to the settings file.
 """
 
-import hashlib
-import hmac
 import ipaddress
+import os
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from agent.keys import Keys
 from store.errors import SettingsError
-from store.settings_file import load_file, read_secret, read_text
+from store.settings_file import load_file, read_secret
+
+ENVIRONMENT = "MTOK_AGENT_"
+UNIX = "unix:"
 
 
 class _Section(BaseModel):
@@ -22,13 +26,46 @@ class _Section(BaseModel):
 
 
 class Limits(_Section):
-    """What one request, and all of them together, may take."""
+    """What one request, and all of them together, may take.
+
+    `max_request_s` and `max_in_flight_s`, which begins when the lease closes, cap a request: it ends with its full
+    usage. `request_within_s` is how long a client may take to send a request whole.
+    """
 
     default_max_tokens: int = Field(default=256, ge=1)
+    max_prompt_tokens: int | None = Field(default=None, ge=1)
     max_batch: int = Field(default=8, ge=1, le=64)
     max_queue: int = Field(default=64, ge=1)
     max_body_bytes: int = Field(default=1_000_000, ge=1_000)
+    max_connections: int = Field(default=2048, ge=1)
     max_in_flight_s: float = Field(default=120.0, gt=0)
+    max_request_s: float = Field(default=1800.0, gt=0)
+    request_within_s: float = Field(default=30.0, gt=0)
+    drain_s: float = Field(default=5.0, ge=0)
+
+
+class Retention(_Section):
+    """How long the ledger keeps single entries. Totals keep everything."""
+
+    days: int = Field(default=35, ge=1)
+    entries: int = Field(default=1_000_000, ge=1_000)  # each start looks at all of them: 0.4 s a million
+
+
+class NullEngine(_Section):
+    """How the null engine paces itself: so many tokens a step, and no step sooner than `step_ms` after the last."""
+
+    tokens_per_step: int = Field(default=1, ge=1)
+    step_ms: float = Field(default=0.0, ge=0)
+
+
+class Tls(_Section):
+    """A certificate and its key, in PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+_SECTIONS: dict[str, type[BaseModel]] = {"limits": Limits, "retention": Retention, "tls": Tls, "null": NullEngine}
 
 
 class AgentSettings(_Section):
@@ -44,8 +81,14 @@ class AgentSettings(_Section):
     keys_file: Path
     ledger: Path
     model_dir: Path
-    engine: Literal["reference"] = "reference"
+    engine: Literal["reference", "null"] = "reference"
+    null: NullEngine = NullEngine()
+    engine_journal: Path | None = None
+    tls: Tls | None = None
+    vanishing_paths: tuple[Path, ...] = ()
+    allow_vanishing: bool = False
     limits: Limits = Limits()
+    retention: Retention = Retention()
 
     @model_validator(mode="after")
     def _sound(self) -> "AgentSettings":
@@ -53,6 +96,8 @@ class AgentSettings(_Section):
             msg = "give either control_secret_env or control_secret_file"
             raise ValueError(msg)
         split_address(self.public_address)
+        if self.control_socket is not None:
+            return self
         host, _ = split_address(self.control_address)
         if not self.control_public and not _is_loopback(host):
             msg = f"control_address {host} is not loopback; set control_public = true if that is meant"
@@ -63,6 +108,29 @@ class AgentSettings(_Section):
         """A path of the file, from wherever this process runs."""
         return self.path.parent / path
 
+    def tls_files(self) -> tuple[Path, Path] | None:
+        """The certificate and its key, where TLS is set up.
+
+        Raises:
+            SettingsError: they cannot be used.
+        """
+        if self.tls is None:
+            return None
+        certificate, key = self.beside(self.tls.certificate), self.beside(self.tls.key)
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+        except OSError as error:
+            problem = f"cannot use {certificate} with {key}: {error.strerror or error}"
+            raise SettingsError(f"{self.path}: tls", problem, "name a certificate and its key, as PEM") from None
+        return certificate, key
+
+    @property
+    def control_socket(self) -> Path | None:
+        """The Unix socket of the control API, when its address is `unix:PATH`."""
+        if not self.control_address.startswith(UNIX):
+            return None
+        return self.beside(Path(self.control_address.removeprefix(UNIX)))
+
     def control_secret(self) -> str:
         """The secret that the control API asks for.
 
@@ -72,47 +140,49 @@ class AgentSettings(_Section):
         where = f"{self.path}: control_secret"
         return read_secret(where, self.path.parent, self.control_secret_env, self.control_secret_file)
 
-    def keys(self) -> "Keys":
+    def keys(self) -> Keys:
         """The keys of the public API.
 
         Raises:
             SettingsError: the file cannot be read, or a line is no `label sha256`.
         """
-        path = self.beside(self.keys_file)
-        labels: dict[str, str] = {}
-        for number, line in enumerate(read_text(f"{self.path}: keys_file", path).splitlines(), 1):
-            words = line.split("#")[0].split()
-            if not words:
-                continue
-            if len(words) != 2 or len(words[1]) != 64 or not all(c in "0123456789abcdef" for c in words[1]):
-                raise SettingsError(f"{path}, line {number}", "is no `label sha256`", "correct or remove it")
-            labels[words[1]] = words[0]
-        return Keys(labels)
+        return Keys(f"{self.path}: keys_file", self.beside(self.keys_file))
 
 
-class Keys:
-    """Keys of the public API, known by their SHA-256 alone."""
+def load_agent_settings(path: Path, environment: Mapping[str, str] | None = None) -> AgentSettings:
+    """Read and check an agent's settings; `MTOK_AGENT_NAME` stands above `name`.
 
-    def __init__(self, labels: Mapping[str, str]) -> None:
-        self._labels = dict(labels)
-
-    def label(self, key: str) -> str | None:
-        """The label of a key, compared in constant time; None when it is not known."""
-        given = hashlib.sha256(key.encode()).hexdigest()
-        found = None
-        for digest, label in self._labels.items():
-            if hmac.compare_digest(digest, given):
-                found = label
-        return found
-
-
-def load_agent_settings(path: Path) -> AgentSettings:
-    """Read and check an agent's settings.
+    A section's setting has two underscores: `MTOK_AGENT_LIMITS__MAX_QUEUE`.
 
     Raises:
         SettingsError: not there, not TOML, an unknown key, a wrong value; it names the first at fault.
     """
-    return load_file(AgentSettings, path)
+    given = os.environ if environment is None else environment
+    names = [name for name in sorted(given) if name.startswith(ENVIRONMENT)]
+    return load_file(AgentSettings, path, _nested({name: given[name] for name in names}))
+
+
+def _nested(variables: Mapping[str, str]) -> dict[str, Any]:
+    """Settings from variables.
+
+    Raises:
+        SettingsError: a variable that names no setting.
+    """
+    found: dict[str, Any] = {}
+    for name, value in variables.items():
+        if name.endswith("_SECRET"):
+            continue  # never a setting: `control_secret_env` may name it
+        first, _, inner = name.removeprefix(ENVIRONMENT).lower().partition("__")
+        section = _SECTIONS.get(first)
+        fields = AgentSettings.model_fields if section is None else section.model_fields
+        field = first if section is None else inner
+        if field not in fields or field == "path" or (inner and section is None):
+            raise SettingsError(name, "there is no such setting", "unset it, or check its spelling")
+        if section is None:
+            found[first] = value
+        else:
+            found.setdefault(first, {})[inner] = value
+    return found
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -2,8 +2,9 @@
 
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -12,8 +13,10 @@ from store.errors import SettingsError
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def load_file(model: type[Model], path: Path) -> Model:
+def load_file(model: type[Model], path: Path, above: Mapping[str, Any] | None = None) -> Model:
     """Read `path` as a `model`, whose field `path` becomes the file's own absolute path.
+
+    What is in `above` stands above the file, section by section.
 
     Raises:
         SettingsError: not there, not TOML, an unknown key, a wrong value; it names the first at fault.
@@ -23,7 +26,7 @@ def load_file(model: type[Model], path: Path) -> Model:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(str(path), f"is not TOML: {error}", "mend that line") from None
     try:
-        return model.model_validate({**raw, "path": path.resolve()})
+        return model.model_validate({**_merged(raw, above or {}), "path": path.resolve()})
     except ValidationError as error:
         raise _first_fault(path, error) from None
 
@@ -57,6 +60,14 @@ def read_text(where: str, path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SettingsError(where, f"cannot read {path}: {reason}", "check the path and its rights") from None
+
+
+def _merged(raw: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**raw, **above}
+    for name, value in above.items():
+        if isinstance(value, Mapping) and isinstance(raw.get(name), Mapping):
+            merged[name] = {**raw[name], **value}
+    return merged
 
 
 def _first_fault(path: Path, error: ValidationError) -> SettingsError:

@@ -10,6 +10,10 @@ def open_engine(settings: AgentSettings) -> Engine:
     Raises:
         AgentError: it cannot be opened.
     """
+    if settings.engine == "null":
+        from agent.engine.null import NullEngine
+
+        return NullEngine(settings.limits.max_batch, settings.null.tokens_per_step, settings.null.step_ms)
     from agent.engine.reference import open_reference
 
     return open_reference(settings.beside(settings.model_dir), settings.limits.max_batch)

@@ -36,11 +36,16 @@ class GenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that the engine worked on. `prompt_tokens` is 0 until the prompt is begun."""
+    """Tokens that the engine worked on. `prompt_tokens` is 0 until the prompt is begun.
+
+    `suppressed_tokens` were sampled and taken back, `draft_tokens` proposed by a draft and accepted.
+    """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    suppressed_tokens: int = 0
+    draft_tokens: int = 0
 
 
 class Outcome(StrEnum):

@@ -4,9 +4,11 @@ import contextlib
 import hashlib
 import json
 import socket
+import ssl
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -50,6 +52,13 @@ def write_settings(home: Path, model_dir: Path, more: str = "") -> Path:
     return path
 
 
+def addresses(settings: Path) -> tuple[str, str]:
+    """The roots of the public and the control API."""
+    found = tomllib.loads(settings.read_text(encoding="utf-8"))
+    scheme = "https" if "tls" in found else "http"
+    return f"{scheme}://{found['public_address']}", f"http://{found['control_address']}"
+
+
 @dataclass
 class RunningAgent:
     """An agent's process and both its APIs."""
@@ -57,6 +66,7 @@ class RunningAgent:
     process: subprocess.Popen[bytes]
     public: str
     control: str
+    tls: ssl.SSLContext | None = None
     seq: int = 0
 
     def call(self, url: str, body: object = None, *, method: str | None = None, key: str = KEY) -> tuple[int, Any]:
@@ -65,7 +75,7 @@ class RunningAgent:
         headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         request = urllib.request.Request(url, data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=30, context=self.tls) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, {**json.load(error), "retry_after": error.headers.get("Retry-After")}
@@ -100,12 +110,13 @@ class RunningAgent:
 
 
 @contextlib.contextmanager
-def running_agent(settings: Path, *, loading: bool = False) -> Iterator[RunningAgent]:
+def running_agent(
+    settings: Path, *, loading: bool = False, tls: ssl.SSLContext | None = None
+) -> Iterator[RunningAgent]:
     """An agent that serves, or with `loading` answers at all; ended with SIGTERM, unless it has ended before."""
-    lines = dict(line.split(" = ") for line in settings.read_text(encoding="utf-8").splitlines() if " = " in line)
     process = subprocess.Popen([*SERVE, str(settings)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    public, control = (f"http://{lines[name].strip(chr(34))}" for name in ("public_address", "control_address"))
-    running = RunningAgent(process, public, control)
+    public, control = addresses(settings)
+    running = RunningAgent(process, public, control, tls)
     try:
         for _ in range(300):
             with contextlib.suppress(urllib.error.URLError):

@@ -82,18 +82,18 @@ async def test_200_clients_get_a_whole_answer_or_a_clean_503_while_the_gate_clos
 async def test_a_stream_outlives_the_closing_only_for_so_long_and_ends_as_length(
     tmp_path: Path, model_dir: Path
 ) -> None:
-    with running_agent(write_settings(tmp_path, model_dir, LIMITS)) as agent:
+    with running_agent(write_settings(tmp_path, model_dir, "[limits]\nmax_in_flight_s = 0.4\n")) as agent:
         agent.lease()
         wanted = await asyncio.to_thread(body, agent, 4000, stream=True)
         headers = {"Authorization": f"Bearer {KEY}"}
         async with httpx.AsyncClient(base_url=agent.public, headers=headers, timeout=60) as http:
             streams = [asyncio.create_task(ask(http, wanted)) for _ in range(8)]  # side by side none ends by itself
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.3)
             await asyncio.to_thread(agent.lease, "closed", "manual")
             closed_s = time.monotonic()
             answers = await asyncio.gather(*streams)
             took_s = time.monotonic() - closed_s
-        assert took_s > 1.0
+        assert took_s > 0.4
         counts = [whole["usage"]["completion_tokens"] for _, whole in answers]
         assert {(status, whole["finish"]) for status, whole in answers} == {(200, "length")}
         assert all(0 < count < 4000 for count in counts)
@@ -118,7 +118,8 @@ def test_while_closed_the_engine_is_not_called_at_all(tmp_path: Path, model_dir:
 
 def test_a_gate_that_closes_while_a_body_arrives_refuses_it(agent: RunningAgent) -> None:
     text = json.dumps(body(agent, 4, stream=False)).encode()
-    head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\nContent-Length: {len(text)}\r\n\r\n"
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer {KEY}\r\n"
+    head += f"Content-Length: {len(text)}\r\n\r\n"
     host, port = agent.public.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as client:
         client.sendall(head.encode() + text[:10])
@@ -131,3 +132,21 @@ def test_a_gate_that_closes_while_a_body_arrives_refuses_it(agent: RunningAgent)
     assert answer.startswith("HTTP/1.1 503")
     assert "gate_closed" in answer
     assert agent.usage()["requests"] == 0
+
+
+async def test_a_stop_lets_short_answers_end_and_refuses_new_ones(tmp_path: Path, model_dir: Path) -> None:
+    with running_agent(write_settings(tmp_path, model_dir)) as agent:
+        agent.lease()
+        wanted = await asyncio.to_thread(body, agent, 700, stream=True)
+        headers = {"Authorization": f"Bearer {KEY}"}
+        async with httpx.AsyncClient(base_url=agent.public, headers=headers, timeout=60) as http:
+            answer = asyncio.create_task(ask(http, wanted))
+            await asyncio.sleep(0.2)
+            agent.process.terminate()
+            await asyncio.sleep(0.05)
+            refused = await ask(http, wanted)
+            assert (refused[0], refused[1]["error"]["code"]) == (503, "draining")
+            status, whole = await answer
+        assert status == 200
+        assert whole["finish"] == "stop" or whole["usage"]["completion_tokens"] == 700
+        assert await asyncio.to_thread(agent.process.wait, 15) == 0

@@ -1,0 +1,72 @@
+"""What a key's label may use: tokens in a UTC day, requests in a minute."""
+
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from agent.keys import Keys
+from agent.ledger import Ledger
+from store.clock import Clock
+
+_MINUTE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request is refused: the HTTP status, the code of the error, and a sentence for a developer."""
+
+    status: int
+    code: str
+    message: str
+    retry_after_s: int
+
+
+class Quotas:
+    """Counts what each label uses. A day's tokens survive a restart, by the ledger; a minute's requests do not."""
+
+    def __init__(self, keys: Keys, ledger: Ledger, clock: Clock) -> None:
+        self._keys, self._ledger, self._clock = keys, ledger, clock
+        self._day = date.min
+        self._used: dict[str, int] = {}
+        self._asked_s: defaultdict[str, deque[float]] = defaultdict(deque)
+
+    def refuses(self, label: str, prompt_tokens: int) -> Refusal | None:
+        """Why this request cannot be served now; None counts it as asked."""
+        left = self.left(label)
+        if left is not None and left <= prompt_tokens:
+            now = self._clock.now()
+            midnight = datetime.combine(now.date() + timedelta(days=1), time(), UTC)
+            message = f"This key's tokens of today are used up: {left} are left, the prompt has {prompt_tokens}."
+            return Refusal(429, "insufficient_quota", message, int((midnight - now).total_seconds()) + 1)
+        return self._too_often(label)
+
+    def left(self, label: str) -> int | None:
+        """Tokens of today that a label may still use; negative when more were used, None without a limit."""
+        limit = self._keys.limit(label, "tokens_per_day")
+        return None if limit is None else limit - self._used_today(label)
+
+    def count(self, label: str, tokens: int) -> None:
+        """Take note of tokens that the engine worked on, prompt and completion alike."""
+        self._used[label] = self._used_today(label) + tokens
+
+    def _used_today(self, label: str) -> int:
+        today = self._clock.now().date()
+        if today != self._day:
+            self._day, self._used = today, {}
+        if label not in self._used:
+            ended = self._ledger.ended_on(today.isoformat(), label)
+            self._used[label] = ended.prompt_tokens + ended.completion_tokens
+        return self._used[label]
+
+    def _too_often(self, label: str) -> Refusal | None:
+        limit = self._keys.limit(label, "requests_per_minute")
+        if limit is None:
+            return None
+        now_s, asked_s = self._clock.monotonic_s(), self._asked_s[label]
+        while asked_s and asked_s[0] <= now_s - _MINUTE_S:
+            asked_s.popleft()
+        if len(asked_s) < limit:
+            asked_s.append(now_s)
+            return None
+        wait_s = int(_MINUTE_S - (now_s - asked_s[0])) + 1 if asked_s else int(_MINUTE_S)
+        return Refusal(429, "rate_limit_exceeded", f"This key may ask {limit} times a minute.", wait_s)

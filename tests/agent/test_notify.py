@@ -1,0 +1,89 @@
+"""What systemd hears, on a socket as it would give one."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.engine.null import NullEngine
+from agent.engine.protocol import Event, GenRequest
+from agent.notify import Notifier
+from agent.scheduler import Scheduler
+from tests.agent.conftest import SERVE, write_settings
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.settimeout(10)
+        yield listening
+
+
+def heard(manager: socket.socket) -> str:
+    return manager.recv(4096).decode()
+
+
+@pytest.mark.processes
+def test_an_agent_is_ready_alive_and_stopping(tmp_path: Path, model_dir: Path, manager: socket.socket) -> None:
+    environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
+    settings = write_settings(tmp_path, model_dir)
+    process = subprocess.Popen([*SERVE, str(settings)], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        assert heard(manager).splitlines()[0] == "READY=1"
+        assert heard(manager) == "WATCHDOG=1"
+        assert heard(manager) == "WATCHDOG=1"
+        process.send_signal(signal.SIGTERM)
+        while (last := heard(manager)) == "WATCHDOG=1":
+            pass
+        assert last == "STOPPING=1"
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+class WedgedEngine(NullEngine):
+    """It never returns from its first step."""
+
+    def step(self) -> list[Event]:
+        time.sleep(1)
+        return []
+
+
+async def test_a_wedged_engine_is_not_vouched_for(
+    manager: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.notify.WEDGED_AFTER_S", 0.2)
+    notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "100000"})
+    scheduler = Scheduler(lambda: WedgedEngine(1))
+    await scheduler.start()
+    beating = asyncio.create_task(notifier.keep_alive(scheduler))
+    await asyncio.sleep(0.1)
+    scheduler.submit(GenRequest("1", [1], 5), lambda _event: None)
+    await asyncio.sleep(0.5)
+    manager.setblocking(False)
+    while True:
+        try:
+            manager.recv(100)
+        except BlockingIOError:
+            break
+    await asyncio.sleep(0.2)
+    with pytest.raises(BlockingIOError):
+        manager.recv(100)
+    beating.cancel()
+    scheduler.stop()
+
+
+def test_without_a_manager_nothing_is_said() -> None:
+    notifier = Notifier({})
+    notifier.tell("READY=1")
+    assert notifier.beats_every_s is None
+    assert Notifier({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}).beats_every_s is None
+    assert Notifier({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": str(os.getpid())}).beats_every_s == 1.5
