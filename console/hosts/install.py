@@ -204,7 +204,7 @@ class Install:
         if is_active and not self._needs_restart:
             return Step("start", changed=False, detail="it runs")
         if not self._plan.dry_run:
-            await self._run("start", f"{self._manager} restart {NAME} && rm -f {self._path('restart')}")
+            await self._run("start", f"{self._manager} restart --no-block {NAME} && rm -f {self._path('restart')}")
         return Step("start", changed=True, detail="started again" if is_active else "started")
 
     @property

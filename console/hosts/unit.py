@@ -10,7 +10,11 @@ Wants=network-online.target
 StartLimitIntervalSec=0
 
 [Service]
-Type=exec
+Type=notify
+# ready means that the weights are loaded
+TimeoutStartSec=30min
+# alive means that the engine's thread goes round
+WatchdogSec=90
 {user}WorkingDirectory={home}
 ExecStart={home}/venv/bin/mtok agent serve --config {home}/agent.toml
 Restart=always
