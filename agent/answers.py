@@ -1,10 +1,11 @@
 """What the OpenAI API answers: whole, or chunk by chunk. Chunks are rendered from parts made once an answer."""
 
-import json
 import time
 from collections.abc import Sequence
 from json.encoder import encode_basestring
 from typing import Any
+
+import orjson
 
 from agent.engine.protocol import Choice, Likelihood, Outcome, Usage
 
@@ -22,8 +23,8 @@ _LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\
 
 def frame(body: Any) -> bytes:
     """One event. JSON has no raw line ends, so a body can never break out of its frame."""
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":")).translate(_LINE_ENDS)
-    return f"data: {text}\n\n".encode()
+    data = orjson.dumps(body)
+    return b"data: " + (data if data.isascii() else _without_line_ends(data)) + b"\n\n"
 
 
 def usage_body(usage: Usage) -> dict[str, Any]:
@@ -51,7 +52,7 @@ class Shape:
             "model": model,
         }
         self._offsets = [0] * choices  # characters shown so far
-        opened = json.dumps(self._head, separators=(",", ":"))[:-1]
+        opened = orjson.dumps(self._head).decode()[:-1]
         before = '"delta":{"content":' if chat else '"text":'
         self._opened = [f'data: {opened},"choices":[{{"index":{index},{before}' for index in range(choices)]
         self._likely = ("}" if chat else "") + ',"logprobs":'
@@ -60,14 +61,14 @@ class Shape:
 
     def whole(
         self, texts: Sequence[str], choices: Sequence[list[Choice] | None], ends: Sequence[Outcome], usage: Usage
-    ) -> dict[str, Any]:
+    ) -> bytes:
         """A non-streaming answer; `choices` are None where likelihoods were not asked for."""
         found = []
         for index, (text, likely, outcome) in enumerate(zip(texts, choices, ends, strict=True)):
             content = {"message": {"role": "assistant", "content": text}} if self._chat else {"text": text}
             logprobs = None if likely is None else self._logprobs(index, likely)
             found.append({"index": index, **content, "logprobs": logprobs, "finish_reason": FINISH[outcome]})
-        return {**self._head, "object": self._kind, "choices": found, "usage": usage_body(usage)}
+        return orjson.dumps({**self._head, "object": self._kind, "choices": found, "usage": usage_body(usage)})
 
     def first(self) -> bytes:
         """The chunks that open a chat's choices: the role."""
@@ -85,7 +86,7 @@ class Shape:
             quoted = quoted.translate(_LINE_ENDS)
         if not choices:
             return f"{self._opened[index]}{quoted}{self._plain}".encode()
-        logprobs = json.dumps(self._logprobs(index, choices), separators=(",", ":"))
+        logprobs = orjson.dumps(self._logprobs(index, choices)).decode().translate(_LINE_ENDS)
         return f"{self._opened[index]}{quoted}{self._likely}{logprobs}{self._closed}".encode()
 
     def last(self, index: int, outcome: Outcome) -> bytes:
@@ -114,6 +115,10 @@ class Shape:
             "top_logprobs": [_by_text(choice) for choice in choices],
             "text_offset": offsets,
         }
+
+
+def _without_line_ends(data: bytes) -> bytes:
+    return data.decode().translate(_LINE_ENDS).encode()
 
 
 def _chat_logprobs(choice: Choice) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class JsonSchemaFormat(_Body):
 
 
 def _few(stop: str | list[str] | None) -> str | list[str] | None:
-    if isinstance(stop, list) and (len(stop) > MOST_STOPS or not all(stop)):
+    if stop == "" or (isinstance(stop, list) and (len(stop) > MOST_STOPS or not all(stop))):
         msg = f"give at most {MOST_STOPS} stop strings, none of them empty"
         raise ValueError(msg)
     return stop
@@ -74,7 +74,7 @@ StopStrings = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "string"},
+                {"type": "string", "minLength": 1},
                 {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": MOST_STOPS},
                 {"type": "null"},
             ]

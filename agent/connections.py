@@ -30,6 +30,7 @@ def make_server(app: ASGIApp, limits: Limits, tls: tuple[Path, Path] | None = No
         log_config=None,
         access_log=False,
         lifespan="off",
+        proxy_headers=False,
         loop="none",
         ws="none",
         timeout_keep_alive=30,

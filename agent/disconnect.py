@@ -17,7 +17,7 @@ class UntilGone:
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.current_task()
-        self._watch = asyncio.ensure_future(self._watched())
+        self._watch = asyncio.create_task(self._watched())
         return self
 
     async def __aexit__(

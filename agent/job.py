@@ -6,8 +6,9 @@ engine worked on it; a client reads the very same numbers.
 """
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -56,7 +57,7 @@ class Job:
         wanted: Sequence[GenRequest],
         caller: Caller,
         scheduler: Scheduler,
-        settle: "Callable[[Job], Awaitable[None]]",
+        settle: "Callable[[Job], Coroutine[None, None, None]]",
     ) -> None:
         self.id = wanted[0].id
         self.started_at = datetime.now(UTC)
@@ -96,15 +97,18 @@ class Job:
         """
         while self._inbox or not self.is_ended:
             if not self._inbox:
-                self._arrived.clear()
-                try:
-                    async with asyncio.timeout(silence_s):
-                        await self._arrived.wait()
-                except TimeoutError:
-                    yield []
-                    continue
+                await self._arrival(silence_s)
             events, self._inbox = self._inbox, []
             yield events
+
+    async def _arrival(self, within_s: float | None) -> None:
+        self._arrived.clear()
+        if within_s is None:
+            await self._arrived.wait()
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._arrived.wait()
 
     async def events(self) -> AsyncIterator[Event]:
         """What the engine says, one by one."""
@@ -192,13 +196,10 @@ class Job:
     def _settling(self) -> "asyncio.Task[None]":
         """The one task that writes the entry; it belongs to the meter, not to an HTTP exchange."""
         if self._settled is None:
-            self._settled = asyncio.ensure_future(self._written())
+            self._settled = asyncio.create_task(self._settle(self))
         return self._settled
-
-    async def _written(self) -> None:
-        await self._settle(self)
 
 
 def new_request_id() -> str:
     """An id that no other request of any agent has."""
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)

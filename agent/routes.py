@@ -233,4 +233,5 @@ async def _whole(request: Request, job: Job, shape: Shape, asked: Wanted) -> Res
         return JSONResponse({**error.body(), "usage": usage_body(job.usage)}, error.status)
     with_likely = asked.sequences[0].top_logprobs is not None
     found = [one if with_likely else None for one in likely]
-    return JSONResponse(shape.whole(["".join(text) for text in texts], found, ends, job.usage))
+    body = shape.whole(["".join(text) for text in texts], found, ends, job.usage)
+    return Response(body, media_type="application/json")
