@@ -23,7 +23,7 @@ test: $(STAMP) ## every test, in its short form
 
 prove: $(STAMP) ## the long suites: 10,000 examples a property, on both databases; a month in minutes
 	MTOK_HYPOTHESIS=prove MTOK_PROVE=1 $(BIN)/pytest tests/store/test_properties.py tests/console/test_reconcile.py \
-	  --durations=0 --durations-min=1
+	  tests/agent/test_storm.py tests/agent/test_crash.py --durations=0 --durations-min=1
 
 chaos: $(STAMP) ## break a fleet of real processes in every way, and print what it cost
 	$(BIN)/python -m tests.chaos.suite

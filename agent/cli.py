@@ -41,7 +41,7 @@ def serve(config: Config = Path("agent.toml")) -> None:
     from agent.ledger import Ledger
     from agent.server import serve
     from agent.settings import load_agent_settings
-    from agent.sockets import Sockets
+    from agent.sockets import Sockets, allow_connections
     from store.logs import configure_logs
 
     configure_logs()
@@ -50,6 +50,7 @@ def serve(config: Config = Path("agent.toml")) -> None:
     settings.keys()
     settings.tls_files()
     sockets = Sockets(settings)
+    allow_connections(settings.limits.max_connections)
 
     def opened() -> Engine:
         from agent.engine.open import open_engine

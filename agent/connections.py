@@ -30,12 +30,12 @@ def make_server(app: ASGIApp, limits: Limits, tls: tuple[Path, Path] | None = No
         log_config=None,
         access_log=False,
         lifespan="off",
-        proxy_headers=False,
         loop="none",
         ws="none",
         timeout_keep_alive=30,
         timeout_graceful_shutdown=3,
         server_header=False,
+        proxy_headers=False,
         ssl_certfile=certificate,
         ssl_keyfile=key,
     )

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Literal, TypeVar
 
+import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -24,6 +25,7 @@ from agent.meter import LOST_AT_MOST_S, Meter
 from agent.openai import ApiError
 from agent.routes import guarded
 
+log = structlog.get_logger()
 PROBE_LABEL = "mtok.probe"  # in the totals, under a label that no key may have
 PROBE_TEXT = "Hello"
 _LONGEST_LEASE_S = 86_400.0
@@ -93,9 +95,12 @@ class Control:
         """Take a lease, or answer 409 with the one in force."""
         self._authorise(request)
         body = _parsed(LeaseBody, await request.body(), "invalid_lease")
+        before = self.leases.lease
         taken = self.leases.take(
             body.nonce, body.seq, is_open=body.verdict == "open", reasons=body.reasons, ttl_s=body.ttl_s
         )
+        if taken and (before is None or before.is_open != (body.verdict == "open")):
+            log.info("lease", verdict=body.verdict, reasons=body.reasons, seq=body.seq)
         return JSONResponse(self._lease_body(), 200 if taken else 409)
 
     async def status(self, request: Request) -> Response:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
 
-from agent.engine.protocol import Outcome
+from agent.engine.protocol import Outcome, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,31 @@ class Counts:
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(*(mine + its for mine, its in zip(self.values(), other.values(), strict=True)))
+
+    @classmethod
+    def of_usage(cls, usage: Usage) -> "Counts":
+        """One request's, as its engine states them; nothing is delivered yet."""
+        return cls(
+            1,
+            usage.prompt_tokens,
+            usage.cached_tokens,
+            usage.completion_tokens,
+            0,
+            usage.suppressed_tokens,
+            usage.draft_tokens,
+        )
+
+    def delivering(self, tokens: int) -> "Counts":
+        """These, with so many tokens delivered."""
+        return Counts(
+            self.requests,
+            self.prompt_tokens,
+            self.cached_tokens,
+            self.completion_tokens,
+            tokens,
+            self.suppressed_tokens,
+            self.draft_tokens,
+        )
 
     def values(self) -> tuple[int, ...]:
         """The numbers, in the order of the ledger's columns."""

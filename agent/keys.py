@@ -8,9 +8,9 @@ import contextlib
 import fcntl
 import hashlib
 import hmac
-import os
 import re
 import secrets
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -45,15 +45,16 @@ class Key:
 
 
 class Keys:
-    """The keys of a file, looked at again whenever it has changed; one that breaks is as if unchanged."""
+    """The keys of a file, read again when it has changed; one that breaks is as if unchanged."""
 
-    def __init__(self, where: str, path: Path) -> None:
-        """Read the file.
+    def __init__(self, where: str, path: Path, looks_every_s: float = 0.25) -> None:
+        """Read the file; from then on it is looked at so often.
 
         Raises:
             SettingsError: it cannot be read, or a line is no key.
         """
-        self._where, self._path = where, path
+        self._where, self._path, self._looks_every_s = where, path, looks_every_s
+        self._looked_s = time.monotonic()
         self._seen = _stamp(path)
         self._keys: tuple[Key, ...] = ()
         self._limits: dict[tuple[str, str], int] = {}
@@ -74,6 +75,10 @@ class Keys:
         return self._limits.get((label, name))
 
     def _look_again(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._looked_s < self._looks_every_s:
+            return  # a system call gives the interpreter's lock away: too dear for every request
+        self._looked_s = now_s
         stamp = _stamp(self._path)
         if stamp == self._seen:
             return
@@ -162,7 +167,7 @@ def _changing(path: Path) -> Iterator[list[str]]:
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
-        found = os.stat(path)  # noqa: PTH116 - asked for with every request
+        found = path.stat()
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ino, found.st_size

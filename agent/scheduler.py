@@ -5,6 +5,7 @@ Nobody else touches the engine.
 
 import asyncio
 import contextlib
+import queue
 import threading
 import time
 from collections import deque
@@ -29,10 +30,11 @@ class Scheduler:
     def __init__(self, open_engine: Callable[[], Engine]) -> None:
         self._open_engine = open_engine
         self._engine: Engine | None = None
-        self._commands: deque[Callable[[Engine], None]] = deque()
-        self._wake = threading.Condition()
+        self._commands: queue.SimpleQueue[Callable[[Engine], None]] = queue.SimpleQueue()
         self._sinks: dict[str, Sink] = {}
         self._given: set[str] = set()  # what the engine has taken and not ended; the thread's own
+        self._posted: deque[tuple[Sink, Event]] = deque()
+        self._is_delivering = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loaded: asyncio.Future[Engine] | None = None
         self._ends = False
@@ -94,9 +96,7 @@ class Scheduler:
                 self._engine.close()
 
     def _command(self, command: Callable[[Engine], None]) -> None:
-        with self._wake:
-            self._commands.append(command)
-            self._wake.notify()
+        self._commands.put(command)
 
     def _submit(self, engine: Engine, request: GenRequest) -> None:
         self._given.add(request.id)
@@ -114,16 +114,14 @@ class Scheduler:
         engine = self._load()
         while engine is not None and not self._ends:
             self._beat_s = time.monotonic()
-            with self._wake:
-                if not self._commands and not self._sinks:
-                    self._wake.wait(_IDLE_BEAT_S)
-                commands = [self._commands.popleft() for _ in range(len(self._commands))]
-            began_s, is_busy = time.monotonic(), bool(self._sinks)
-            for command in commands:
-                self._guarded(engine, command)
+            with contextlib.suppress(queue.Empty):
+                if not self._sinks:
+                    self._guarded(engine, self._commands.get(timeout=_IDLE_BEAT_S))
+                while True:
+                    self._guarded(engine, self._commands.get_nowait())
             if self._sinks:
+                began_s = time.monotonic()
                 self._guarded(engine, lambda engine: self._post(engine.step()))
-            if is_busy:
                 self._busy_s += time.monotonic() - began_s
 
     def _guarded(self, engine: Engine, work: Callable[[Engine], None]) -> None:
@@ -159,26 +157,35 @@ class Scheduler:
         if not events:
             return
         assert self._loop is not None
-        pairs = [(self._sinks.get(event.id), event) for event in events]
         for event in events:
+            sink = self._sinks.get(event.id)
+            if sink is not None:
+                self._posted.append((sink, event))
             if isinstance(event, Finished | Failed):
                 self._sinks.pop(event.id, None)
                 self._given.discard(event.id)
+        if self._is_delivering:
+            return  # a loop that is behind takes several steps' events at once
+        self._is_delivering = True
         try:
-            self._loop.call_soon_threadsafe(_deliver, pairs)
+            self._loop.call_soon_threadsafe(self._deliver)
         except RuntimeError:  # the loop has closed: nobody listens any more
             self._ends = True
+
+    def _deliver(self) -> None:
+        """Hand out what was posted; on the event loop."""
+        self._is_delivering = False  # before looking: whatever is posted from here on is told of again
+        for _ in range(len(self._posted)):
+            sink, event = self._posted.popleft()
+            try:
+                sink(event)
+            except Exception:  # one request's fault is not the others'
+                log.exception("event not delivered", request=event.id)
 
     def _tell(self, how: Callable[..., None], what: object) -> None:
         assert self._loop is not None
         with contextlib.suppress(RuntimeError):  # the loop has closed
             self._loop.call_soon_threadsafe(how, self._loaded, what)
-
-
-def _deliver(pairs: list[tuple[Sink | None, Event]]) -> None:
-    for sink, event in pairs:
-        if sink is not None:
-            sink(event)
 
 
 def _succeed(loaded: "asyncio.Future[Engine]", engine: Engine) -> None:

@@ -51,6 +51,13 @@ class Retention(_Section):
     entries: int = Field(default=1_000_000, ge=1_000)  # each start looks at all of them: 0.4 s a million
 
 
+class NullEngine(_Section):
+    """How the null engine paces itself: so many tokens a step, and no step sooner than `step_ms` after the last."""
+
+    tokens_per_step: int = Field(default=1, ge=1)
+    step_ms: float = Field(default=0.0, ge=0)
+
+
 class Tls(_Section):
     """A certificate and its key, in PEM files."""
 
@@ -58,7 +65,7 @@ class Tls(_Section):
     key: Path
 
 
-_SECTIONS: dict[str, type[BaseModel]] = {"limits": Limits, "retention": Retention, "tls": Tls}
+_SECTIONS: dict[str, type[BaseModel]] = {"limits": Limits, "retention": Retention, "tls": Tls, "null": NullEngine}
 
 
 class AgentSettings(_Section):
@@ -75,6 +82,7 @@ class AgentSettings(_Section):
     ledger: Path
     model_dir: Path
     engine: Literal["reference", "null"] = "reference"
+    null: NullEngine = NullEngine()
     engine_journal: Path | None = None
     tls: Tls | None = None
     vanishing_paths: tuple[Path, ...] = ()

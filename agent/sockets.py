@@ -1,6 +1,7 @@
 """The two listening sockets: taken before anything costly, so that a port in use is known at once."""
 
 import contextlib
+import resource
 import socket
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from agent.settings import AgentSettings, split_address
 from store.errors import SettingsError
 
 _VANISHED_AFTER_MS = 30_000
+_OTHER_FILES = 256
 _OPTIONS = (  # a client whose machine is gone, or that reads no more, is found out
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
@@ -15,6 +17,14 @@ _OPTIONS = (  # a client whose machine is gone, or that reads no more, is found 
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _VANISHED_AFTER_MS),
 )
+
+
+def allow_connections(most: int) -> None:
+    """Let this process hold so many connections, as far as the system allows: often only 1024 files at first."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * most + _OTHER_FILES  # both servers count for themselves
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
 
 
 class Sockets:

@@ -1,5 +1,6 @@
 """An engine that does nothing: what the agent itself costs is measured with it."""
 
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from agent.engine.protocol import (
 from agent.errors import PromptError
 
 CONTEXT_TOKENS = 32_768
-TOKENS_PER_STEP = 1
 
 
 class ByteTokens:
@@ -50,11 +50,12 @@ class _Sequence:
 
 
 class NullEngine:
-    """Gives each active request a token a step, until the request's own limit."""
+    """Gives each active request so many tokens a step, until the request's own limit."""
 
-    def __init__(self, max_batch: int, tokens_per_step: int = TOKENS_PER_STEP) -> None:
+    def __init__(self, max_batch: int, tokens_per_step: int = 1, step_ms: float = 0.0) -> None:
         self.tokens = ByteTokens()
-        self._per_step = tokens_per_step
+        self._per_step, self._step_s = tokens_per_step, step_ms / 1000
+        self._next_s = 0.0
         self.info = EngineInfo(
             name="null",
             version="1",
@@ -75,6 +76,9 @@ class NullEngine:
         self._waiting.append(_Sequence(request, request.max_tokens))
 
     def step(self) -> list[Event]:
+        if self._step_s:
+            time.sleep(max(self._next_s - time.monotonic(), 0.0))
+            self._next_s = max(self._next_s, time.monotonic() - self._step_s) + self._step_s
         events: list[Event] = []
         while self._waiting and len(self._active) < self.info.max_batch:
             sequence = self._waiting.popleft()

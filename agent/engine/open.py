@@ -13,7 +13,7 @@ def open_engine(settings: AgentSettings) -> Engine:
     if settings.engine == "null":
         from agent.engine.null import NullEngine
 
-        return NullEngine(settings.limits.max_batch)
+        return NullEngine(settings.limits.max_batch, settings.null.tokens_per_step, settings.null.step_ms)
     from agent.engine.reference import open_reference
 
     return open_reference(settings.beside(settings.model_dir), settings.limits.max_batch)

@@ -82,19 +82,19 @@ async def test_200_clients_get_a_whole_answer_or_a_clean_503_while_the_gate_clos
 async def test_a_stream_outlives_the_closing_only_for_so_long_and_ends_as_length(
     tmp_path: Path, model_dir: Path
 ) -> None:
-    with running_agent(write_settings(tmp_path, model_dir, LIMITS)) as agent:
+    with running_agent(write_settings(tmp_path, model_dir, "[limits]\nmax_in_flight_s = 0.4\n")) as agent:
         agent.lease()
         wanted = await asyncio.to_thread(body, agent, 4000, stream=True)
         headers = {"Authorization": f"Bearer {KEY}"}
         async with httpx.AsyncClient(base_url=agent.public, headers=headers, timeout=60) as http:
             answer = asyncio.create_task(ask(http, wanted))
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.3)
             await asyncio.to_thread(agent.lease, "closed", "manual")
             closed_s = time.monotonic()
             status, whole = await answer
             took_s = time.monotonic() - closed_s
         assert (status, whole["finish"]) == (200, "length")
-        assert took_s > 1.0
+        assert took_s > 0.4
         assert 0 < whole["usage"]["completion_tokens"] < 4000
         assert agent.usage()["completion_tokens"] == whole["usage"]["completion_tokens"]
 
@@ -129,3 +129,21 @@ def test_a_gate_that_closes_while_a_body_arrives_refuses_it(agent: RunningAgent)
     assert answer.startswith("HTTP/1.1 503")
     assert "gate_closed" in answer
     assert agent.usage()["requests"] == 0
+
+
+async def test_a_stop_lets_short_answers_end_and_refuses_new_ones(tmp_path: Path, model_dir: Path) -> None:
+    with running_agent(write_settings(tmp_path, model_dir)) as agent:
+        agent.lease()
+        wanted = await asyncio.to_thread(body, agent, 700, stream=True)
+        headers = {"Authorization": f"Bearer {KEY}"}
+        async with httpx.AsyncClient(base_url=agent.public, headers=headers, timeout=60) as http:
+            answer = asyncio.create_task(ask(http, wanted))
+            await asyncio.sleep(0.2)
+            agent.process.terminate()
+            await asyncio.sleep(0.05)
+            refused = await ask(http, wanted)
+            assert (refused[0], refused[1]["error"]["code"]) == (503, "draining")
+            status, whole = await answer
+        assert status == 200
+        assert whole["finish"] == "stop" or whole["usage"]["completion_tokens"] == 700
+        assert await asyncio.to_thread(agent.process.wait, 15) == 0

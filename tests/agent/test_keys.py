@@ -22,7 +22,7 @@ def test_a_key_is_known_by_its_digest_alone(path: Path) -> None:
     assert secret not in path.read_text()
     assert hashlib.sha256(secret.encode()).hexdigest() in path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600
-    keys = Keys("keys_file", path)
+    keys = Keys("keys_file", path, looks_every_s=0)
     assert keys.label(secret) == "alice"
     assert keys.label(secret + "x") is None
     assert keys.label("") is None
@@ -32,7 +32,7 @@ def test_a_key_is_known_by_its_digest_alone(path: Path) -> None:
 
 def test_changes_are_seen_without_a_restart(path: Path) -> None:
     first = create_key(path, "alice")
-    keys = Keys("keys_file", path)
+    keys = Keys("keys_file", path, looks_every_s=0)
     second = create_key(path, "alice", requests_per_minute=3)
     assert keys.label(second) == keys.label(first) == "alice"
     assert keys.limit("alice", "requests_per_minute") == 3
@@ -51,7 +51,7 @@ def test_comments_outlive_a_change(path: Path) -> None:
 
 def test_a_file_that_breaks_while_it_is_used_changes_nothing(path: Path) -> None:
     secret = create_key(path, "alice")
-    keys = Keys("keys_file", path)
+    keys = Keys("keys_file", path, looks_every_s=0)
     path.write_text("alice nonsense\n")
     assert keys.label(secret) == "alice"
     path.unlink()
@@ -95,6 +95,6 @@ def test_a_line_that_is_no_key_is_named(path: Path, line: str) -> None:
 def test_no_text_is_a_key_by_accident(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.mktemp("keys") / "keys"
     secret = create_key(path, "alice")
-    assert Keys("keys_file", path).label(text.encode("utf-8", "replace").decode()) == (
+    assert Keys("keys_file", path, looks_every_s=0).label(text.encode("utf-8", "replace").decode()) == (
         "alice" if text == secret else None
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect
 
-from agent.engine.protocol import Finished, GenRequest
+from agent.answers import Shape
+from agent.engine.protocol import Finished, GenRequest, Outcome, Usage
 from agent.engine.reference import ReferenceEngine
+from agent.entries import Counts
+from agent.job import Caller, Job, new_request_id
 from agent.lease import LeaseBook
 from agent.ledger import Ledger
-from agent.job import Caller, Job, new_request_id
 from agent.meter import Meter
-from agent.answers import Shape
 from agent.scheduler import Scheduler
 from agent.stream import JobResponse
 from store.clock import SystemClock
@@ -104,3 +106,87 @@ async def test_an_entry_is_written_once(meter: Meter) -> None:
     job.abandon()
     await settled(meter)
     assert meter.ledger.totals()["tests"].requests == 1
+
+
+def on_disk(meter: Meter, query: str = "SELECT outcome, completion_tokens FROM entries") -> list[Any]:
+    with contextlib.closing(sqlite3.connect(meter.ledger.path)) as connection:
+        return connection.execute(query).fetchall()
+
+
+async def test_a_request_is_on_record_from_its_first_moment_and_progress_each_second(meter: Meter) -> None:
+    meter.start()
+    job = begin(meter, max_tokens=3000)
+    await asyncio.sleep(0.3)
+    ((outcome, first),) = on_disk(meter)
+    assert outcome == ""
+    await asyncio.sleep(1.0)
+    ((_, second),) = on_disk(meter)
+    assert second > first
+    assert meter.ledger.totals()["tests"].completion_tokens >= second
+    job.abandon()
+    await settled(meter)
+    assert on_disk(meter)[0][0] == "cancelled"
+    await meter.stop()
+
+
+async def test_a_request_may_run_only_so_long(meter: Meter) -> None:
+    slow = Meter(meter.ledger, meter.scheduler, LeaseBook(SystemClock()), 60, max_request_s=0.2)
+    slow.start()
+    job = begin(slow, max_tokens=4000)
+    last = [event async for event in job.events()][-1]
+    assert isinstance(last, Finished)
+    assert last.outcome is Outcome.CAPPED
+    await job.settle()
+    assert on_disk(meter) == [("capped", last.usage.completion_tokens)]
+    await slow.stop()
+
+
+async def test_an_answer_that_nobody_reads_is_settled_all_the_same(
+    meter: Meter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.meter._UNREAD_S", 0.1)
+    meter.start()
+    begin(meter)
+    await settled(meter)
+    assert on_disk(meter)[0][0] in ("length", "finished")
+    await meter.stop()
+
+
+async def test_while_entries_cannot_be_written_nothing_new_is_taken(meter: Meter) -> None:
+    meter.start()
+    with contextlib.closing(sqlite3.connect(meter.ledger.path)) as other:
+        other.execute("CREATE TRIGGER full BEFORE INSERT ON entries BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+        job = begin(meter, max_tokens=2)
+        async for _ in job.events():
+            pass
+        settling = asyncio.create_task(job.settle())
+        await asyncio.sleep(0.3)
+        refusal = meter.refuses("tests", 1)
+        assert refusal is not None
+        assert (refusal.status, refusal.code) == (503, "ledger_unwritable")
+        assert meter.in_flight == 1
+        other.execute("DROP TRIGGER full")
+        await settling
+    assert meter.refuses("tests", 1) is None
+    assert meter.ledger.totals()["tests"].requests == 1
+    await meter.stop()
+
+
+async def test_a_stop_waits_for_what_runs_and_then_caps_it(meter: Meter) -> None:
+    short, long = begin(meter, max_tokens=3), begin(meter, max_tokens=4000)
+    await meter.drain(0.5)
+    assert meter.in_flight == 2  # nobody has read them to the end
+    await meter.stop()
+    assert meter.in_flight == 0
+    outcomes = dict(on_disk(meter, "SELECT id, outcome FROM entries"))
+    assert outcomes[short.id] in ("length", "finished")
+    assert outcomes[long.id] == "capped"
+
+
+async def test_tokens_taken_back_or_drafted_are_on_the_entry(meter: Meter) -> None:
+    job = begin(meter, max_tokens=2)
+    async for _ in job.events():
+        pass
+    job.hear(Finished(job.id, Outcome.STOPPED, Usage(3, 1, 9, suppressed_tokens=2, draft_tokens=4)))
+    await job.settle()
+    assert meter.ledger.totals()["tests"] == Counts(1, 3, 1, 9, 0, 2, 4)

@@ -17,6 +17,8 @@ from tests.agent.conftest import KEY, SERVE, RunningAgent, addresses, free_port,
 ROOT = Path(__file__).parents[2]
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = {CORES[0]}, {CORES[-1]}
+# without compiled modules each start would compile them anew, as no installed one does
+_NOT_PASSED_ON = {"PYTHONDONTWRITEBYTECODE"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,17 @@ class Served:
     def cpu_s(self) -> float:
         """Processor time so far."""
         return sum(_cpu_s(pid) for pid in _tree(self.process.pid))
+
+
+def busy_s() -> float:
+    """Processor time of the whole machine so far."""
+    words = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    return (sum(map(int, words)) - int(words[3]) - int(words[4])) / os.sysconf("SC_CLK_TCK")
+
+
+def our_s() -> float:
+    """Processor time of this process and of its children that have ended."""
+    return sum(os.times()[:4])
 
 
 def loaded(server: Served, connections: int, seconds: float, **changes: object) -> dict[str, float]:
@@ -67,10 +80,11 @@ def bare(home: Path, mode: str) -> Iterator[Served]:
 
 
 @contextlib.contextmanager
-def agent(home: Path) -> Iterator[Served]:
+def agent(home: Path, tokens_per_step: int, step_ms: float = 0.0) -> Iterator[Served]:
     """The agent, with an engine that costs nothing and an open lease."""
     home.mkdir(parents=True, exist_ok=True)
     more = 'engine = "null"\n[limits]\nmax_batch = 64\n'
+    more += f"[null]\ntokens_per_step = {tokens_per_step}\nstep_ms = {step_ms}\n"
     settings = write_settings(home, home / "model", more)
     public, control = addresses(settings)
     port = int(public.rpartition(":")[2])
@@ -135,7 +149,7 @@ def _served(
     process = subprocess.Popen(
         command,
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={name: value for name, value in {**os.environ, **environment}.items() if name not in _NOT_PASSED_ON},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         preexec_fn=lambda: os.sched_setaffinity(0, SERVER_CORE),
