@@ -11,15 +11,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from agent.openai import ApiError
 
 MOST_STOPS = 4
-_TOKENS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
-PROMPT = {
-    "anyOf": [
-        {"type": "string", "minLength": 1},
-        {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
-        _TOKENS,
-        {"type": "array", "items": _TOKENS, "minItems": 1},
-    ]
-}
+
+
+def prompt_schema(token: dict[str, Any]) -> dict[str, Any]:
+    """The JSON schema of a completion's prompt; `token` is that of one token id."""
+    text = {"type": "string", "minLength": 1}
+    ids = {"type": "array", "items": token, "minItems": 1}
+    several = [{"type": "array", "items": one, "minItems": 1} for one in (text, ids)]
+    return {"anyOf": [text, ids, *several]}
 
 
 class _Body(BaseModel):
@@ -199,6 +198,12 @@ class ChatBody(Generation):
         return None
 
 
+def _off(echo: bool | None) -> bool | None:
+    if echo:
+        raise ApiError(400, "'echo' is not supported by this server.", "unsupported_parameter", "echo")
+    return echo
+
+
 def _promptlike(prompt: Any) -> Any:
     """Text, token ids, or a list of either."""
     if isinstance(prompt, str) or _are(prompt, str) or _are(prompt, int):
@@ -216,9 +221,11 @@ def _are(values: Any, kind: type) -> bool:
 class CompletionBody(Generation):
     """`POST /v1/completions`: one text or several, or their token ids."""
 
-    prompt: Annotated[Any, AfterValidator(_promptlike), WithJsonSchema(PROMPT)]
+    prompt: Annotated[
+        Any, AfterValidator(_promptlike), WithJsonSchema(prompt_schema({"type": "integer", "minimum": 0}))
+    ]
     logprobs: int | None = Field(default=None, ge=0, le=5)
-    echo: Literal[False] | None = None
+    echo: Annotated[bool | None, AfterValidator(_off), WithJsonSchema({"enum": [False, None]})] = None
 
     @property
     def likeliest(self) -> int | None:

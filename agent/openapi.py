@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from agent.bodies import ChatBody, CompletionBody, DetokenizeBody, TokenizeBody
+from agent.bodies import ChatBody, CompletionBody, DetokenizeBody, TokenizeBody, prompt_schema
 from agent.engine.protocol import Engine
 
 Schema = dict[str, Any]
@@ -18,8 +18,13 @@ def document(engine: Engine) -> Schema:
         [(body, "validation") for body in _BODIES], ref_template="#/components/schemas/{model}"
     )
     schemas = {**bodies["$defs"], **_ANSWERS}
+    for name, rules in _RULES.items():
+        schemas[name]["allOf"] = rules
     for body in (ChatBody, CompletionBody):
         schemas[body.__name__]["properties"]["model"] = {"type": "string", "enum": [engine.info.model]}
+    token = {"type": "integer", "minimum": 0, "maximum": engine.tokens.vocab_size - 1}
+    schemas["DetokenizeBody"]["properties"]["tokens"]["items"] = token
+    schemas["CompletionBody"]["properties"]["prompt"] = prompt_schema(token)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -59,7 +64,7 @@ def _paths(model: str) -> Schema:
 def _post(name: str, body: type, answer: str, *, is_stream: bool = False) -> Schema:
     content = _json(answer)
     if is_stream:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {"schema": {}}
     wanted = {"required": True, "content": _json(body.__name__)}
     return {"operationId": name, "requestBody": wanted, "responses": _responses(content)}
 
@@ -68,6 +73,22 @@ def _get(name: str, answer: str | Schema, *, is_open: bool = False, unavailable:
     content = _json(answer) if isinstance(answer, str) else answer
     operation: Schema = {"operationId": name, "responses": _responses(content, unavailable)}
     return {**operation, "security": []} if is_open else operation
+
+
+def _needs(name: str, other: str, value: Schema) -> Schema:
+    """A rule: with one property goes a value of another."""
+    return {
+        "if": {"properties": {name: {"not": {"type": "null"}}}, "required": [name]},
+        "then": {"properties": {other: value}, "required": [other]},
+    }
+
+
+def _without(name: str, other: str) -> Schema:
+    """A rule: with one property the other is absent, or null."""
+    return {
+        "if": {"properties": {name: {"not": {"type": "null"}}}, "required": [name]},
+        "then": {"properties": {other: {"type": "null"}}},
+    }
 
 
 def _responses(content: Schema, unavailable: str = "Error") -> Schema:
@@ -116,6 +137,23 @@ def _completion(kind: str, content: Schema) -> Schema:
     )
 
 
+_OF_A_STREAM = _needs("stream_options", "stream", {"const": True})
+_RULES: Schema = {
+    "ChatBody": [
+        _OF_A_STREAM,
+        _needs("top_logprobs", "logprobs", {"const": True}),
+        _without("max_tokens", "max_completion_tokens"),
+    ],
+    "CompletionBody": [_OF_A_STREAM],
+    "TokenizeBody": [
+        {
+            "oneOf": [
+                {"required": ["prompt"], "properties": {"prompt": {"type": "string"}}},
+                {"required": ["messages"], "properties": {"messages": {"type": "array"}}},
+            ]
+        }
+    ],
+}
 _TEXT: Schema = {"type": "string"}
 _TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
 _COUNT: Schema = {"type": "integer", "minimum": 0}

@@ -141,7 +141,9 @@ def _app(routes: list[Route]) -> Starlette:
 
 async def _http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return JSONResponse(ApiError(error.status_code, str(error.detail), "not_found").body(), error.status_code)
+    code = "method_not_allowed" if error.status_code == 405 else "not_found"
+    body = ApiError(error.status_code, str(error.detail), code).body()
+    return JSONResponse(body, error.status_code, error.headers)
 
 
 async def _our_fault(request: Request, error: Exception) -> Response:
