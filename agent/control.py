@@ -18,9 +18,10 @@ from starlette.routing import Route
 
 from agent.engine.protocol import Delta, EngineInfo, Failed, Finished, GenRequest
 from agent.entries import Counts
+from agent.job import Caller, Job, new_request_id
 from agent.lease import LeaseBook
 from agent.ledger import Ledger
-from agent.meter import LOST_AT_MOST_S, Caller, Job, Meter, new_request_id
+from agent.meter import LOST_AT_MOST_S, Meter
 from agent.openai import ApiError
 from agent.routes import guarded
 
@@ -133,7 +134,7 @@ class Control:
         if self.leases.closed() is not None:
             return JSONResponse(self._lease_body(), 409)
         wanted = GenRequest(new_request_id(), engine.tokens.encode(PROBE_TEXT), body.max_tokens, temperature=0)
-        job = self.meter.begin(wanted, Caller(PROBE_LABEL, "probe", engine.info.model))
+        job = self.meter.begin([wanted], Caller(PROBE_LABEL, "probe", engine.info.model))
         return JSONResponse(await _first_token(job))
 
     def _authorise(self, request: Request) -> None:

@@ -52,18 +52,6 @@ class Counts:
             self.draft_tokens,
         )
 
-    def plus_completion(self, tokens: int) -> "Counts":
-        """These and so many more completion tokens; called for every token, hence without any detour."""
-        return Counts(
-            self.requests,
-            self.prompt_tokens,
-            self.cached_tokens,
-            self.completion_tokens + tokens,
-            self.delivered_tokens,
-            self.suppressed_tokens,
-            self.draft_tokens,
-        )
-
     def values(self) -> tuple[int, ...]:
         """The numbers, in the order of the ledger's columns."""
         return (

@@ -1,22 +1,17 @@
-"""Exactly one ledger entry for every request that reaches the engine, however it ends.
-
-A job belongs to the meter, not to the HTTP exchange that asked for it: a client that goes away cancels the
-generation, and the entry is written all the same.
-"""
+"""Exactly one ledger entry for every request that reaches the engine, however it ends."""
 
 import asyncio
 import contextlib
-import os
-import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
 
-from agent.engine.protocol import Delta, Event, Failed, Finished, GenRequest, Outcome
-from agent.entries import Counts, Entry
+from agent.engine.protocol import Delta, Event, GenRequest
+from agent.entries import Entry
 from agent.errors import LedgerUnwritable
+from agent.job import Caller, Job
 from agent.lease import LeaseBook
 from agent.ledger import Ledger
 from agent.quota import Quotas, Refusal
@@ -29,90 +24,7 @@ _OPENED_WITHIN_S = 0.05  # what is younger leaves no entry when the agent is kil
 _STOPS_WITHIN_S = 5.0
 _SETTLES_WITHIN_S = 2.0
 _UNREAD_S = 30.0  # a client that reads no further keeps its entry open for no longer
-_IDS = random.Random(os.urandom(32))  # noqa: S311 - no secret; asking the system each time costs 40 µs with threads
 _NEAR_TOKENS = 8  # so close to its end a quota is shared out among the running requests
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks, through what."""
-
-    label: str
-    endpoint: str
-    model: str
-
-
-class Job:
-    """One request under way. The HTTP side reads `events`, counts what it sent, and settles or abandons."""
-
-    def __init__(self, meter: "Meter", request: GenRequest, caller: Caller) -> None:
-        self.id = request.id
-        self.started_at = datetime.now(UTC)
-        self.delivered_tokens = 0
-        self._meter, self._caller = meter, caller
-        self._queue: asyncio.Queue[Event] = asyncio.Queue()
-        self._counts = Counts(requests=1)
-        self._last: Finished | Failed | None = None
-        self._is_abandoned = False
-        self._settled: asyncio.Task[None] | None = None
-
-    async def events(self) -> AsyncIterator[Event]:
-        """What the engine says of this request, to its last word."""
-        while True:
-            event = await self._queue.get()
-            yield event
-            if isinstance(event, Finished | Failed):
-                return
-
-    def hear(self, event: Event) -> None:
-        """Take an event in; called on the event loop, in the engine's order."""
-        if isinstance(event, Delta):
-            self._counts = self._counts.plus_completion(event.tokens)
-            self._meter.last_token_at = datetime.now(UTC)
-        else:
-            self._counts = Counts.of_usage(event.usage)
-        self._queue.put_nowait(event)
-        if isinstance(event, Finished | Failed):
-            self._last = event
-            if self._is_abandoned:
-                self._settling()
-
-    async def settle(self) -> None:
-        """Wait until the entry is on disk. Whoever waits may be cancelled; the writing goes on."""
-        await asyncio.shield(self._settling())
-
-    def abandon(self) -> None:
-        """Nobody reads on: end the generation if it runs, and let the entry be written all the same."""
-        self._is_abandoned = True
-        if self._last is not None:
-            self._settling()
-        else:
-            self._meter.scheduler.cancel(self.id)
-
-    def _settling(self) -> "asyncio.Task[None]":
-        """The one task that writes the entry; it belongs to the meter, not to an HTTP exchange."""
-        if self._settled is None:
-            self._settled = asyncio.create_task(self._meter.settle(self))
-        return self._settled
-
-    def entry(self) -> Entry:
-        """The request as it stands, for the ledger."""
-        delivered = min(self.delivered_tokens, self._counts.completion_tokens)
-        return Entry(
-            id=self.id,
-            label=self._caller.label,
-            endpoint=self._caller.endpoint,
-            model=self._caller.model,
-            started_at=self.started_at,
-            counts=self._counts.delivering(delivered),
-            outcome=self._outcome(),
-            ended_at=datetime.now(UTC) if self._last is not None else None,
-        )
-
-    def _outcome(self) -> Outcome | None:
-        if self._last is None:
-            return None
-        return Outcome.FAILED if isinstance(self._last, Failed) else self._last.outcome
 
 
 @dataclass(slots=True)
@@ -167,19 +79,22 @@ class Meter:
             return Refusal(503, "ledger_unwritable", "This server cannot keep its accounts; try another one.", 10)
         return self._quotas.refuses(label, prompt_tokens) if self._quotas is not None else None
 
-    def begin(self, request: GenRequest, caller: Caller) -> Job:
-        """Hand a request to the engine, with an entry from its first moment."""
-        job = Job(self, request, caller)
+    def begin(self, wanted: Sequence[GenRequest], caller: Caller) -> Job:
+        """Hand the sequences of one request to the engine, with an entry from its first moment."""
+        job = Job(wanted, caller, self.scheduler, self.settle)
         running = _Running(job, caller.label, _now_s())
         self._jobs[job.id] = running
         self._empty.clear()
         if self._opening is None:
             loop = asyncio.get_running_loop()
             self._opening = loop.call_later(_OPENED_WITHIN_S, self._write_opened)
-        self.scheduler.submit(request, lambda event: self._hear(running, event))
+        for request in wanted:
+            self.scheduler.submit(request, lambda event: self._hear(running, event))
         left = self._quotas.left(caller.label) if self._quotas is not None else None
-        if left is not None and left - len(request.prompt) < request.max_tokens:
-            self.scheduler.cap(job.id, max(left - len(request.prompt), 0))
+        if left is not None:
+            left -= sum(len(request.prompt) for request in wanted)
+            if left < sum(request.max_tokens for request in wanted):
+                job.cap(max(left, 0))
         return job
 
     async def settle(self, job: Job) -> None:
@@ -198,8 +113,8 @@ class Meter:
 
     async def stop(self) -> None:
         """Cap what runs, so that it ends with full usage; then settle what nobody else does."""
-        for id_ in self._jobs:
-            self.scheduler.cap(id_, 0)
+        for running in self._jobs.values():
+            running.job.cap(0)
         await self.drain(_STOPS_WITHIN_S)
         for running in list(self._jobs.values()):
             running.job.abandon()
@@ -210,12 +125,13 @@ class Meter:
     def _hear(self, running: _Running, event: Event) -> None:
         """Pass an event on, and hold the label to its quota."""
         running.job.hear(event)
-        if isinstance(event, Finished | Failed):
+        if isinstance(event, Delta):
+            self.last_token_at = datetime.now(UTC)
+        elif running.job.is_ended:
             running.ended_s = _now_s()
         if self._quotas is None or (left := self._quotas.left(running.label)) is None:
             return
-        counts = running.job.entry().counts
-        tokens = counts.prompt_tokens + counts.completion_tokens
+        tokens = running.job.usage.prompt_tokens + running.job.usage.completion_tokens
         self._quotas.count(running.label, tokens - running.counted_tokens)
         left -= tokens - running.counted_tokens
         running.counted_tokens = tokens
@@ -223,7 +139,7 @@ class Meter:
         if left <= len(active) * _NEAR_TOKENS:
             for one in active:
                 share = max(left // len(active), 0)
-                self.scheduler.cap(one.job.id, one.job.entry().counts.completion_tokens + share)
+                one.job.cap(one.job.usage.completion_tokens + share)
 
     async def _write(self, entries: Sequence[Entry]) -> bool:
         """Commit entries and the busy time; False when that failed, which closes the public API."""
@@ -267,17 +183,12 @@ class Meter:
         else:
             self._closed_since_s = self._closed_since_s or now_s
         is_closed = self._closed_since_s is not None and now_s - self._closed_since_s > self._max_in_flight_s
-        for id_, running in list(self._jobs.items()):
+        for running in list(self._jobs.values()):
             if is_closed or now_s - running.began_s > self._max_request_s:
-                self.scheduler.cap(id_, 0)
+                running.job.cap(0)
             if running.ended_s is not None and now_s - running.ended_s > _UNREAD_S:
                 running.job.abandon()
 
 
 def _now_s() -> float:
     return asyncio.get_running_loop().time()
-
-
-def new_request_id() -> str:
-    """An id that no other request of any agent has."""
-    return f"{_IDS.getrandbits(128):032x}"

@@ -1,24 +1,28 @@
 """The public API's endpoints: who may, whether serving is allowed, then the engine."""
 
-import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from agent.engine.protocol import Delta, Engine, Failed, Finished, GenRequest
-from agent.errors import PromptError
+from agent.answers import Shape, usage_body
+from agent.bodies import ChatBody, CompletionBody, DetokenizeBody, TokenizeBody
+from agent.disconnect import UntilGone
+from agent.engine.protocol import Choice, Delta, Engine, Finished, Outcome
+from agent.generation import Wanted, chat_prompt, check_ids, encoded, unknown_model, wanted
+from agent.job import Caller, Job
 from agent.keys import Keys
 from agent.lease import LeaseBook
-from agent.meter import Caller, Job, Meter, new_request_id
-from agent.openai import ApiError, ChatBody, CompletionBody, Shape, parsed
+from agent.meter import Meter
+from agent.metrics import TEXT, Metrics
+from agent.openai import ApiError, parsed
+from agent.openapi import document
 from agent.scheduler import WEDGED_AFTER_S
 from agent.settings import Limits
-from agent.stream import JobResponse
+from agent.stream import PING_S, JobResponse
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -32,69 +36,132 @@ class Public:
     leases: LeaseBook
     keys: Keys
     limits: Limits
+    wedged_after_s: float = WEDGED_AFTER_S
+    ping_s: float = PING_S
+    metrics: Metrics = field(default_factory=Metrics)
 
     def routes(self) -> list[Route]:
         """The endpoints, by path."""
+        posts = {
+            "/v1/chat/completions": self.chat,
+            "/v1/completions": self.completions,
+            "/tokenize": self.tokenize,
+            "/detokenize": self.detokenize,
+        }
+        gets = {
+            "/v1/models": self.models,
+            "/v1/models/{model:path}": self.one_model,
+            "/health": self.health,
+            "/ready": self.ready,
+            "/metrics": self.measures,
+            "/openapi.json": self.openapi,
+        }
         return [
-            Route("/v1/chat/completions", guarded(self.chat), methods=["POST"]),
-            Route("/v1/completions", guarded(self.completions), methods=["POST"]),
-            Route("/v1/models", guarded(self.models), methods=["GET"]),
-            Route("/health", guarded(self.health), methods=["GET"]),
+            *(Route(path, self._counted(endpoint), methods=["POST"]) for path, endpoint in posts.items()),
+            *(Route(path, self._counted(endpoint), methods=["GET"]) for path, endpoint in gets.items()),
         ]
 
     async def chat(self, request: Request) -> Response:
         """`POST /v1/chat/completions`."""
-        label = self._admitted(request)
-        body: ChatBody = parsed(ChatBody, await self._raw(request))
-        messages = [(message.role, message.text) for message in body.messages]
-        prompt = _prompt(lambda: self.engine.tokens.chat(messages))
-        return await self._generate(request, body, prompt, label, is_chat=True)
+        return await self._generate(request, ChatBody)
 
     async def completions(self, request: Request) -> Response:
         """`POST /v1/completions`."""
-        label = self._admitted(request)
-        body: CompletionBody = parsed(CompletionBody, await self._raw(request))
-        given = body.prompt
-        prompt = _prompt(lambda: self.engine.tokens.encode(given)) if isinstance(given, str) else given
-        if not prompt:
-            raise ApiError(400, "The prompt is empty.", "invalid_value", "prompt")
-        if any(not 0 <= token < self.engine.tokens.vocab_size for token in prompt):
-            raise ApiError(400, "A token id is outside the vocabulary.", "invalid_value", "prompt")
-        return await self._generate(request, body, prompt, label, is_chat=False)
+        return await self._generate(request, CompletionBody)
+
+    async def tokenize(self, request: Request) -> Response:
+        """`POST /tokenize`: the token ids of a text, or of messages in the model's template."""
+        self._label(request)
+        body = parsed(TokenizeBody, await self._raw(request))
+        if body.prompt is not None:
+            ids = await encoded(self.engine, body.prompt)
+        else:
+            ids = await chat_prompt(self.engine, body.messages or [])
+        context = self.engine.info.context_tokens
+        return JSONResponse({"tokens": ids, "count": len(ids), "max_model_len": context})
+
+    async def detokenize(self, request: Request) -> Response:
+        """`POST /detokenize`: the text of token ids; special ones have none."""
+        self._label(request)
+        body = parsed(DetokenizeBody, await self._raw(request))
+        check_ids(self.engine, body.tokens, "tokens")
+        return JSONResponse({"prompt": self.engine.tokens.decode(body.tokens)})
 
     async def models(self, request: Request) -> Response:
         """`GET /v1/models`: the one model, and what runs it."""
         self._label(request)
-        info = self.engine.info
-        model = {"id": info.model, "object": "model", "created": 0, "owned_by": "mtok"}
-        extras = {
-            "engine": info.name,
-            "engine_label": info.label,
-            "quantisation": info.quantisation,
-            "context_tokens": info.context_tokens,
-        }
-        return JSONResponse({"object": "list", "data": [{**model, "mtok": extras}]})
+        return JSONResponse({"object": "list", "data": [self._model()]})
+
+    async def one_model(self, request: Request) -> Response:
+        """`GET /v1/models/{model}`."""
+        self._label(request)
+        name = request.path_params["model"]
+        if name != self.engine.info.model:
+            raise unknown_model(name, self.engine.info)
+        return JSONResponse(self._model())
 
     async def health(self, _request: Request) -> Response:
         """`GET /health`: unhealthy when the engine's thread has not gone round for long."""
-        age_s = self.meter.scheduler.heartbeat_age_s
         body = {
-            "status": "ok" if age_s < WEDGED_AFTER_S else "wedged",
+            "status": "wedged" if self._is_wedged else "ok",
             "engine": self.engine.info.label,
-            "heartbeat_age_s": round(age_s, 3),
+            "heartbeat_age_s": round(self.meter.scheduler.heartbeat_age_s, 3),
         }
-        return JSONResponse(body, 200 if age_s < WEDGED_AFTER_S else 503)
+        return JSONResponse(body, 503 if self._is_wedged else 200)
 
-    def _admitted(self, request: Request) -> str:
+    async def ready(self, _request: Request) -> Response:
+        """`GET /ready`: whether a request would be taken now."""
+        self._allowed()
+        self._room(1)
+        return JSONResponse({"status": "ready"})
+
+    async def measures(self, request: Request) -> Response:
+        """`GET /metrics`: for Prometheus, what concerns everybody and the key's own label."""
+        label = self._label(request)
+        return Response(self.metrics.text(self.meter, self.leases, label), headers={"Content-Type": TEXT})
+
+    async def openapi(self, _request: Request) -> Response:
+        """`GET /openapi.json`: this API, described."""
+        return JSONResponse(document(self.engine))
+
+    async def _generate(self, request: Request, kind: type[ChatBody] | type[CompletionBody]) -> Response:
         label = self._label(request)
         self._allowed()
-        return label
+        body = parsed(kind, await self._raw(request))
+        asked = await wanted(self.engine, self.limits, body)
+        self._room(len(asked.sequences))
+        self._allowed()  # the gate may have closed while the body was read
+        if (refusal := self.meter.refuses(label, asked.prompt_tokens)) is not None:
+            raise ApiError(refusal.status, refusal.message, refusal.code, retry_after_s=refusal.retry_after_s)
+        model = self.engine.info.model
+        job = self.meter.begin(asked.sequences, Caller(label, asked.endpoint, model))
+        shape = Shape(
+            chat=asked.is_chat,
+            request_id=job.id,
+            model=model,
+            choices=len(asked.sequences),
+            with_usage=asked.with_usage,
+        )
+        if asked.is_stream:
+            return JobResponse(job, shape, self.ping_s)
+        return await _whole(request, job, shape, asked)
+
+    @property
+    def _is_wedged(self) -> bool:
+        return self.meter.scheduler.heartbeat_age_s >= self.wedged_after_s
 
     def _allowed(self) -> None:
-        """Whether serving is allowed at this instant."""
+        """Whether serving is allowed and possible at this instant."""
         closed = self.leases.closed()
         if closed is not None:
             raise ApiError(503, closed.message, closed.code, retry_after_s=closed.retry_after_s)
+        if self._is_wedged:
+            raise ApiError(503, "The engine does not answer; try another server.", "engine_wedged", None, 30)
+
+    def _room(self, sequences: int) -> None:
+        scheduler = self.meter.scheduler
+        if scheduler.in_flight + sequences > self.limits.max_batch + self.limits.max_queue:
+            raise ApiError(429, "Too many requests are waiting.", "queue_full", retry_after_s=1)
 
     def _label(self, request: Request) -> str:
         kind, _, key = request.headers.get("Authorization", "").partition(" ")
@@ -111,64 +178,28 @@ class Public:
                 raise ApiError(413, f"The body is over {self.limits.max_body_bytes} bytes.", "body_too_large")
         return bytes(body)
 
-    async def _generate(
-        self,
-        request: Request,
-        body: ChatBody | CompletionBody,
-        prompt: list[int],
-        label: str,
-        *,
-        is_chat: bool,
-    ) -> Response:
+    def _model(self) -> dict[str, Any]:
         info = self.engine.info
-        if body.model != info.model:
-            message = f"The model {body.model!r} is not here; this server has {info.model!r}."
-            raise ApiError(404, message, "model_not_found", "model")
-        wanted = self._wanted(body, prompt, info.context_tokens, is_chat=is_chat)
-        if self.meter.in_flight >= self.limits.max_batch + self.limits.max_queue:
-            raise ApiError(429, "Too many requests are waiting.", "queue_full", retry_after_s=1)
-        self._allowed()  # the gate may have closed while the body was read
-        if (refusal := self.meter.refuses(label, len(prompt))) is not None:
-            raise ApiError(refusal.status, refusal.message, refusal.code, retry_after_s=refusal.retry_after_s)
-        endpoint = "chat.completions" if is_chat else "completions"
-        job = self.meter.begin(wanted, Caller(label, endpoint, info.model))
-        shape = Shape(chat=is_chat, request_id=job.id, model=info.model)
-        if body.stream:
-            return JobResponse(job, shape, wants_usage=body.wants_usage)
-        return JSONResponse(await _whole(request, job, shape))
+        extras = {
+            "engine": info.name,
+            "engine_label": info.label,
+            "quantisation": info.quantisation,
+            "context_tokens": info.context_tokens,
+        }
+        return {"id": info.model, "object": "model", "created": 0, "owned_by": "mtok", "mtok": extras}
 
-    def _wanted(
-        self, body: ChatBody | CompletionBody, prompt: list[int], context: int, *, is_chat: bool
-    ) -> GenRequest:
-        max_tokens = body.limit(self.limits.default_max_tokens)
-        longest = self.limits.max_prompt_tokens
-        if longest is not None and len(prompt) > longest:
-            raise ApiError(400, f"The prompt has {len(prompt)} tokens, over {longest}.", "prompt_too_long")
-        if len(prompt) + max_tokens > context:
-            message = (
-                f"This model's context is {context} tokens; the prompt has {len(prompt)} "
-                f"and {max_tokens} more are asked for."
-            )
-            param = "messages" if is_chat else "prompt"
-            raise ApiError(400, message, "context_length_exceeded", param)
-        return GenRequest(
-            id=new_request_id(),
-            prompt=prompt,
-            max_tokens=max_tokens,
-            temperature=1.0 if body.temperature is None else body.temperature,
-            top_p=1.0 if body.top_p is None else body.top_p,
-            seed=body.seed,
-            stop=body.stops,
-        )
+    def _counted(self, endpoint: Endpoint) -> Endpoint:
+        return guarded(endpoint, self.metrics.refuse)
 
 
-def guarded(endpoint: Endpoint) -> Endpoint:
-    """An endpoint whose errors are answers in OpenAI's envelope."""
+def guarded(endpoint: Endpoint, refused: Callable[[str], None] = lambda _code: None) -> Endpoint:
+    """An endpoint whose errors are answers in OpenAI's envelope; `refused` hears their codes."""
 
     async def guard(request: Request) -> Response:
         try:
             return await endpoint(request)
         except ApiError as error:
+            refused(error.code or str(error.status))
             headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
             return JSONResponse(error.body(), error.status, headers)
         except ClientDisconnect:
@@ -177,45 +208,30 @@ def guarded(endpoint: Endpoint) -> Endpoint:
     return guard
 
 
-def _prompt(encode: Callable[[], list[int]]) -> list[int]:
-    try:
-        return encode()
-    except PromptError as error:
-        raise ApiError(400, error.message, error.code, error.param) from None
-
-
-async def _whole(request: Request, job: Job, shape: Shape) -> dict[str, Any]:
+async def _whole(request: Request, job: Job, shape: Shape, asked: Wanted) -> Response:
     """A job as one answer, its entry on disk first; a client that goes away ends it."""
-    watch = asyncio.create_task(_gone(request))
-    collect = asyncio.create_task(_collect(job))
+    texts: list[list[str]] = [[] for _ in asked.sequences]
+    likely: list[list[Choice]] = [[] for _ in asked.sequences]
+    ends = [Outcome.FAILED for _ in asked.sequences]
     try:
-        await asyncio.wait({watch, collect}, return_when=asyncio.FIRST_COMPLETED)
-        if not collect.done():
-            raise ClientDisconnect
-        text, last = collect.result()
-        if isinstance(last, Failed):
+        async with UntilGone(request.receive):
+            async for events in job.batches():
+                for event in events:
+                    index = job.index(event)
+                    if isinstance(event, Delta):
+                        texts[index].append(event.text)
+                        likely[index] += event.choices
+                    elif isinstance(event, Finished):
+                        ends[index] = event.outcome
+            if job.failure is None:
+                job.delivered_tokens = job.usage.completion_tokens
             await job.settle()
-            raise ApiError(500, last.problem, "engine_failed")
-        job.delivered_tokens = last.usage.completion_tokens
-        await job.settle()
-        return shape.whole(text, last.outcome, last.usage)
     finally:
-        watch.cancel()
-        collect.cancel()
         job.abandon()
-
-
-async def _collect(job: Job) -> tuple[str, Finished | Failed]:
-    pieces: list[str] = []
-    async for event in job.events():
-        if isinstance(event, Delta):
-            pieces.append(event.text)
-        elif isinstance(event, Finished | Failed):
-            return "".join(pieces), event
-    raise AssertionError
-
-
-async def _gone(request: Request) -> None:
-    with contextlib.suppress(RuntimeError):
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
+    if job.failure is not None:
+        error = ApiError(500, job.failure.problem, "engine_failed")
+        return JSONResponse({**error.body(), "usage": usage_body(job.usage)}, error.status)
+    with_likely = asked.sequences[0].top_logprobs is not None
+    found = [one if with_likely else None for one in likely]
+    body = shape.whole(["".join(text) for text in texts], found, ends, job.usage)
+    return Response(body, media_type="application/json")

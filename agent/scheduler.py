@@ -21,6 +21,7 @@ log = structlog.get_logger()
 Sink = Callable[[Event], None]
 WEDGED_AFTER_S = 30.0  # the longest step of a large prompt, and some
 _IDLE_BEAT_S = 0.5  # the heart beats while idle too
+_ENDS_WITHIN_S = 5.0
 
 
 class Scheduler:
@@ -31,6 +32,7 @@ class Scheduler:
         self._engine: Engine | None = None
         self._commands: queue.SimpleQueue[Callable[[Engine], None]] = queue.SimpleQueue()
         self._sinks: dict[str, Sink] = {}
+        self._given: set[str] = set()  # what the engine has taken and not ended; the thread's own
         self._posted: deque[tuple[Sink, Event]] = deque()
         self._is_delivering = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -85,17 +87,19 @@ class Scheduler:
         self._command(lambda engine: self._cancel(engine, request_id))
 
     def stop(self) -> None:
-        """End the thread and close the engine. One that is still being loaded is left to the process's end."""
+        """End the thread and close the engine. One that loads or hangs is left to the process's end."""
         self._ends = True
         self._command(lambda _engine: None)
         if self._engine is not None:
-            self._thread.join()
-            self._engine.close()
+            self._thread.join(_ENDS_WITHIN_S)
+            if not self._thread.is_alive():
+                self._engine.close()
 
     def _command(self, command: Callable[[Engine], None]) -> None:
         self._commands.put(command)
 
     def _submit(self, engine: Engine, request: GenRequest) -> None:
+        self._given.add(request.id)
         try:
             engine.submit(request)
         except PromptError as error:
@@ -112,13 +116,20 @@ class Scheduler:
             self._beat_s = time.monotonic()
             with contextlib.suppress(queue.Empty):
                 if not self._sinks:
-                    self._commands.get(timeout=_IDLE_BEAT_S)(engine)
+                    self._guarded(engine, self._commands.get(timeout=_IDLE_BEAT_S))
                 while True:
-                    self._commands.get_nowait()(engine)
+                    self._guarded(engine, self._commands.get_nowait())
             if self._sinks:
                 began_s = time.monotonic()
-                self._step(engine)
+                self._guarded(engine, lambda engine: self._post(engine.step()))
                 self._busy_s += time.monotonic() - began_s
+
+    def _guarded(self, engine: Engine, work: Callable[[Engine], None]) -> None:
+        try:
+            work(engine)
+        except Exception:  # whatever breaks inside an engine fails its requests, not the agent
+            log.exception("engine step failed")
+            self._fail_all(engine)
 
     def _load(self) -> Engine | None:
         try:
@@ -132,18 +143,19 @@ class Scheduler:
             self._tell(_succeed, self._engine)
         return self._engine
 
-    def _step(self, engine: Engine) -> None:
+    def _fail_all(self, engine: Engine) -> None:
+        """After a fault: end whatever the engine had, with what it had used as far as it still knows."""
+        used: dict[str, Usage] = {}
         try:
-            events = engine.step()
-        except Exception:  # whatever breaks inside an engine fails its requests, not the agent
-            log.exception("engine step failed")
-            problem = str(EngineFailed("a step failed"))
-            self._post([Failed(id_, problem, usage) for id_, usage in engine.reset().items()])
-            return
-        if events:
-            self._post(events)
+            used = engine.reset()
+        except Exception:
+            log.exception("engine not reset")
+        problem = str(EngineFailed("a step failed"))
+        self._post([Failed(id_, problem, used.get(id_, Usage())) for id_ in self._given | used.keys()])
 
     def _post(self, events: list[Event]) -> None:
+        if not events:
+            return
         assert self._loop is not None
         for event in events:
             sink = self._sinks.get(event.id)
@@ -151,6 +163,7 @@ class Scheduler:
                 self._posted.append((sink, event))
             if isinstance(event, Finished | Failed):
                 self._sinks.pop(event.id, None)
+                self._given.discard(event.id)
         if self._is_delivering:
             return  # a loop that is behind takes several steps' events at once
         self._is_delivering = True

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -64,6 +65,8 @@ async def serve(
             try:
                 engine = await _unless(stop, loaded)
                 if engine is not None:
+                    gc.collect()
+                    gc.freeze()  # what was loaded stays: looking through it again cost a quarter of each request
                     front.app = _app(Public(engine, meter, leases, keys, limits).routes())
                     notifier.tell("READY=1", f"STATUS=serving {engine.info.model}")
                     log.info("serving", agent=settings.name, engine=engine.info.label, model=engine.info.model)
@@ -138,7 +141,9 @@ def _app(routes: list[Route]) -> Starlette:
 
 async def _http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return JSONResponse(ApiError(error.status_code, str(error.detail), "not_found").body(), error.status_code)
+    code = "method_not_allowed" if error.status_code == 405 else "not_found"
+    body = ApiError(error.status_code, str(error.detail), code).body()
+    return JSONResponse(body, error.status_code, error.headers)
 
 
 async def _our_fault(request: Request, error: Exception) -> Response:

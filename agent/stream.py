@@ -1,59 +1,72 @@
-"""Server-sent events, as the OpenAI API frames them: `data: …`, a blank line, and `[DONE]` at the end."""
+"""An answer as server-sent events: `data: …`, a blank line, and `[DONE]` at the end."""
 
-import json
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from agent.engine.protocol import Delta, Failed, Finished
-from agent.meter import Job
-from agent.openai import ApiError, Shape
+from agent.answers import DONE, Shape, frame
+from agent.disconnect import UntilGone
+from agent.engine.protocol import Delta, Event, Finished
+from agent.job import Job
+from agent.openai import ApiError
 
-DONE = b"data: [DONE]\n\n"
-
-
-def frame(body: Mapping[str, Any]) -> bytes:
-    """One event. JSON has no raw line ends, so a body can never break out of its frame."""
-    return b"data: " + json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+PING_S = 15.0  # a proxy that hears nothing for a minute closes
+PING = b": ping\n\n"  # a comment to whoever reads server-sent events
 
 
-async def streamed(job: Job, shape: Shape, *, wants_usage: bool) -> AsyncIterator[bytes]:
-    """A job as a stream. The entry is on disk before the last frames are sent.
+async def streamed(job: Job, shape: Shape, ping_s: float = PING_S) -> AsyncIterator[tuple[bytes, int]]:
+    """A job as bytes to send at once, each with the tokens that it delivers.
 
-    Releasing the job is `JobResponse`'s part.
+    Whatever has come together is sent together. The entry is on disk before the last frames are sent. Releasing
+    the job is `JobResponse`'s part.
     """
-    if (first := shape.first()) is not None:
-        yield frame(first)
-    async for event in job.events():
+    yield shape.first(), 0
+    events: list[Event] = []
+    async for events in job.batches(ping_s):
+        data, tokens = _rendered(job, shape, events)
+        if data or tokens or not events:
+            yield data if events else PING, tokens
+    await job.settle()
+    if job.failure is not None:
+        yield shape.usage(job.usage) + frame(ApiError(500, job.failure.problem, "engine_failed").body()) + DONE, 0
+        return
+    ends = [shape.last(job.index(event), event.outcome) for event in events if isinstance(event, Finished)]
+    yield b"".join((*ends, shape.usage(job.usage), DONE)), 0
+
+
+def _rendered(job: Job, shape: Shape, events: list[Event]) -> tuple[bytes, int]:
+    """The frames of events, and their tokens. The ends in the last batch wait for the entry."""
+    frames, tokens = [], 0
+    for event in events:
         if isinstance(event, Delta):
-            if event.text:
-                yield frame(shape.piece(event.text))
-            job.delivered_tokens += event.tokens
-        elif isinstance(event, Failed):
-            await job.settle()
-            yield frame(ApiError(500, event.problem, "engine_failed").body())
-        elif isinstance(event, Finished):
-            await job.settle()
-            yield frame(shape.last(event.outcome))
-            if wants_usage:
-                yield frame(shape.usage(event.usage))
-    yield DONE
+            frames.append(shape.piece(job.index(event), event.text, event.choices))
+            tokens += event.tokens
+        elif isinstance(event, Finished) and not job.is_ended:
+            frames.append(shape.last(job.index(event), event.outcome))
+    return b"".join(frames), tokens
 
 
 class JobResponse(StreamingResponse):
     """A job's stream as an answer. However the exchange ends, even before its first byte, the job is released."""
 
-    def __init__(self, job: Job, shape: Shape, *, wants_usage: bool) -> None:
+    def __init__(self, job: Job, shape: Shape, ping_s: float = PING_S) -> None:
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        frames = streamed(job, shape, wants_usage=wants_usage)
-        super().__init__(frames, media_type="text/event-stream", headers=headers)
-        self._job = job
+        super().__init__((), media_type="text/event-stream", headers=headers)
+        self._job, self._shape, self._ping_s = job, shape, ping_s
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; a client that goes away ends the job at once."""
         try:
-            await super().__call__(scope, receive, send)
+            async with UntilGone(receive):
+                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                async for data, tokens in streamed(self._job, self._shape, self._ping_s):
+                    if data:
+                        await send({"type": "http.response.body", "body": data, "more_body": True})
+                    self._job.delivered_tokens += tokens
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except (ClientDisconnect, OSError):  # nobody is there to be told
+            pass
         finally:
-            self._job.abandon()  # a generator that was never begun has no `finally` of its own
+            self._job.abandon()

@@ -28,6 +28,12 @@ class ByteTokens:
     def encode(self, text: str) -> list[int]:
         return list(text.encode())
 
+    def decode(self, ids: Sequence[int]) -> str:
+        return bytes(ids).decode(errors="replace")
+
+    def check_schema(self, schema: str) -> None:  # noqa: ARG002 - there is nothing to check
+        raise PromptError("This engine has no model to hold to a schema.", "invalid_schema", "response_format")
+
     def chat(self, messages: Sequence[tuple[str, str]]) -> list[int]:
         return list("".join(f"<{role}>{text}" for role, text in messages).encode())
 

@@ -1,7 +1,11 @@
-"""The seam between the agent and whatever makes the tokens."""
+"""The seam between the agent and whatever makes the tokens.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+An adapter for another engine (exllamav3 keeps the generator's shape of exllamav2) implements `Engine` and
+`Tokens`, and is named in `engine/open.py`. The thread, the queue, the ledger and both APIs stay as they are.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -19,11 +23,33 @@ class EngineInfo:
     attention: str | None
     context_tokens: int
     max_batch: int
+    options: frozenset[str] = frozenset()
+
+
+OPTIONS = frozenset(
+    {
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "min_p",
+        "presence_penalty",
+        "repetition_penalty",
+        "response_format",
+        "stop",
+        "top_k",
+    }
+)
+"""What an engine may lack of a request's parameters, by the names of the API: the others every engine has."""
 
 
 @dataclass(frozen=True, slots=True)
 class GenRequest:
-    """One sequence to generate. `prompt` holds token ids; a temperature of 0 means greedy."""
+    """One sequence to generate. `prompt` holds token ids; a temperature of 0 means greedy.
+
+    `top_k` of 0 keeps every token. Frequency and presence penalties look at the answer, the repetition penalty at
+    prompt and answer. `top_logprobs` asks for the likelihood of each token, and of so many others; None asks for
+    none. `schema` is a JSON schema that the answer keeps to.
+    """
 
     id: str
     prompt: Sequence[int]
@@ -32,6 +58,14 @@ class GenRequest:
     top_p: float = 1.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    top_k: int = 0
+    min_p: float = 0.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    top_logprobs: int | None = None
+    schema: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +80,15 @@ class Usage:
     completion_tokens: int = 0
     suppressed_tokens: int = 0
     draft_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.suppressed_tokens + other.suppressed_tokens,
+            self.draft_tokens + other.draft_tokens,
+        )
 
 
 class Outcome(StrEnum):
@@ -69,12 +112,33 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Likelihood:
+    """A token, its bytes, and the logarithm of its probability by the raw logits: before any parameter."""
+
+    token: int
+    text: bytes
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The token that was sampled, and the likeliest ones in its place, best first."""
+
+    sampled: Likelihood
+    likeliest: tuple[Likelihood, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
-    """`tokens` more were sampled. `text` may be empty: half a character, or a stop string's beginning."""
+    """`tokens` more were sampled. `text` may be empty: half a character, or a stop string's beginning.
+
+    `choices`, if asked for, are of the tokens that `text` is made of, not of those sampled just now.
+    """
 
     id: str
     text: str
     tokens: int
+    choices: tuple[Choice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +169,23 @@ class Tokens(Protocol):
         """Token ids of a user's text: nothing in it becomes a special token."""
         ...
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text without special tokens; half a character is U+FFFD."""
+        ...
+
     def chat(self, messages: Sequence[tuple[str, str]]) -> list[int]:
         """Token ids of (role, content) pairs in the model's template, ready for the answer.
 
         Raises:
             PromptError: the template refuses these messages.
+        """
+        ...
+
+    def check_schema(self, schema: str) -> None:
+        """Whether an answer can be held to this JSON schema.
+
+        Raises:
+            PromptError: it is no schema, or has parts that are not implemented.
         """
         ...
 

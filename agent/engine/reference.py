@@ -9,29 +9,34 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.engine.checkpoint import Tensors, read_shape
+from agent.engine.grammar import Matcher, Vocabulary
 from agent.engine.llama import Cache, Llama, Slice
 from agent.engine.make import ensure_model
 from agent.engine.prefix import PrefixCache
 from agent.engine.protocol import (
+    OPTIONS,
+    Choice,
     Delta,
     EngineInfo,
     Event,
+    Failed,
     Finished,
     GenRequest,
     Outcome,
     Started,
     Usage,
 )
-from agent.engine.sampling import make_rng, sample
+from agent.engine.sampling import Sampler, likelihoods
 from agent.engine.text import TextStream
 from agent.engine.tokenizer import ChatTokenizer
-from agent.errors import DamagedCheckpoint, PromptError
+from agent.errors import DamagedCheckpoint, EngineFailed, PromptError
 
 LABEL = "reference engine, random weights: its text is meaningless, its counts are real"
 PREFILL_TOKENS = 256  # of prompts in one step: bounds how long running answers wait
 VERSION = f"numpy {np.__version__}"
 
 Ids = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(slots=True)
@@ -40,13 +45,18 @@ class _Sequence:
     prompt: Ids
     cache: Cache
     text: TextStream
-    rng: np.random.Generator
+    sampler: Sampler
     limit: int
     cached: int = 0
     generated: list[int] = field(default_factory=list)
+    choices: deque[Choice] = field(default_factory=deque)  # of tokens whose text is held back
 
     def usage(self) -> Usage:
         return Usage(len(self.prompt), self.cached, len(self.generated))
+
+    def delta(self, text: str, tokens: int) -> Delta:
+        released = range(min(self.text.take_released(), len(self.choices)))
+        return Delta(self.request.id, text, tokens, tuple(self.choices.popleft() for _ in released))
 
 
 class ReferenceEngine:
@@ -54,7 +64,8 @@ class ReferenceEngine:
 
     def __init__(self, model_dir: Path, max_batch: int) -> None:
         shape = read_shape(model_dir)
-        self.tokens = ChatTokenizer(model_dir)
+        self._vocabulary = Vocabulary(model_dir / "tokenizer.json", shape.vocab, shape.eos)
+        self.tokens = ChatTokenizer(model_dir, self._vocabulary)
         if self.tokens.vocab_size > shape.vocab:
             problem = f"has {self.tokens.vocab_size} tokens, the model {shape.vocab}"
             raise DamagedCheckpoint(model_dir / "tokenizer.json", problem, "copy both from one source")
@@ -70,15 +81,19 @@ class ReferenceEngine:
             attention=None,
             context_tokens=shape.context,
             max_batch=max_batch,
+            options=OPTIONS,
         )
         self._waiting: deque[GenRequest] = deque()
         self._caps: dict[str, int] = {}  # of waiting requests
+        self._matchers: dict[str, Matcher] = {}  # likewise
         self._active: dict[str, _Sequence] = {}
         self._prefixes = PrefixCache()
 
     def submit(self, request: GenRequest) -> None:
         if len(request.prompt) + request.max_tokens > self._shape.context:
             raise PromptError("The prompt does not fit the context", "context_length_exceeded", "messages")
+        if request.schema is not None:
+            self._matchers[request.id] = self._vocabulary.matcher(request.schema)
         self._waiting.append(request)
 
     def step(self) -> list[Event]:
@@ -91,8 +106,10 @@ class ReferenceEngine:
             return events
         logits = self._model.forward(parts)
         for row, sequence in zip(logits, samplers, strict=True):
-            request = sequence.request
-            events += self._take(sequence, sample(row, request.temperature, request.top_p, sequence.rng))
+            try:
+                events += self._take(sequence, self._sampled(sequence, row))
+            except EngineFailed as error:
+                events += self._fail(sequence, error)
         return events
 
     def cap(self, request_id: str, max_tokens: int) -> None:
@@ -109,6 +126,7 @@ class ReferenceEngine:
             if request.id == request_id:
                 self._waiting.remove(request)
                 self._caps.pop(request_id, None)
+                self._matchers.pop(request_id, None)
                 return Usage()
         return None
 
@@ -118,6 +136,7 @@ class ReferenceEngine:
         self._active.clear()
         self._waiting.clear()
         self._caps.clear()
+        self._matchers.clear()
         self._prefixes.clear()
         return dropped
 
@@ -136,7 +155,7 @@ class ReferenceEngine:
                 prompt=prompt,
                 cache=Cache(self._shape, len(prompt) + request.max_tokens),
                 text=TextStream(self.tokens.decode, request.stop),
-                rng=make_rng(request.seed),
+                sampler=Sampler(request, self._shape.vocab, self._matchers.pop(request.id, None)),
                 limit=self._caps.pop(request.id, request.max_tokens),
             )
             sequence.cached = self._prefixes.fill(sequence.cache, prompt)
@@ -161,16 +180,23 @@ class ReferenceEngine:
                 samplers += [sequence] if is_last else []
         return parts, samplers
 
+    def _sampled(self, sequence: _Sequence, logits: Floats) -> int:
+        token = sequence.sampler.pick(logits)
+        wanted = sequence.request.top_logprobs
+        if wanted is not None and token not in self._shape.eos:
+            sequence.choices.append(likelihoods(logits, token, wanted, self._vocabulary.text_of))
+        return token
+
     def _take(self, sequence: _Sequence, token: int) -> Iterator[Event]:
         sequence.generated.append(token)
         if token in self._shape.eos:
-            yield Delta(sequence.request.id, sequence.text.flush(), 1)
-            yield from self._finish(sequence, Outcome.FINISHED)
+            yield sequence.delta(sequence.text.flush(), 1)
+            yield from self._finish(sequence, Outcome.STOPPED if sequence.text.stopped else Outcome.FINISHED)
             return
         text = sequence.text.push(token)
         if not sequence.text.stopped and len(sequence.generated) >= sequence.limit:
             text += sequence.text.flush()
-        yield Delta(sequence.request.id, text, 1)
+        yield sequence.delta(text, 1)
         if sequence.text.stopped:
             yield from self._finish(sequence, Outcome.STOPPED)
         elif len(sequence.generated) >= sequence.limit:
@@ -178,11 +204,18 @@ class ReferenceEngine:
             yield from self._finish(sequence, Outcome.LENGTH if is_own else Outcome.CAPPED)
 
     def _finish(self, sequence: _Sequence, outcome: Outcome) -> Iterator[Event]:
+        self._drop(sequence)
+        if outcome is Outcome.CAPPED and (text := sequence.text.flush()):
+            yield sequence.delta(text, 0)
+        yield Finished(sequence.request.id, outcome, sequence.usage())
+
+    def _fail(self, sequence: _Sequence, error: EngineFailed) -> list[Event]:
+        self._drop(sequence)
+        return [Failed(sequence.request.id, str(error), sequence.usage())]
+
+    def _drop(self, sequence: _Sequence) -> None:
         del self._active[sequence.request.id]
         self._remember(sequence)
-        if outcome is Outcome.CAPPED and (text := sequence.text.flush()):
-            yield Delta(sequence.request.id, text, 0)
-        yield Finished(sequence.request.id, outcome, sequence.usage())
 
     def _remember(self, sequence: _Sequence) -> None:
         ids = np.concatenate([sequence.prompt, np.asarray(sequence.generated, np.int64)])

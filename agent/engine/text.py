@@ -1,5 +1,6 @@
 """From sampled tokens to text that may be shown: whole characters, and never a stop string."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 BROKEN = "\ufffd"  # what half a character decodes to
@@ -15,6 +16,8 @@ class TextStream:
         self._base = 0  # decoding starts here: some tokenizers need the token before
         self._shown = 0  # tokens whose text has left the decoder
         self._held = ""  # may be the beginning of a stop string
+        self._spans: deque[tuple[int, int]] = deque()  # where the text of tokens not yet released begins and ends
+        self._decoded = self._released = 0  # characters
         self.stopped = False
 
     def push(self, token: int) -> str:
@@ -26,28 +29,48 @@ class TextStream:
         """What was still held, at the end of the answer."""
         text = self._through_stops(self._piece(final=True))
         if not self.stopped:
+            self._released += len(self._held)
             text, self._held = text + self._held, ""
         return text
+
+    def take_released(self) -> int:
+        """How many tokens, in their order, the text released since the last call is made of.
+
+        A token is released with the last of its text, or with the first of it when the rest is cut off.
+        """
+        count = 0
+        while self._spans:
+            start, end = self._spans[0]
+            if end > self._released and not (self.stopped and start < self._released):
+                break
+            self._spans.popleft()
+            count += 1
+        return count
 
     def _piece(self, *, final: bool) -> str:
         before = self._decode(self._ids[self._base : self._shown])
         after = self._decode(self._ids[self._base :])
-        if len(after) <= len(before) or (after.endswith(BROKEN) and not final):
+        if not final and (len(after) <= len(before) or after.endswith(BROKEN)):
             return ""
+        piece = after[len(before) :]
+        span = (self._decoded, self._decoded + len(piece))
+        self._spans.extend([span] * (len(self._ids) - self._shown))  # several make one character
+        self._decoded += len(piece)
         self._base, self._shown = self._shown, len(self._ids)
-        return after[len(before) :]
+        return piece
 
     def _through_stops(self, piece: str) -> str:
         text = self._held + piece
-        if not self._stop or not text:
-            return text
-        found = [place for place in (text.find(stop) for stop in self._stop) if place >= 0]
-        if found:
-            self.stopped, self._held = True, ""
-            return text[: min(found)]
-        keep = max(_overlap(text, stop) for stop in self._stop)
-        self._held = text[len(text) - keep :]
-        return text[: len(text) - keep]
+        if self._stop and text:
+            found = [place for place in (text.find(stop) for stop in self._stop) if place >= 0]
+            if found:
+                self.stopped, self._held = True, ""
+                text = text[: min(found)]
+            else:
+                keep = max(_overlap(text, stop) for stop in self._stop)
+                text, self._held = text[: len(text) - keep], text[len(text) - keep :]
+        self._released += len(text)
+        return text
 
 
 def _overlap(text: str, stop: str) -> int:

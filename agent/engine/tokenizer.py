@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,17 +12,30 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from agent.engine.checkpoint import COPY_AGAIN, read_json
+from agent.engine.grammar import Vocabulary
 from agent.errors import DamagedCheckpoint, PromptError
+
+# what a template's own code can raise on messages that it was not made for
+TEMPLATE_FAULTS = (
+    TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 
 class ChatTokenizer:
     """Implements the engine protocol's `Tokens` for any directory with a tokenizer.json."""
 
-    def __init__(self, model_dir: Path) -> None:
+    def __init__(self, model_dir: Path, vocabulary: Vocabulary | None = None) -> None:
         self._template_words = _load(model_dir / "tokenizer.json")
         # a second tokenizer, for text of users: there `<|im_end|>` is six ordinary tokens
         self._user_words = _load(model_dir / "tokenizer.json")
         self._user_words.encode_special_tokens = True
+        self._vocabulary = vocabulary or Vocabulary(model_dir / "tokenizer.json", self.vocab_size, frozenset())
         config_path = model_dir / "tokenizer_config.json"
         config = read_json(config_path) if config_path.exists() else {}
         self._names = {name: _text(config.get(name)) for name in ("bos_token", "eos_token")}
@@ -36,7 +50,6 @@ class ChatTokenizer:
         return [*self._bos, *self._user_ids(text)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text without special tokens; half a character is U+FFFD."""
         return str(self._user_words.decode(ids, skip_special_tokens=True))
 
     def chat(self, messages: Sequence[tuple[str, str]]) -> list[int]:
@@ -49,8 +62,13 @@ class ChatTokenizer:
         contents = dict(zip(marks, (content for _, content in messages), strict=True))
         ids: list[int] = []
         for index, piece in enumerate(_split(rendered, secret)):
+            if index % 2 and piece not in contents:
+                raise PromptError("The chat template cuts a message's text", "bad_messages", "messages")
             ids += self._user_ids(contents[piece]) if index % 2 else self._template_ids(piece)
         return ids
+
+    def check_schema(self, schema: str) -> None:
+        self._vocabulary.check(schema)
 
     def _render(self, messages: list[dict[str, str]]) -> str:
         if self._template is None:
@@ -59,7 +77,7 @@ class ChatTokenizer:
             )
         try:
             text = self._template.render(messages=messages, add_generation_prompt=True, **self._names)
-        except TemplateError as error:
+        except TEMPLATE_FAULTS as error:
             raise PromptError(f"The chat template refuses this: {error}", "bad_messages", "messages") from error
         return str(text)
 
@@ -101,6 +119,7 @@ def _compile(model_dir: Path, config: dict[str, Any]) -> Any:
         return None
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
     environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = lambda pattern: datetime.now(UTC).strftime(pattern)
     try:
         return environment.from_string(source)
     except TemplateError as error:

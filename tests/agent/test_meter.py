@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect
 
+from agent.answers import Shape
 from agent.engine.protocol import Finished, GenRequest, Outcome, Usage
 from agent.engine.reference import ReferenceEngine
 from agent.entries import Counts
+from agent.job import Caller, Job, new_request_id
 from agent.lease import LeaseBook
 from agent.ledger import Ledger
-from agent.meter import Caller, Job, Meter, new_request_id
-from agent.openai import Shape
+from agent.meter import Meter
 from agent.scheduler import Scheduler
 from agent.stream import JobResponse
 from store.clock import SystemClock
@@ -39,7 +40,7 @@ def begin(meter: Meter, max_tokens: int = 12) -> Job:
     request = GenRequest(
         id=new_request_id(), prompt=[5, 6, 7], max_tokens=max_tokens, temperature=0, top_p=1, seed=1, stop=()
     )
-    return meter.begin(request, Caller("tests", "chat.completions", "tiny"))
+    return meter.begin([request], Caller("tests", "chat.completions", "tiny"))
 
 
 async def settled(meter: Meter) -> None:
@@ -78,8 +79,8 @@ async def test_a_client_that_goes_at_any_message_leaves_no_open_entry(
     meter: Meter, spec: str, gone_after: int
 ) -> None:
     job = begin(meter)
-    shape = Shape(chat=True, request_id=job.id, model="tiny")
-    await send_to(JobResponse(job, shape, wants_usage=True), spec, gone_after)
+    shape = Shape(chat=True, request_id=job.id, model="tiny", with_usage=True)
+    await send_to(JobResponse(job, shape), spec, gone_after)
     await settled(meter)
     counts = meter.ledger.totals()["tests"]
     assert counts.requests == 1

@@ -97,7 +97,7 @@ def test_a_stream_is_framed_to_the_byte(agent: RunningAgent) -> None:
     assert events[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert events[-2]["choices"][0]["finish_reason"] in ("length", "stop")
     assert events[-1]["choices"] == []
-    assert "usage" not in events[0]
+    assert {event["usage"] for event in events[:-1]} == {None}  # as OpenAI's own
     assert {event["object"] for event in events} == {"chat.completion.chunk"}
 
 
@@ -118,8 +118,33 @@ def raw_post(agent: RunningAgent, body: dict[str, Any]) -> str:
         ({"temperature": 3}, 400, "invalid_value", "temperature"),
         ({"max_tokens": 0}, 400, "invalid_value", "max_tokens"),
         ({"max_tokens": "8"}, 400, "invalid_value", "max_tokens"),
-        ({"n": 2}, 400, "invalid_value", "n"),
-        ({"logit_bias": {}}, 400, "unsupported_parameter", "logit_bias"),
+        ({"n": 0}, 400, "invalid_value", "n"),
+        ({"n": 100}, 400, "invalid_value", "n"),
+        ({"colour": 1}, 400, "unknown_parameter", "colour"),
+        (
+            {"messages": [{"role": "user", "content": "a", "name": "b"}]},
+            400,
+            "unsupported_parameter",
+            "messages.0.name",
+        ),
+        ({"messages": [{"role": "tool", "content": "a"}]}, 400, "invalid_value", "messages.0.role"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            400,
+            "invalid_value",
+            "messages.0.content",
+        ),
+        ({"logit_bias": {"2048": 1}}, 400, "invalid_value", "logit_bias"),
+        ({"logit_bias": {"7": 101}}, 400, "invalid_value", "logit_bias.7"),
+        ({"logit_bias": {"x": 1}}, 400, "invalid_value", "logit_bias.x"),
+        ({"top_logprobs": 2}, 400, "invalid_value", "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, 400, "invalid_value", "top_logprobs"),
+        ({"max_completion_tokens": 3}, 400, "invalid_value", "max_tokens"),
+        ({"stream_options": {"include_usage": True}}, 400, "invalid_value", "stream_options"),
+        ({"response_format": {"type": "xml"}}, 400, "invalid_value", "response_format"),
+        ({"frequency_penalty": 2.1}, 400, "invalid_value", "frequency_penalty"),
+        ({"repetition_penalty": 0}, 400, "invalid_value", "repetition_penalty"),
+        ({"stop": ""}, 400, "invalid_value", "stop"),
         ({"tools": []}, 400, "unsupported_parameter", "tools"),
         ({"stop": ["a", "b", "c", "d", "e"]}, 400, "invalid_value", "stop"),
         ({"max_tokens": 5000}, 400, "context_length_exceeded", "messages"),

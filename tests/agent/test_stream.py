@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.stream import frame
+from agent.answers import frame
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -1,0 +1,75 @@
+"""Figures for Prometheus: the ledger's totals as counters, by label, and how the agent does."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from agent.lease import LeaseBook
+from agent.meter import Meter
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+_COUNTS = {
+    "requests": "Requests that reached the engine, by the ledger.",
+    "prompt_tokens": "Tokens of prompts, cached ones among them.",
+    "cached_tokens": "Tokens of prompts that were known already.",
+    "completion_tokens": "Tokens generated.",
+    "delivered_tokens": "Tokens sent to clients.",
+}
+
+
+class Metrics:
+    """What is counted beside the ledger, and the text of it all."""
+
+    def __init__(self) -> None:
+        self._refused: Counter[str] = Counter()
+
+    def refuse(self, code: str) -> None:
+        """Count a request that was answered with an error, by its code."""
+        self._refused[code] += 1
+
+    def text(self, meter: Meter, leases: LeaseBook, label: str | None = None) -> bytes:
+        """Everything as it stands now; of one label's totals, or of every label's with None."""
+        registry = CollectorRegistry()
+        registry.register(_Now(meter, leases, label, self._refused))
+        return generate_latest(registry)
+
+
+class _Now(Collector):
+    """The state at this instant."""
+
+    def __init__(self, meter: Meter, leases: LeaseBook, label: str | None, refused: Counter[str]) -> None:
+        self._meter, self._leases, self._label, self._refused = meter, leases, label, refused
+
+    def collect(self) -> Iterator[Metric]:
+        """Every figure."""
+        yield from self._totals()
+        scheduler = self._meter.scheduler
+        busy = CounterMetricFamily("mtok_agent_busy_seconds", "Time with at least one active sequence.")
+        busy.add_metric([], self._meter.ledger.busy_ms / 1000)
+        yield busy
+        refused = CounterMetricFamily("mtok_agent_refused", "Requests answered with an error.", labels=["code"])
+        for code, times in self._refused.items():
+            refused.add_metric([code], times)
+        yield refused
+        gauges = {
+            "in_flight": ("Requests whose entry is not ended.", self._meter.in_flight),
+            "sequences": ("Sequences that the engine has not finished.", scheduler.in_flight),
+            "heartbeat_age_seconds": ("Since the engine's thread last went round.", scheduler.heartbeat_age_s),
+            "lease_seconds": ("For how long serving is still allowed.", self._leases.left_s),
+        }
+        for name, (what, value) in gauges.items():
+            gauge = GaugeMetricFamily(f"mtok_agent_{name}", what)
+            gauge.add_metric([], value)
+            yield gauge
+
+    def _totals(self) -> Iterator[Metric]:
+        totals = self._meter.ledger.totals()
+        for name, what in _COUNTS.items():
+            family = CounterMetricFamily(f"mtok_agent_{name}", what, labels=["label"])
+            for label, counts in totals.items():
+                if self._label in (None, label):
+                    family.add_metric([label], getattr(counts, name))
+            yield family
