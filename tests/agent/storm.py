@@ -32,6 +32,15 @@ class Produced:
     tokens: list[tuple[float, int]] = field(default_factory=list)
     first_s: float = 0.0
 
+    def first_after(self, tokens: int) -> float:
+        """When the first token after so many was produced; infinity where there is none."""
+        seen = 0
+        for at_s, n in self.tokens:
+            seen += n
+            if seen > tokens:
+                return at_s
+        return float("inf")
+
     def until(self, instant_s: float) -> int:
         """Completion tokens produced until then."""
         return sum(n for at_s, n in self.tokens if at_s <= instant_s)

@@ -14,7 +14,7 @@ from tests.agent.storm import Produced, read_entries, read_journal, run_storm
 PROVES = bool(os.environ.get("MTOK_PROVE"))
 CLIENTS, LIVES, LIFE_S = (500, 4, 8.0) if PROVES else (60, 2, 2.0)
 MAY_LOSE_S = 1.0
-SLACK_S = 1.0 if PROVES else 0.5  # on a machine that is busier than any host: clients, engine and agent share it
+SLACK_S = 0.5  # on a machine that is busier than any host: clients, engine and agent share it
 MORE = 'engine_journal = "engine.log"\n[limits]\nmax_batch = 32\nmax_queue = 600\nmax_connections = 1000\n'
 
 
@@ -23,7 +23,7 @@ async def test_after_a_storm_the_ledger_and_the_engine_agree(tmp_path: Path, mod
     settings = write_settings(tmp_path, model_dir, MORE)
     storm = await run_storm(settings, CLIENTS, LIVES, LIFE_S)
     produced, entries = read_journal(tmp_path / "engine.log"), read_entries(tmp_path / "ledger.db")
-    lost = 0
+    lost, oldest_s = 0, 0.0
     for id_, one in produced.items():
         entry = entries.get(id_)
         kill_s = next((kill for kill in storm.kills_s if kill >= one.first_s), float("inf"))
@@ -31,6 +31,7 @@ async def test_after_a_storm_the_ledger_and_the_engine_agree(tmp_path: Path, mod
             counted = entry["completion_tokens"] if entry else 0
             assert one.until(kill_s - MAY_LOSE_S - SLACK_S) <= counted <= one.completion
             lost += one.completion - counted
+            oldest_s = max(oldest_s, kill_s - one.first_after(counted))
         else:
             assert found(entry) == (one.prompt, one.cached, one.completion)
             assert entry["delivered_tokens"] <= entry["completion_tokens"]
@@ -51,7 +52,8 @@ async def test_after_a_storm_the_ledger_and_the_engine_agree(tmp_path: Path, mod
     print(
         f"\nstorm: {CLIENTS} clients, {storm.asked} requests sent, {storm.gone} left,"
         f" {len(storm.answers)} read whole; {len(storm.kills_s)} kills; engine {made} tokens,"
-        f" ledger {total.completion_tokens}; {lost} lost of {second} in the second before a kill"
+        f" ledger {total.completion_tokens}; {lost} lost of {second} in the second before a kill,"
+        f" the oldest of them {oldest_s:.2f} s before it"
     )
     assert storm.gone > CLIENTS / 10
     assert len(storm.answers) > CLIENTS

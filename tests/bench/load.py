@@ -26,6 +26,7 @@ class Seen:
     gaps_s: list[float] = field(default_factory=list)
     tokens: int = 0
     errors: int = 0
+    sent: int = 0
 
 
 class Client(asyncio.Protocol):
@@ -49,6 +50,7 @@ class Client(asyncio.Protocol):
             self._transport.close()
             return
         self._buffer, self._length, self._last_s = b"", -1, 0.0
+        self._seen.sent += 1
         self._transport.write(self._message)
 
     def data_received(self, data: bytes) -> None:
@@ -107,6 +109,7 @@ async def load(port: int, connections: int, seconds: float, key: str, body: str)
         await loop.create_connection(lambda end=end: Client(message, seen, end), "127.0.0.1", port)
     await asyncio.wait(ends, timeout=seconds + 60)
     return {
+        "sent": seen.sent,
         "requests_per_s": len(seen.whole_s) / seconds,
         "tokens_per_s": seen.tokens / seconds,
         "p50_ms": quantile(seen.whole_s, 0.5),
