@@ -21,10 +21,12 @@ demo: $(STAMP) ## a whole local world in the terminal: no GPU, no keys, no netwo
 test: $(STAMP) ## every test, in its short form
 	$(BIN)/pytest --numprocesses 3 --dist loadgroup
 
-prove: $(STAMP) ## the long suites: 10,000 examples a property, on both databases; a month in minutes
+prove: $(STAMP) ## the long suites: 10,000 examples a property and requests of schemathesis, Locust, transformers
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[prove]'
 	MTOK_HYPOTHESIS=prove MTOK_PROVE=1 $(BIN)/pytest tests/store/test_properties.py tests/console/test_reconcile.py \
 	  tests/console/collector/test_crashes.py tests/chaos/test_leaders.py \
-	  tests/agent/test_storm.py tests/agent/test_crash.py --durations=0 --durations-min=1
+	  tests/agent/test_storm.py tests/agent/test_crash.py tests/agent/test_openapi.py tests/agent/test_locust.py \
+	  tests/agent/engine/test_oracle.py -rP --durations=0 --durations-min=1
 
 chaos: $(STAMP) ## break a fleet of real processes in every way, and print what it cost
 	$(BIN)/python -m tests.chaos.suite

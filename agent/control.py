@@ -5,7 +5,7 @@ It answers from the first moment, while the engine is still being loaded.
 
 import hmac
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Literal, TypeVar
@@ -22,6 +22,7 @@ from agent.job import Caller, Job, new_request_id
 from agent.lease import LeaseBook
 from agent.ledger import Ledger
 from agent.meter import LOST_AT_MOST_S, Meter
+from agent.metrics import TEXT, Metrics
 from agent.openai import ApiError
 from agent.routes import guarded
 
@@ -61,6 +62,7 @@ class Control:
     meter: Meter
     leases: LeaseBook
     secret: str
+    metrics: Metrics = field(default_factory=Metrics)
 
     def routes(self) -> list[Route]:
         """The endpoints, by path."""
@@ -68,6 +70,7 @@ class Control:
             Route("/control/usage", guarded(self.usage), methods=["GET"]),
             Route("/control/lease", guarded(self.lease), methods=["PUT"]),
             Route("/control/status", guarded(self.status), methods=["GET"]),
+            Route("/control/metrics", guarded(self.measures), methods=["GET"]),
             Route("/control/probe", guarded(self.probe), methods=["POST"]),
         ]
 
@@ -122,6 +125,11 @@ class Control:
                 "ledger": _ledger_body(ledger),
             }
         )
+
+    async def measures(self, request: Request) -> Response:
+        """What `/metrics` of the public API says, with the totals of every label."""
+        self._authorise(request)
+        return Response(self.metrics.text(self.meter, self.leases), headers={"Content-Type": TEXT})
 
     async def probe(self, request: Request) -> Response:
         """Generate a token or a few under a reserved label: is the first one there, and after how long?"""

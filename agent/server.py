@@ -22,6 +22,7 @@ from agent.engine.protocol import Engine
 from agent.lease import LeaseBook
 from agent.ledger import Ledger
 from agent.meter import Meter
+from agent.metrics import Metrics
 from agent.notify import Notifier
 from agent.openai import ApiError
 from agent.quota import Quotas
@@ -50,7 +51,8 @@ async def serve(
     quotas = Quotas(keys, ledger, clock)
     meter = Meter(ledger, scheduler, leases, limits.max_in_flight_s, limits.max_request_s, quotas)
     front = Front()
-    control = Control(settings.name, settings.engine, meter, leases, settings.control_secret())
+    metrics = Metrics()
+    control = Control(settings.name, settings.engine, meter, leases, settings.control_secret(), metrics)
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
@@ -67,7 +69,7 @@ async def serve(
                 if engine is not None:
                     gc.collect()
                     gc.freeze()  # what was loaded stays: looking through it again cost a quarter of each request
-                    front.app = _app(Public(engine, meter, leases, keys, limits).routes())
+                    front.app = _app(Public(engine, meter, leases, keys, limits, metrics=metrics).routes())
                     notifier.tell("READY=1", f"STATUS=serving {engine.info.model}")
                     log.info("serving", agent=settings.name, engine=engine.info.label, model=engine.info.model)
                     await stop.wait()

@@ -16,6 +16,7 @@ from agent.errors import PromptError
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
+_KEPT_SCHEMAS = 64  # more than wait in a queue
 _PARAM = "response_format.json_schema.schema"
 
 
@@ -26,6 +27,7 @@ class Vocabulary:
         self._file, self._tokens, self._ends = tokenizer_file, tokens, sorted(ends)
         self._making = threading.Lock()
         self.text_of = lru_cache(65_536)(self._text_of)
+        self._compiled = lru_cache(_KEPT_SCHEMAS)(self._compile)
 
     def check(self, schema: str) -> None:
         """Whether an answer can be held to this schema.
@@ -33,14 +35,18 @@ class Vocabulary:
         Raises:
             PromptError: it is no schema, or has parts that are not implemented.
         """
-        self.matcher(schema)
+        self._compiled(schema)
 
     def matcher(self, schema: str) -> "Matcher":
-        """A fresh matcher.
+        """A fresh matcher; of a schema that was checked shortly before it costs next to nothing.
 
         Raises:
             PromptError: as `check`.
         """
+        return Matcher(self._compiled(schema).deep_copy(), self._tokens)
+
+    def _compile(self, schema: str) -> "LLMatcher":
+        """A matcher that nobody advances; making one takes up to a second."""
         from llguidance import LLMatcher
 
         try:
@@ -52,7 +58,7 @@ class Vocabulary:
         if matcher.is_error():
             reason = matcher.get_error().strip().splitlines()[0]
             raise PromptError(f"The JSON schema cannot be used: {reason}", "invalid_schema", _PARAM)
-        return Matcher(matcher, self._tokens)
+        return matcher
 
     def _text_of(self, token: int) -> bytes:
         """The bytes of one token; they may be half a character."""

@@ -26,6 +26,8 @@ TEMPLATE_FAULTS = (
     ValueError,
 )
 
+_MARK_ENDS = "\ue000", "\ue001"
+
 
 class ChatTokenizer:
     """Implements the engine protocol's `Tokens` for any directory with a tokenizer.json."""
@@ -62,8 +64,8 @@ class ChatTokenizer:
         contents = dict(zip(marks, (content for _, content in messages), strict=True))
         ids: list[int] = []
         for index, piece in enumerate(_split(rendered, secret)):
-            if index % 2 and piece not in contents:
-                raise PromptError("The chat template cuts a message's text", "bad_messages", "messages")
+            if piece not in contents if index % 2 else any(end in piece for end in _MARK_ENDS):
+                raise PromptError("The chat template changes a message's text", "bad_messages", "messages")
             ids += self._user_ids(contents[piece]) if index % 2 else self._template_ids(piece)
         return ids
 

@@ -4,11 +4,12 @@ import json
 import os
 import shutil
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.agent.conftest import RunningAgent, running_agent, write_settings
+from tests.agent.conftest import SECRET, RunningAgent, running_agent, write_settings
 
 pytestmark = pytest.mark.processes
 
@@ -105,3 +106,17 @@ def test_the_first_answer_comes_within_a_second_of_the_start(tmp_path: Path, slo
         took_s = time.monotonic() - began_s
     print(f"first control answer after {took_s:.2f} s")
     assert took_s < 3  # on a busy machine; `make bench` holds it to one second
+
+
+def test_figures_of_every_label_are_for_the_control_secret_alone(agent: RunningAgent) -> None:
+    body = {"model": agent.model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 3}
+    usage = agent.post("/v1/chat/completions", body)[1]["usage"]
+    agent.probe()
+    request = urllib.request.Request(
+        f"{agent.control}/control/metrics", headers={"Authorization": f"Bearer {SECRET}"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        text = answer.read().decode()
+    assert f'mtok_agent_prompt_tokens_total{{label="tests"}} {usage["prompt_tokens"]}.0' in text
+    assert 'mtok_agent_requests_total{label="mtok.probe"} 1.0' in text
+    assert agent.call(f"{agent.control}/control/metrics", key="wrong")[0] == 401
