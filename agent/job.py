@@ -134,6 +134,8 @@ class Job:
         """Take an event in; called on the event loop, in the engine's order."""
         part = self._parts[event.id]
         if isinstance(event, Delta):
+            if part.outcome is not None:
+                return  # its last word was said, and holds
             part.more_tokens += event.tokens
         else:
             # an engine that broke may not know what it had counted before

@@ -27,7 +27,7 @@ every = "300ms"
 leader_expires_after = "2s"
 wake_within = "3s"
 not_applied_after = "600ms"
-sleep_within = "2s"
+sleep_within = "20s"
 [providers.cloud]
 kind = "simulator"
 base_url = "{url}"
