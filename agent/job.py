@@ -115,6 +115,8 @@ class Job:
 
     def _look(self, loop: asyncio.AbstractEventLoop, every_s: float) -> None:
         """Wake whoever reads when nothing has come since the last look; a timer for each token would cost more."""
+        if self._is_abandoned:
+            return
         if self._is_silent:
             self._wake()
         self._is_silent = True

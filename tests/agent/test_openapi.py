@@ -13,7 +13,7 @@ from tests.agent.conftest import KEY, running_agent, write_settings
 pytestmark = pytest.mark.processes
 PROVES = bool(os.environ.get("MTOK_PROVE"))
 CASES = 10_000 if PROVES else 500
-EXAMPLES = 2600 if PROVES else 25  # of each operation with a body
+EXAMPLES = 1900 if PROVES else 25  # of each operation with a body
 # a schema cannot say that prompt and limit together fit the context, nor that 2.0 is not taken for 2
 NOT_ASKED = "positive_data_acceptance"
 

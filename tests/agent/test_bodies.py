@@ -1,0 +1,63 @@
+"""Whatever the official client can send is either implemented or refused by name; nothing is taken and ignored."""
+
+import json
+from typing import Any
+
+import pytest
+from openai.types.chat.completion_create_params import CompletionCreateParamsBase as Chat
+from openai.types.completion_create_params import CompletionCreateParamsBase as Completion
+
+from agent.bodies import ChatBody, CompletionBody, TokenizeBody
+from agent.openai import NOT_IMPLEMENTED, ApiError, parsed
+
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+TEXT = {"model": "m", "prompt": "x"}
+
+
+def refused(kind: Any, body: Any) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        parsed(kind, body if isinstance(body, bytes) else json.dumps(body).encode())
+    assert "\n" not in caught.value.message
+    return caught.value
+
+
+@pytest.mark.parametrize(("kind", "official"), [(ChatBody, Chat), (CompletionBody, Completion)])
+def test_every_official_parameter_is_known(kind: Any, official: Any) -> None:
+    assert set(official.__annotations__) <= set(kind.model_fields) | NOT_IMPLEMENTED
+
+
+@pytest.mark.parametrize("name", sorted(NOT_IMPLEMENTED))
+def test_what_is_not_implemented_is_refused_by_name(name: str) -> None:
+    error = refused(ChatBody, {**CHAT, name: None})
+    assert (error.status, error.code, error.param) == (400, "unsupported_parameter", name)
+
+
+@pytest.mark.parametrize(("prompt", "count"), [("a", 1), (["a", "b"], 2), ([1, 2], 1), ([[1], [2, 3]], 2)], ids=str)
+def test_every_kind_of_prompt_is_a_list_of_prompts(prompt: Any, count: int) -> None:
+    body = parsed(CompletionBody, json.dumps({**TEXT, "prompt": prompt}).encode())
+    assert len(body.prompts) == count
+
+
+@pytest.mark.parametrize(
+    "prompt", [[], [[]], [1, "a"], [[1], "a"], [True], [1.5], {"a": 1}, None, 7, [["a"]]], ids=str
+)
+def test_anything_else_is_no_prompt(prompt: Any) -> None:
+    assert refused(CompletionBody, {**TEXT, "prompt": prompt}).param == "prompt"
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"\xff", b'{"model":"\\ud800"}', b"[" * 100_000], ids=lambda raw: raw[:9].hex()
+)
+def test_what_is_no_json_is_said_to_be_none(raw: bytes) -> None:
+    assert refused(ChatBody, raw).code == "invalid_json"
+
+
+def test_the_schema_of_json_mode_is_an_object() -> None:
+    wanted = {**CHAT, "response_format": {"type": "json_object"}}
+    assert json.loads(parsed(ChatBody, json.dumps(wanted).encode()).schema_text or "") == {"type": "object"}
+    assert parsed(ChatBody, json.dumps(CHAT).encode()).schema_text is None
+
+
+@pytest.mark.parametrize("body", [{}, {"prompt": "a", "messages": [{"role": "user", "content": "x"}]}])
+def test_one_thing_is_tokenised_at_a_time(body: Any) -> None:
+    assert refused(TokenizeBody, body).status == 400
