@@ -4,7 +4,7 @@ Values only: nothing here can be changed, and nothing needs the store again.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, func, select
@@ -13,6 +13,7 @@ from store.anatomy import Reached, reached_phases
 from store.database import Database
 from store.figures import Figures, figures_of, trend
 from store.gate import GatePolicy, Verdict
+from store.keys import KeyUsage, summed_keys
 from store.leader import leader
 from store.operations import OperationKind, current, instances, seen_state, why_not
 from store.tables import AgentRow, BillCounter, ProviderTick, ResourceRow, Tick, VerdictRow
@@ -61,7 +62,8 @@ class SleepView:
 class TierView:
     """One tier: its state in one word, its rate as quoted, its figures by window name.
 
-    `refusals`: by kind of operation, why it makes no sense now; a kind that is not in it may be asked.
+    `refusals`: by kind of operation, why it makes no sense now; a kind that is not in it may be asked. `keys`: by
+    label, what each key of its agents has used over their ledgers' whole life.
     """
 
     spec: TierSpec
@@ -76,6 +78,7 @@ class TierView:
     operation: OperationView | None
     sleep: SleepView | None
     refusals: Mapping[str, str]
+    keys: Mapping[str, KeyUsage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +192,7 @@ def _tier(
         operation=_operation(session, spec.name),
         sleep=_sleep(rows),
         refusals={kind: why for kind, why in refusals.items() if why is not None},
+        keys=summed_keys(agent.keys for agent in agents),
     )
 
 

@@ -190,6 +190,7 @@ class AgentRow(SQLModel, table=True):
     model: str = ""
     quantisation: str = ""
     version: str = ""
+    keys: str = ""
 
 
 class VerdictRow(SQLModel, table=True):

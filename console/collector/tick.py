@@ -36,6 +36,7 @@ from store.counters import watched_counters
 from store.database import Database
 from store.gate import Verdict
 from store.inventory import forget_agents, keep_agent, keep_resources, mark_lease, mark_unreachable
+from store.keys import dumped_keys
 from store.leader import check_fence, raise_fence
 from store.operations import OperationKind, under_way
 from store.readings import AgentReading, TickReadings
@@ -279,6 +280,7 @@ class Collector:
             model=status.model if status else known.model if known else "",
             quantisation=status.quantisation if status else known.quantisation if known else "",
             version=status.version if status else known.version if known else "",
+            keys=dumped_keys(said.labels),
         )
 
     def _verdict(self, fence: int) -> tuple[Verdict, bool, frozenset[str]]:

@@ -4,6 +4,7 @@ Amounts are decimal strings with nine decimals, instants RFC 3339 in UTC; what i
 `{"unknown": reason}` in the place of its value.
 """
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -94,6 +95,7 @@ def _tier(tier: TierView, reasons: tuple[Reason, ...]) -> dict[str, Any]:
         "gate": [str(reason) for reason in reasons],
         "rate_usd_per_hour": amount(tier.rate_nusd_per_hour),
         "operation": None if operation is None else {"kind": operation.kind, "phase": operation.phase},
+        "keys": {label: asdict(used) for label, used in tier.keys.items()},
         "windows": {name: figures_body(figures) for name, figures in tier.figures.items()},
     }
 

@@ -1,6 +1,7 @@
 """An agent's control API, as the collector calls it (DESIGN section 10)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Any
@@ -10,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from console.errors import AgentUnreachable, HostUnreachable
 from store.errors import SettingsError
+from store.keys import KeyUsage
 from store.lease import LeaseGrant
 from store.readings import LedgerTotals
 
@@ -17,6 +19,7 @@ RESERVED = "mtok."  # labels of our own probes and benchmarks
 
 
 class _Label(BaseModel):
+    requests: int = Field(default=0, ge=0)
     prompt_tokens: int = Field(default=0, ge=0)
     completion_tokens: int = Field(default=0, ge=0)
 
@@ -38,12 +41,16 @@ class _Usage(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class AgentUsage:
-    """An agent's answer to `GET /control/usage`. A lease that echoes `nonce` counts from its issue."""
+    """An agent's answer to `GET /control/usage`. A lease that echoes `nonce` counts from its issue.
+
+    `labels`: by a key's label, what it has used over the ledger's whole life.
+    """
 
     totals: LedgerTotals
     nonce: str
     in_flight: int
     last_token_at: datetime | None
+    labels: Mapping[str, KeyUsage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +118,11 @@ class AgentClient:
             reserved_prompt_tokens=sum(label.prompt_tokens for label in reserved),
             reserved_completion_tokens=sum(label.completion_tokens for label in reserved),
         )
-        return AgentUsage(totals, usage.nonce, usage.in_flight, usage.last_token_at)
+        labels = {
+            name: KeyUsage(label.requests, label.prompt_tokens, label.completion_tokens)
+            for name, label in usage.labels.items()
+        }
+        return AgentUsage(totals, usage.nonce, usage.in_flight, usage.last_token_at, labels)
 
     async def lease(self, grant: LeaseGrant) -> int | None:
         """Hand a lease over. None when it is in force now; else the fence of the one that is, 0 where none is.

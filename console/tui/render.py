@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from store.figures import Figures
 from store.fleet import WINDOWS, Fleet, OperationView, ProviderHealth, TierView
+from store.keys import KeyUsage
 from store.money import display_usd
 from store.unknown import Unknown
 from store.window import Edges
@@ -105,7 +106,11 @@ def count(figures: Figures, field: str) -> str:
     """Tokens, short: 987, 12.3k, 4.56M."""
     if isinstance(figures.usage, Unknown):
         return UNKNOWN
-    tokens = int(getattr(figures.usage, field))
+    return short(int(getattr(figures.usage, field)))
+
+
+def short(tokens: int) -> str:
+    """A count of tokens: 987, 12.3k, 4.56M."""
     for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**4)):
         if tokens >= size:
             return f"{tokens / (10**3 if unit == 'k' else size):.4g}{unit}"
@@ -200,6 +205,7 @@ def detail_lines(tier: TierView, now: datetime, closed: str | None = None) -> li
     lines += [f" — {reason}" for reason in unknown_reasons(tier)]  # first: a small terminal cuts what is below
     lines.append(f" trend {sparkline(tier.trend)}  in flight {_in_flight(tier)}")
     lines.append(f" {tier.engine}" if tier.engine else " engine not known yet")
+    lines += [_key_line(label, used) for label, used in tier.keys.items()]
     return lines
 
 
@@ -222,6 +228,12 @@ def _window_line(name: str, figures: Figures) -> str:
         f"{percent(figures.utilisation):>6}",
     )
     return f" {name:<6}{''.join(cells)}  {_since(figures.edges)}"
+
+
+def _key_line(label: str, used: KeyUsage) -> str:
+    """What a key has used since its ledger began."""
+    tokens = f"{short(used.prompt_tokens)} in, {short(used.completion_tokens)} out"
+    return f" key {label:<14} {used.requests} requests, {tokens}"
 
 
 def _since(edges: Edges | Unknown) -> str:

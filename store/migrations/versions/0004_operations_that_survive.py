@@ -15,6 +15,7 @@ def upgrade() -> None:
     op.add_column("resources", sa.Column("unasked_at", UTCDateTime(), nullable=True))
     op.add_column("agents", sa.Column("model", sa.String(), nullable=False, server_default=""))
     op.add_column("agents", sa.Column("quantisation", sa.String(), nullable=False, server_default=""))
+    op.add_column("agents", sa.Column("keys", sa.String(), nullable=False, server_default=""))
     op.add_column("agents", sa.Column("version", sa.String(), nullable=False, server_default=""))
     op.add_column("operations", sa.Column("readings", sa.Integer(), nullable=False, server_default="0"))
     under_way = sa.text("finished_at IS NULL")

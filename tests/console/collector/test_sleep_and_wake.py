@@ -20,11 +20,12 @@ from store.alarms import conditions
 from store.anatomy import past
 from store.clock import SystemClock
 from store.database import Database
+from store.keys import summed_keys
 from store.leader import acquire
 from store.operations import OperationKind, Phase, request, seen_state
 from store.preflight import preflight
 from store.stops import why_no_wake
-from store.tables import OperationRow, UsageSample
+from store.tables import AgentRow, OperationRow, UsageSample
 from store.verdicts import close_by_hand, verdict_now
 from tests.agent.conftest import SECRET, RunningAgent, running_agent, write_settings
 from tests.databases import opened
@@ -160,8 +161,10 @@ async def test_a_tier_goes_to_sleep_with_its_last_token_stored_and_wakes_to_a_me
     await fleet.go_on(is_asleep)
     with fleet.database.read() as session:
         last = session.exec(select(UsageSample)).all()[-1]
+        keys = summed_keys([session.get_one(AgentRow, "a").keys])
     usage = await asyncio.to_thread(agent.usage)
     assert (last.completion_tokens, usage["in_flight"]) == (usage["completion_tokens"], 0)
+    assert keys["tests"].completion_tokens == usage["labels"]["tests"]["completion_tokens"] > 0
     status, refused = await asyncio.to_thread(agent.post, "/v1/chat/completions", body)
     assert (status, refused["error"]["code"]) == (503, "draining")
     with fleet.database.read() as session:
