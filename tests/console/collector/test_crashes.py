@@ -17,13 +17,13 @@ from sqlmodel import select
 from console.collector.build import build_collector
 from console.collector.operations import Operations
 from console.providers.simulator import Simulator
-from console.settings import Settings
+from console.settings import Settings, load_settings
 from store.clock import SystemClock
 from store.database import Database, open_database
 from store.leader import acquire, release
 from store.operations import OperationKind, Phase
 from store.tables import JournalEntry, OperationCall, OperationRow
-from tests.console.collector.conftest import ask
+from tests.console.collector.conftest import SETTINGS, ask
 
 STEPS = range(40) if os.environ.get("MTOK_PROVE") else range(0, 40, 3)
 
@@ -93,6 +93,17 @@ async def lives(settings: Settings) -> AsyncIterator[Callable[[str], Life]]:
     yield live
     for life in lived:
         await life.end()
+
+
+@pytest.fixture
+def settings(simulator: Simulator, tmp_path: Path) -> Settings:
+    """Nothing here is about time: even a slow machine may take all of it."""
+    (tmp_path / "key").write_text("key", encoding="utf-8")
+    text = SETTINGS.format(url=simulator.base_url).replace('wake_within = "3s"', 'wake_within = "60s"')
+    assert 'dark_after = "3s"' in text
+    text = text.replace('dark_after = "3s"', 'dark_after = "60s"')
+    (tmp_path / "mtok.toml").write_text(text, encoding="utf-8")
+    return load_settings(tmp_path / "mtok.toml")
 
 
 @pytest.fixture
