@@ -133,7 +133,7 @@ FULL = (
     _provider("clock"),
     _provider("freeze", lasts_s=16, noticed_s=9),
     Fault("store: locked", _lock.begin, _lock.heal),
-    Fault("store: disk full", lambda f: f.disk.fill(), lambda f: f.disk.free(), needs_disk=True),
+    Fault("store: disk full", lambda f: f.fill_disk(), lambda f: f.disk.free(), needs_disk=True),
     Fault("clock of the collector: a day ahead", lambda f: f.move_clock(86_400), lambda f: f.move_clock(0)),
     Fault("clock of the collector: a day back", lambda f: f.move_clock(-86_400), lambda f: f.move_clock(0)),
     Fault("store: file deleted", _delete_store, _restart, blinds="all"),

@@ -164,6 +164,16 @@ class Fleet:
         """Send a signal to the collector that runs now, by its pid."""
         os.kill(self.world.collector.pid, signum)
 
+    def fill_disk(self) -> None:
+        """Leave the store no byte to write in, not even the room that its own log has kept."""
+        with closing(sqlite3.connect(self.store, timeout=2, isolation_level=None)) as connection:
+            for _ in range(20):
+                (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if not is_busy:
+                    break
+                time.sleep(0.05)
+            self.disk.fill()
+
     def move_clock(self, seconds: float) -> None:
         """Put the collector's wall clock off by so much."""
         draft = self.world.clock_file.with_suffix(".draft")
