@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from store.logs import silence_logs
 
 FOLDER = Path(__file__).parents[1] / "screenshots"
 SIZES = ((120, 40), (80, 24))
+_FONT = "Fira Code"  # the one that Textual's SVG names
 _MOVES_AFTER_S = 40  # long enough for figures and a trend to have moved
 
 
@@ -51,6 +54,9 @@ async def shown(pilot: Pilot[None]) -> None:
 
 def main() -> None:
     """Run the demo, wait until something can be seen, photograph, end it."""
+    fonts = subprocess.run(["fc-list", ":", "family"], capture_output=True, text=True, check=False).stdout
+    if _FONT not in fonts:  # in another one columns do not stand under each other
+        sys.exit(f"not run: the font {_FONT} is not here (Debian: fonts-firacode)")
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder) / "demo")
