@@ -2,9 +2,6 @@
 
 MtokError
 ├── ProviderError            3
-│   ├── ProviderRefused          the provider said no: 4xx, a wrong state
-│   ├── ProviderUnreadable       an answer that is not what its documents say
-│   └── ProviderUnreachable      no answer: refused, dropped, timed out, 5xx, 429
 ├── AgentUnreachable         1
 ├── HostUnreachable          1   no authenticated SSH connection, or none any more
 │   └── HostKeyRefused           its key is unknown, or not the one that is known
@@ -25,18 +22,6 @@ class ProviderError(MtokError):
     def __init__(self, provider: str, call: str, problem: str, remedy: str = "the next tick asks again") -> None:
         super().__init__(f"{provider}: {call}: {problem}; {remedy}")
         self.provider, self.call, self.problem = provider, call, problem
-
-
-class ProviderRefused(ProviderError):
-    """The provider answered, and the answer is no."""
-
-
-class ProviderUnreadable(ProviderError):
-    """The provider's answer is not in the documented shape."""
-
-
-class ProviderUnreachable(ProviderError):
-    """The provider gave no usable answer."""
 
 
 class AgentUnreachable(MtokError):

@@ -32,10 +32,7 @@ def conditions(session: Session, policy: GatePolicy, verdict: Verdict) -> list[C
     """Everything that is wrong by what the store knows, at the verdict's instant."""
     return [
         *_closed(verdict),
-        *(
-            Condition("bill_frozen", one, f"{one} stands still while its instance runs")
-            for one in verdict.facts.frozen
-        ),
+        *_frozen(verdict),
         *_unsettled(session),
         *_budget(policy, verdict),
         *_operations(session, policy, verdict.facts.now),

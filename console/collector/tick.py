@@ -80,7 +80,7 @@ class Collector:
         self._statuses: dict[str, AgentStatus] = {}
         self.trust = ClockTrust(clock)
         self._alone = asyncio.Lock()
-        self._ticked_s: float | None = None
+        self.ticked_s: float | None = None  # when the last tick that was stored began, by the monotonic clock
         self.verdict: Verdict | None = None
 
     async def tick(self, fence: int) -> bool:
@@ -101,7 +101,7 @@ class Collector:
             MtokError: as `tick` does.
         """
         async with self._alone:
-            if self._ticked_s is None or self._ticked_s < wanted_s:
+            if self.ticked_s is None or self.ticked_s < wanted_s:
                 await self._tick(fence)
 
     async def _tick(self, fence: int) -> bool:
@@ -118,13 +118,8 @@ class Collector:
             self.leases.learn(agent, None if isinstance(answer, str) else answer.nonce)
         await self.decide(fence, push_always=True)
         log.info("tick", at=at.isoformat(), complete=complete, took_ms=elapsed_ms)
-        self._ticked_s = start_s
+        self.ticked_s = start_s
         return complete
-
-    @property
-    def ticked_s(self) -> float | None:
-        """When the last tick that was stored began, by the monotonic clock."""
-        return self._ticked_s
 
     async def decide(
         self, fence: int, *, push_always: bool = False, push_to: Collection[str] | None = None
