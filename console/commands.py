@@ -117,12 +117,14 @@ def open_console(config: Path | None, *, no_collect: bool, greeting: str | None 
     """The screen, with a collector inside where one may lead."""
     from console.collector.inside import collecting
     from console.tui.app import MtokApp
+    from console.tui.view import View
 
     with (
         opened(config) as (settings, database),
         collecting(database, settings, wanted=not no_collect) as note,
     ):
-        screen = MtokApp(Service(database, settings, SystemClock()), Path.cwd(), greeting or note)
+        service = Service(database, settings, SystemClock())
+        screen = MtokApp(service, View(service.actor, note=greeting or note), Path.cwd())
         screen.run()
         return screen.return_code or 0
 
