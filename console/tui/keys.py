@@ -10,19 +10,29 @@ PAGES = ("Fleet", "Tier", "Band", "Gate", "Billing", "Journal", "Help")
 ACTS = ("hibernate", "wake", "reset_gate", "close_gate", "open_gate")
 """Actions that change something: not bound where the console is read-only, or shows the past."""
 
+
+def _screen(n: int, name: str) -> Binding:
+    """The key of a numbered screen; the first one stands for all in the line of keys."""
+    is_first = n == 1
+    return Binding(
+        str(n),
+        f"page('{name}')",
+        "Screens" if is_first else name,
+        id=f"screen.{name.lower()}",
+        show=is_first,
+        key_display=f"1-{len(PAGES)}" if is_first else None,
+        tooltip=f"the screen {name}",
+    )
+
+
 BINDINGS: list[BindingType] = [
     Binding("h", "hibernate", "Hibernate", id="tier.hibernate", tooltip="hibernate the tier; asks first"),
     Binding("w", "wake", "Wake", id="tier.wake", tooltip="wake the tier; asks first"),
     Binding("l", "host_logs", "Host logs", id="tier.logs", show=False, tooltip="follow its host's log over SSH"),
-    Binding("r", "reset_gate", "Reset gate", id="gate.reset", tooltip="add to today's budget; asks first"),
+    Binding("r", "reset_gate", "Reset", id="gate.reset", tooltip="add to today's budget; asks first"),
     Binding("c", "close_gate", "Close gate", id="gate.close", show=False, tooltip="close the gate; asks first"),
     Binding("o", "open_gate", "Open gate", id="gate.open", show=False, tooltip="open it again; asks first"),
-    *(
-        Binding(
-            str(n), f"page('{name}')", name, id=f"screen.{name.lower()}", show=False, tooltip=f"the screen {name}"
-        )
-        for n, name in enumerate(PAGES, 1)
-    ),
+    *(_screen(n, name) for n, name in enumerate(PAGES, 1)),
     Binding("left_square_bracket", "window(-1)", "Window before", id="app.before", show=False),
     Binding("right_square_bracket", "window(1)", "Window", id="app.next", key_display="[ ]", tooltip="next window"),
     Binding("e", "export", "Export", id="app.export", tooltip="write what is shown to a CSV file"),

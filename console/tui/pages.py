@@ -1,18 +1,30 @@
 """The numbered screens by name; each is imported when it is first looked at."""
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from textual.binding import Binding
 
-from console.tui.screens.fleet import FleetPage
 from console.tui.screens.page import Page
 from console.tui.view import View
 
 
-def make_page(name: str, view: View, bindings: Callable[[], Sequence[Binding]]) -> Page:
-    """The screen called `name`."""
-    if name == "Fleet":
-        return FleetPage(view)
-    from console.tui.screens.help import HelpPage
+_PAGES = {
+    "Fleet": ("console.tui.screens.fleet", "FleetPage"),
+    "Tier": ("console.tui.screens.tier", "TierPage"),
+    "Band": ("console.tui.screens.band", "BandPage"),
+    "Gate": ("console.tui.screens.gate", "GatePage"),
+    "Billing": ("console.tui.screens.billing", "BillingPage"),
+    "Journal": ("console.tui.screens.journal", "JournalPage"),
+}
 
-    return HelpPage(view, bindings)
+
+def make_page(name: str, view: View, bindings: Callable[[], Sequence[Binding]]) -> Page:
+    """The screen called `name`, one of `console.tui.keys.PAGES`."""
+    if name == "Help":
+        from console.tui.screens.help import HelpPage
+
+        return HelpPage(view, bindings)
+    module, page = _PAGES[name]
+    cls: type[Page] = getattr(import_module(module), page)
+    return cls(view)

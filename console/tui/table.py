@@ -122,7 +122,7 @@ def heading(columns: Sequence[Column], sort: Sort | None) -> str:
         text = (
             column.heading if cell_len(column.heading) + len(mark) <= room else column.heading[: room - len(mark)]
         )
-        texts.append(aligned(f"{text}{mark}" if not column.is_number else f"{mark}{text}", column))
+        texts.append(aligned(text + mark, column))
     return "".join(texts)
 
 

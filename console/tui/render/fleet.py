@@ -16,6 +16,7 @@ def columns(window: str) -> tuple[Column, ...]:
         Column("tier", "TIER", 9, is_number=False, letter="t", stretches=True),
         Column("state", "STATE", 11, is_number=False, letter="s"),
         Column("market", "MARKET", 10, is_number=False, letter="m", rank=7),
+        Column("gpu", "GPU", 10, is_number=False, letter="g", rank=12, stretches=True),
         Column("rate", "$/h", 7, letter="r", rank=5),
         Column("today", "TODAY", 9, letter="d", rank=3),
         Column("in", f"IN {window}", 8, letter="i", rank=8),
@@ -24,7 +25,6 @@ def columns(window: str) -> tuple[Column, ...]:
         Column("util", "UTIL", 6, letter="u", rank=6),
         Column("output_24h", "$/Mtok 24h", 11, letter="y", rank=11),
         Column("trend", "$/Mtok OUT TREND", 17, rank=10),
-        Column("gpu", "GPU", 10, is_number=False, letter="g", rank=12, stretches=True),
         Column("flight", "BUSY", 6, letter="f", rank=13),
     )
 
