@@ -8,7 +8,6 @@ from textual.binding import Binding
 from console.tui.screens.page import Page
 from console.tui.view import View
 
-
 _PAGES = {
     "Fleet": ("console.tui.screens.fleet", "FleetPage"),
     "Tier": ("console.tui.screens.tier", "TierPage"),

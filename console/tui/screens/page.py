@@ -105,16 +105,21 @@ class Page(Screen[None]):
         self.query_one(KeyBar).offer(self._hints(), width)
 
     def _hints(self) -> list[KeyHint]:
-        why_not: Callable[[str], str | None] = getattr(self.app, "why_not", lambda _: None)
         found = []
         for active in self.active_bindings.values():
-            binding = active.binding
-            if binding.show and active.enabled:
-                hint = KeyHint(
-                    key_of(binding), binding.description, binding.action, why_not(binding.action) is None
-                )
-                found.append((_order(binding), hint))
+            if active.binding.show and active.enabled:
+                found.append((_order(active.binding), self._hint(active.binding)))
         return [hint for _, hint in sorted(found, key=lambda pair: pair[0])]
+
+    def _hint(self, binding: Binding) -> KeyHint:
+        why_not: Callable[[str], str | None] = getattr(self.app, "why_not", lambda _: None)
+        return KeyHint(
+            key_of(binding),
+            self.view.window if binding.id == "app.next" else binding.description,
+            binding.action,
+            is_possible=why_not(binding.action) is None,
+            is_kept=binding.id in ("app.help", "app.quit"),
+        )
 
 
 def key_of(binding: Binding) -> str:
