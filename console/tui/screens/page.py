@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from console.service import Service
@@ -42,6 +42,9 @@ class Page(Screen[None]):
     """One of the numbered screens. It asks one question of the store a second and shows the answer."""
 
     NAME: ClassVar[str] = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "Back", show=False, id="page.back", tooltip="clear the filter, or go back"),
+    ]
 
     def __init__(self, view: View) -> None:
         super().__init__()
@@ -75,6 +78,10 @@ class Page(Screen[None]):
     def row_text(self) -> str:
         """The row under the cursor, for `Y`; empty where there is none."""
         return ""
+
+    async def action_back(self) -> None:
+        """Back to the fleet."""
+        await self.app.run_action("page('Fleet')", self.app)
 
     def on_mount(self) -> None:
         """Before the first reading."""

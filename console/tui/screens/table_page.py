@@ -22,7 +22,6 @@ class TablePage(Page):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", id="page.filter"),
         Binding("s", "sort", "Sort", id="page.sort"),
-        Binding("escape", "back", "Back", show=False, id="page.back"),
     ]
 
     def __init__(self, view: View) -> None:
@@ -96,13 +95,14 @@ class TablePage(Page):
         self.say(f"sort by: {'  '.join(letters)}  (again: the other way round; Esc: no)")
         self._is_sorting = True
 
-    def action_back(self) -> None:
+    async def action_back(self) -> None:
         """Clear the filter; without one, back to the fleet."""
+        self._leave_filter()
         if self.needle:
             self.needle = ""
             self.show()
         else:
-            self.app.call_later(self.app.run_action, "app.page('Fleet')")
+            await super().action_back()
 
     def on_key(self, event: Key) -> None:
         """The letter after `s`."""

@@ -1,7 +1,5 @@
 """What other programs read: exact, complete, and the terms add up to the figure."""
 
-import csv
-import io
 import json
 from datetime import timedelta
 from decimal import Decimal
@@ -11,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from console.export.csv import COLUMNS, csv_text, defused, write_csv
+from console.export.csv import COLUMNS, defused, fleet_rows, write_table
 from console.export.explain import explain_body
 from console.export.files import ExportFailed
 from console.export.status import status_body
@@ -85,10 +83,13 @@ def test_an_explanation_of_the_unknown_says_why(history: History) -> None:
     assert "no complete tick yet" in explanation_text(body)
 
 
+def fleet_csv(fleet: Fleet) -> list[dict[str, str]]:
+    rows = fleet_rows(fleet, [tier.spec.name for tier in fleet.tiers])
+    return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+
+
 def test_csv_is_a_row_a_tier_and_window(served: History) -> None:
-    text = csv_text(fleet_of(served))
-    assert text.endswith("\r\n")
-    rows = list(csv.DictReader(io.StringIO(text)))
+    rows = fleet_csv(fleet_of(served))
     assert tuple(rows[0]) == COLUMNS
     assert [row["window"] for row in rows] == list(WINDOWS)
     assert rows[1]["spend"] == "0.066667900"
@@ -97,17 +98,18 @@ def test_csv_is_a_row_a_tier_and_window(served: History) -> None:
 
 
 def test_csv_says_why_a_cell_is_empty(history: History) -> None:
-    rows = list(csv.DictReader(io.StringIO(csv_text(fleet_of(history)))))
+    rows = fleet_csv(fleet_of(history))
     assert rows[0]["spend"] == ""
     assert "no complete tick yet" in rows[0]["unknown"]
 
 
 def test_a_csv_file_is_written_whole_and_for_its_owner(served: History, tmp_path: Path) -> None:
-    path = write_csv(fleet_of(served), tmp_path)
+    path = tmp_path / "fleet.csv"
+    write_table(path, COLUMNS, fleet_rows(fleet_of(served), ["h100"]))
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.read_bytes().count(b"\r\n") == 1 + len(WINDOWS)
     with pytest.raises(ExportFailed, match="choose another place"):
-        write_csv(fleet_of(served), tmp_path / "none")
+        write_table(tmp_path / "none" / "fleet.csv", COLUMNS, [])
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "@x", "-cmd", "\tx"])
