@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from console.hosts.target import SshTarget
-from console.setting_types import Amount, Duration, Hours, Idle, Zone, listed
+from console.provider_settings import ProviderSection
+from console.setting_types import Amount, Duration, Hours, Idle, Section, Zone, listed
 from store.fleet import TierSpec
 from store.gate import GatePolicy
 from store.headroom import Horizon
@@ -22,17 +23,13 @@ from store.settings_file import load_file, read_secret
 from store.words import IGNORED, UNASSIGNED, Market
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-
-class StoreSection(_Section):
+class StoreSection(Section):
     """Where the store is."""
 
     url: str = "sqlite:///mtok.db"
 
 
-class BudgetSection(_Section):
+class BudgetSection(Section):
     """The day's limit, the zone in which a day begins, and how long billing may be silent or stand still.
 
     `on_exhausted`: whether a spent budget, or a long dark, hibernates every tier, or refuses requests alone.
@@ -53,7 +50,7 @@ class BudgetSection(_Section):
         return self
 
 
-class CollectorSection(_Section):
+class CollectorSection(Section):
     """How often to tick, how long to wait for answers, and when a silent leader is replaced.
 
     `not_applied_after`: unchanged for so long, an action of the provider's has had no effect. `on_wake_timeout`:
@@ -73,15 +70,7 @@ class CollectorSection(_Section):
     on_wake_timeout: Literal["hibernate", "leave"] = "hibernate"
 
 
-class IgnoreSection(_Section):
-    """A resource of other people's in the same account, and why it is none of ours."""
-
-    id: str
-    kind: Literal["instance", "volume", "other"] = "instance"
-    reason: str = Field(min_length=1)
-
-
-class RetentionSection(_Section):
+class RetentionSection(Section):
     """For how long a sample a minute is kept, and then one an hour; after that, one a day."""
 
     minutes_for: Duration = timedelta(days=30)
@@ -98,25 +87,7 @@ class RetentionSection(_Section):
         return self
 
 
-class ProviderSection(_Section):
-    """One account with one cloud. `simulator` is our own server that speaks Hyperstack's wire format."""
-
-    kind: Literal["hyperstack", "simulator"]
-    base_url: str = "https://infrahub-api.nexgencloud.com/v1"
-    currency: str = "USD"
-    api_key_env: str | None = None
-    api_key_file: Path | None = None
-    ignore: tuple[IgnoreSection, ...] = ()
-
-    @model_validator(mode="after")
-    def _one_key(self) -> "ProviderSection":
-        if (self.api_key_env is None) == (self.api_key_file is None):
-            msg = "give either api_key_env or api_key_file"
-            raise ValueError(msg)
-        return self
-
-
-class ChannelSection(_Section):
+class ChannelSection(Section):
     """Where alarms go: an apprise URL (Slack, PagerDuty, e-mail, ntfy, …), which holds a secret."""
 
     name: str = Field(min_length=1)
@@ -131,7 +102,7 @@ class ChannelSection(_Section):
         return self
 
 
-class AlarmsSection(_Section):
+class AlarmsSection(Section):
     """Who is told, at most how often, and the address that hears of every complete tick."""
 
     channels: tuple[ChannelSection, ...] = ()
@@ -139,7 +110,7 @@ class AlarmsSection(_Section):
     heartbeat_url: str | None = None
 
 
-class SshSection(_Section):
+class SshSection(Section):
     """How hosts are reached by SSH, where an agent does not say otherwise."""
 
     config_file: Path = Path("~/.ssh/config")
@@ -156,7 +127,7 @@ class SshSection(_Section):
         return self
 
 
-class AgentSection(_Section):
+class AgentSection(Section):
     """An agent of a tier: on which instance it runs, and where its control API answers.
 
     Either at `control_url`, or at `control_port` of its host's loopback, reached by SSH as `ssh_user`.
@@ -194,7 +165,7 @@ class AgentSection(_Section):
         return self
 
 
-class TierSection(_Section):
+class TierSection(Section):
     """One rung of the fleet: what it consists of at its provider, its agents, and when it sleeps by itself.
 
     `idle_after`: without a token for so long it is hibernated, but not within the hours of `keep_awake` and not
@@ -217,7 +188,7 @@ class TierSection(_Section):
     agents: tuple[AgentSection, ...] = ()
 
 
-class Settings(_Section):
+class Settings(Section):
     """The whole file. `path` is where it was read."""
 
     path: Path
@@ -284,7 +255,7 @@ class Settings(_Section):
                 tier.provider,
                 tier.gpu,
                 tier.market,
-                is_simulated=self.providers[tier.provider].kind == "simulator",
+                is_simulated=self.providers[tier.provider].registered.is_simulated,
             )
             for tier in self.tiers
         )
