@@ -69,11 +69,33 @@ def _agent() -> None:
 def console(
     config: Config = None,
     no_collect: Annotated[bool, typer.Option("--no-collect", help="Never lead; only show.")] = False,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Nothing can be changed from this screen.")
+    ] = False,
+    at: Annotated[
+        str | None, typer.Option(metavar="INSTANT", help="Replay a past minute, such as 2026-11-20T03:10Z.")
+    ] = None,
+    theme: Annotated[str, typer.Option(help="auto, dark, light, ansi or ansi-light; auto asks the terminal.")] = "",
+    ascii_: Annotated[bool, typer.Option("--ascii", help="Signs of ASCII alone.")] = False,
+    no_mouse: Annotated[bool, typer.Option("--no-mouse", help="Leave the mouse to the terminal.")] = False,
+    plain_output: Annotated[
+        bool, typer.Option("--plain-output", help="Send what Textual sends, not only the cells that changed.")
+    ] = False,
 ) -> int:
     """The screen. It collects too when nobody else does and it holds every secret."""
-    from console.commands import open_console
+    from console.commands import instant_of
+    from console.screen import Wish, open_console
 
-    return open_console(config, no_collect=no_collect)
+    wish = Wish(
+        no_collect=no_collect,
+        read_only=read_only,
+        at=instant_of("--at", at) if at is not None else None,
+        theme=theme,
+        is_ascii=ascii_,
+        no_mouse=no_mouse,
+        plain_output=plain_output,
+    )
+    return open_console(config, wish)
 
 
 @app.command()

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -101,7 +102,8 @@ class MtokApp(ThinOutput, Acts, App[None]):
     @work(thread=True, group="read", exit_on_error=False)
     def _read(self, name: str, question: Callable[[Service], Any] | None) -> None:
         try:
-            fleet = self.service.fleet()
+            at = self.view.at
+            fleet = self.service.fleet() if at is None else self.service.fleet_at(at)
             answer = question(self.service) if question is not None else None
         except StoreUnreachable as error:
             self.post_message(StoreSilent(f"the store does not answer: {error.reason}"))
@@ -151,7 +153,7 @@ class MtokApp(ThinOutput, Acts, App[None]):
     def action_window(self, step: int) -> None:
         """Show another window; in a replay, another minute."""
         if self.view.at is not None:
-            self._step(step)
+            self._step(self.view.at, step)
             return
         self.view.turn_window(step)
         self.say(f"window: {self.view.window}")
@@ -212,8 +214,19 @@ class MtokApp(ThinOutput, Acts, App[None]):
         self.view.tier = name
         await self.action_page("Tier")
 
-    def _step(self, step: int) -> None:
-        raise NotImplementedError
+    @work(thread=True, exclusive=True, group="step", exit_on_error=False)
+    def _step(self, at: datetime, step: int) -> None:
+        """To the minute before, or after, that is on record."""
+        try:
+            found = self.service.minute_before(at) if step < 0 else self.service.minute_after(at)
+        except MtokError as error:
+            self.post_message(Said(str(error), is_problem=True))
+            return
+        if found is None:
+            self.post_message(Said("replay: nothing is on record beyond this minute", is_problem=True))
+            return
+        self.view.at = found
+        self.call_from_thread(self.read_soon)
 
     def _made(self, name: str) -> Page:
         assert name in PAGES
