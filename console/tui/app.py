@@ -45,7 +45,7 @@ class MtokApp(ThinOutput, Acts, App[None]):
         super().__init__()
         look = look or Look()
         self.animation_level = "none"  # each frame of an animation is bytes on somebody's SSH line
-        self.is_thin, self.is_ascii = look.is_thin, look.is_ascii
+        self.is_thin, self.is_ascii, self.erases = look.is_thin, look.is_ascii, look.erases
         self.theme = THEMES[look.theme]
         self.service, self.view, self._export_to = service, view, export_to
         self._pages: dict[str, Page] = {"Fleet": self._made("Fleet")}

@@ -64,6 +64,7 @@ def look_for(terminal: Terminal, section: ConsoleSection) -> Look:
         theme=_theme(terminal, section),
         is_ascii=is_ascii,
         is_thin=not section.plain_output,
+        erases=terminal.term.startswith(("xterm", "tmux", "foot", "alacritty", "kitty", "ghostty", "wezterm")),
         has_mouse=section.mouse,
         keys=section.keys,
     )
