@@ -25,7 +25,6 @@ _DISPLAYS = {
     "colon": ":",
     "escape": "Esc",
     "enter": "Enter",
-    "upper_y": "Y",
 }
 
 
