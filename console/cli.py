@@ -81,11 +81,19 @@ def console(
     plain_output: Annotated[
         bool, typer.Option("--plain-output", help="Send what Textual sends, not only the cells that changed.")
     ] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Lines that are only added: screen readers, logs.")
+    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="What `mtok status` prints, and end.")] = False,
+    json: Json = False,
 ) -> int:
     """The screen. It collects too when nobody else does and it holds every secret."""
-    from console.commands import instant_of
+    from console.commands import instant_of, print_status
     from console.screen import Wish, open_console
 
+    if once or json:
+        print_status(config, as_json=json)
+        return 0
     wish = Wish(
         no_collect=no_collect,
         read_only=read_only,
@@ -94,6 +102,7 @@ def console(
         is_ascii=ascii_,
         no_mouse=no_mouse,
         plain_output=plain_output,
+        is_plain=plain,
     )
     return open_console(config, wish)
 

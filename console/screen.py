@@ -27,6 +27,7 @@ class Wish:
     is_ascii: bool = False
     no_mouse: bool = False
     plain_output: bool = False
+    is_plain: bool = False
     greeting: str | None = None
 
 
@@ -42,8 +43,13 @@ def open_console(config: Path | None, wish: Wish) -> int:
     with opened(config, read_only=wish.read_only) as (settings, database):
         only_looks = settings.console.read_only or wish.read_only or database.is_read_only or wish.at is not None
         wanted = not wish.no_collect and not only_looks
-        look = _look(settings, wish)
+        look = None if wish.is_plain else _look(settings, wish)
         with collecting(database, settings, wanted=wanted) as note:
+            if wish.is_plain:
+                from console.plain import run_plain
+
+                service = Service(database, settings, SystemClock(), is_read_only=only_looks)
+                return run_plain(service, wish.greeting or note)
             return _run(
                 database, settings, look, replace(wish, read_only=only_looks, greeting=wish.greeting or note)
             )
