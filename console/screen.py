@@ -77,12 +77,11 @@ def _look(settings: Settings, wish: Wish) -> Any:
 
 def _run(database: Database, settings: Settings, look: Any, wish: Wish) -> int:
     from console.tui.app import MtokApp
+    from console.tui.run import run_screen
     from console.tui.view import View
 
     service = Service(database, settings, SystemClock(), is_read_only=wish.read_only)
     if wish.at is not None:
         service.fleet_at(wish.at)  # or one line on stderr, before there is a screen
     view = View(service.actor, is_read_only=wish.read_only, at=wish.at, note=wish.greeting or "")
-    screen = MtokApp(service, view, Path.cwd(), look)
-    screen.run(mouse=look.has_mouse)
-    return screen.return_code or 0
+    return run_screen(MtokApp(service, view, Path.cwd(), look), has_mouse=look.has_mouse)

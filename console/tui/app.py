@@ -50,6 +50,8 @@ class MtokApp(ThinOutput, Acts, App[None]):
         self.service, self.view, self._export_to = service, view, export_to
         self._pages: dict[str, Page] = {"Fleet": self._made("Fleet")}
         self._reading_since_s: float | None = None
+        self.is_hung_up = False
+        self.on_hangup: Callable[[], None] = lambda: None
         if look.keys:
             self.set_keymap(dict(check_keys(look.keys, self.bindings_now())))
 
@@ -74,8 +76,9 @@ class MtokApp(ThinOutput, Acts, App[None]):
     def on_mount(self) -> None:
         """Begin to read, and end cleanly on a signal: Textual alone leaves the terminal broken."""
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self.exit, None, 128 + signum)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         self.set_interval(_READ_EVERY_S, self.read)
         self.read()
 
@@ -231,6 +234,11 @@ class MtokApp(ThinOutput, Acts, App[None]):
     def _made(self, name: str) -> Page:
         assert name in PAGES
         return make_page(name, self.view, self.bindings_now)
+
+    def _hang_up(self) -> None:
+        self.is_hung_up = True
+        self.on_hangup()
+        self.exit(None, 128 + signal.SIGHUP)
 
     def _silent(self, problem: str) -> None:
         self.view.problem = problem

@@ -12,6 +12,7 @@ from pathlib import Path
 from console.service import Service
 from console.tui.app import MtokApp
 from console.tui.look import Look
+from console.tui.run import run_screen
 from console.tui.view import View
 from store.fleet import Fleet, TierView
 from store.unknown import Unknown
@@ -64,7 +65,8 @@ def main() -> None:
         world.clock.advance(-58)
         service = MadeUp(world, options.tiers, options.changes)
         app = MtokApp(service, View(service.actor), Path(folder), Look(is_thin=not options.plain_output))
-        app.run()
+        status = run_screen(app)
+    raise SystemExit(status)
 
 
 if __name__ == "__main__":
