@@ -13,7 +13,7 @@ _GONE_WITHIN_S = 8.0  # longer than the store's busy timeout: what was being wri
 def run_screen(app: MtokApp, *, has_mouse: bool = True) -> int:
     """Draw until it is quit; answers the exit code.
 
-    A terminal that has gone cannot be put back, and a write to it may block for ever: the process ends all the same.
+    A terminal that has gone cannot be put back, and a write to it may block for ever: the process ends anyway.
     """
     app.on_hangup = _end_soon
     try:

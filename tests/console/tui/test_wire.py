@@ -37,7 +37,7 @@ def played(terminal: Pty) -> list[object]:
     step(lambda text: "IN 1h" in text, b"1", b"]")
     terminal.resize(100, 30)
     step(lambda text: len(text.splitlines()[0]) > 90)
-    step(lambda text: "2 of 20" in text, b"/", b"0", b"1", b"\r")
+    step(lambda text: "11 of 20" in text, b"/", b"0", b"1", b"\r")
     step(is_shown, b"\x0c")  # ctrl+l
     return seen
 
