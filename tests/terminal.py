@@ -43,6 +43,8 @@ class Pty:
         self.pid, self._fd = pty.fork()
         if self.pid == 0:  # the child
             os.closerange(3, 256)
+            for name in ("COLUMNS", "LINES"):  # they would stand above the terminal's own size
+                os.environ.pop(name, None)
             os.environ.update({"TERM": "xterm-256color", "COLORTERM": "truecolor", **(environ or {})})
             os.execvp(command[0], list(command))
         self.resize(cols, rows)

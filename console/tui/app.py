@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import structlog
 from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -29,6 +30,7 @@ from console.tui.thin import ThinOutput
 from console.tui.view import View
 from store.errors import MtokError, StoreUnreachable
 
+log = structlog.get_logger()
 _READ_EVERY_S = 1.0
 _SILENT_AFTER_S = 4.0  # a reading under way for longer is no answer either
 _LOG_LINES = 200
@@ -112,6 +114,9 @@ class MtokApp(ThinOutput, Acts, App[None]):
             self.post_message(StoreSilent(f"the store does not answer: {error.reason}"))
         except MtokError as error:
             self.post_message(StoreSilent(str(error)))
+        except Exception as error:  # the screen must go on, and say that it cannot read
+            log.exception("screen_reading_failed")
+            self.post_message(StoreSilent(f"reading failed: {type(error).__name__}: {error}"))
         else:
             self.post_message(StoreRead(fleet, name, answer))
 

@@ -34,7 +34,7 @@ def played(terminal: Pty) -> list[object]:
     step(lambda text: "type tier-0001" in text, b"h")
     step(is_shown, b"\x1b")
     step(lambda text: "mtok HELP" in text, b"7")
-    step(lambda text: "IN 1h" in text, b"1", b"]")
+    step(lambda text: "OUT 1h" in text, b"1", b"]")
     terminal.resize(100, 30)
     step(lambda text: len(text.splitlines()[0]) > 90)
     step(lambda text: "11 of 20" in text, b"/", b"0", b"1", b"\r")
