@@ -137,7 +137,9 @@ class Bench:
         """
         closed = self.leases.closed()
         if closed is not None:
-            raise BenchStopped(closed.message, closed.code)
+            raise BenchStopped(
+                f"the lease is closed ({closed.code}); it is the collector that opens it", closed.code
+            )
         if not self.plan.force and self._is_shared:
             raise BenchStopped("others are being served: try again when they are not, or use --force", "in_use")
 
@@ -261,6 +263,7 @@ class Bench:
             prefill=prefill,
             batches=tuple(batches),
             left_out=tuple(left_out),
+            is_partial=bool(plan.batches),
             is_shared=self._is_shared,
         )
 

@@ -189,9 +189,11 @@ def table(result: dict[str, Any]) -> str:
     lines += [_row(str(one["batch"]), one) for one in result["batches"]]
     lines += [f"{one['batch']:>8} left out: {one['why']}" for one in result["left_out"]]
     lines += [_row("prefill", result["prefill"]), ""]
-    lines.append(f"capacity {result['capacity_tokens_per_s']:,.1f} completion tokens/s, at batch {_best(result)}")
-    if result["is_shared"]:
-        lines.append("others were served meanwhile: this is too low for a capacity, and was not kept")
+    word = "best" if result["not_kept"] else "capacity"
+    best = f"{result['capacity_tokens_per_s']:,.1f} completion tokens/s, at batch {result['capacity_batch']}"
+    lines.append(f"{word} {best}")
+    if result["not_kept"]:
+        lines.append(f"not kept: {result['not_kept']}")
     if implied := result.get("implied"):
         price = display_usd(parse_nusd(implied["usd_per_mtok_output"]), 4)
         rate = display_usd(parse_nusd(implied["usd_per_hour"]))
@@ -201,7 +203,3 @@ def table(result: dict[str, Any]) -> str:
 
 def _row(name: str, rate: dict[str, Any]) -> str:
     return f"{name:>8} {rate['tokens_per_s']:>12,.1f} {rate['slowest']:>12,.1f} {rate['fastest']:>12,.1f}"
-
-
-def _best(result: dict[str, Any]) -> int:
-    return int(result["capacity_batch"])

@@ -12,14 +12,14 @@ NDJSON = "application/x-ndjson"
 
 
 async def bench_lines(bench: Bench, capacity: Capacity) -> AsyncIterator[bytes]:
-    """Run a benchmark and keep its result, unless others were served: it is too low for a capacity then."""
+    """Run a benchmark, and keep its result if it is a capacity."""
     try:
         async with aclosing(bench.run()) as steps:
             async for step in steps:
                 if isinstance(step, Progress):
                     yield _line("progress", step.text)
                     continue
-                if not step.is_shared:
+                if step.not_kept is None:
                     capacity.keep(step)
                 yield _line("result", step.body())
     except BenchStopped as error:

@@ -62,6 +62,7 @@ class Measurement(_Part):
     prefill: Rate
     batches: tuple[BatchRate, ...] = Field(min_length=1)
     left_out: tuple[LeftOut, ...] = ()
+    is_partial: bool = False
     is_shared: bool = False
 
     @property
@@ -81,9 +82,20 @@ class Measurement(_Part):
         served = f"{self.model}, {self.quantisation}, attention {self.attention or 'plain'}, {self.device}"
         return f"{asked} tokens; {served}; {self.engine} ({self.engine_version}), mtok {self.mtok_version}"
 
+    @property
+    def not_kept(self) -> str | None:
+        """Why this is no capacity."""
+        if self.is_shared:
+            return "others were served meanwhile: it is too low for a capacity"
+        return "only some batches were asked for: the best may not be among them" if self.is_partial else None
+
     def body(self) -> dict[str, Any]:
         """It as JSON has it, with what follows from it."""
-        follows = {"capacity_tokens_per_s": self.capacity_tokens_per_s, "capacity_batch": self.best.batch}
+        follows = {
+            "capacity_tokens_per_s": self.capacity_tokens_per_s,
+            "capacity_batch": self.best.batch,
+            "not_kept": self.not_kept,
+        }
         return {**self.model_dump(mode="json"), **follows}
 
     def differs(self, info: EngineInfo) -> str | None:

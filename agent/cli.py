@@ -95,9 +95,7 @@ def bench(
     config: Config = Path("agent.toml"),
     batch: Annotated[
         list[int] | None,
-        typer.Option(
-            "--batch", min=1, help="Sequences at once; may be repeated. Else 1, 4, 8, 16, 32, engine's most."
-        ),
+        typer.Option("--batch", min=1, help="Only so many sequences at once; may be repeated. Not kept then."),
     ] = None,
     runs: Annotated[int, typer.Option(min=1, max=20, help="Of each batch; their median counts.")] = 3,
     seconds: Annotated[float, typer.Option(min=0.01, max=60, help="How long a run takes.")] = 3.0,
