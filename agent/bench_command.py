@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+from pydantic import ValidationError
 
 from agent.bench import Bench, Plan
 from agent.bench_stream import bench_lines
@@ -28,6 +29,28 @@ from store.money import display_usd, format_nusd, parse_nusd
 _SILENT_S = 300.0  # a batch on a slow engine says nothing for its runs and the reading of its prompts
 _OWN_LEASE_S = 86_400.0
 _BY_A_RATE = "implied by a quoted rate, not a bill"
+
+
+def planned(
+    batches: list[int] | None,
+    runs: int,
+    seconds: float,
+    prompt_tokens: int,
+    completion_tokens: int,
+    *,
+    force: bool,
+) -> Plan:
+    """What the command's options ask for.
+
+    Raises:
+        SettingsError: more than can be asked for.
+    """
+    chosen = {"runs": runs, "seconds": seconds, "prompt_tokens": prompt_tokens, "force": force}
+    try:
+        return Plan(batches=tuple(batches or ()), completion_tokens=completion_tokens, **chosen)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise SettingsError(f"bench: {fault['loc'][0]}", fault["msg"], "ask for less") from None
 
 
 def bench(

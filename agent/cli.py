@@ -93,17 +93,12 @@ def check(config: Config = Path("agent.toml")) -> None:
 @app.command()
 def bench(
     config: Config = Path("agent.toml"),
-    batch: Annotated[
-        list[int] | None,
-        typer.Option("--batch", min=1, help="Only so many sequences at once; may be repeated. Not kept then."),
-    ] = None,
+    batch: Annotated[list[int] | None, typer.Option("--batch", min=1, help="Only these; not kept then.")] = None,
     runs: Annotated[int, typer.Option(min=1, max=20, help="Of each batch; their median counts.")] = 3,
     seconds: Annotated[float, typer.Option(min=0.01, max=60, help="How long a run takes.")] = 3.0,
     prompt_tokens: Annotated[int, typer.Option(min=1, help="Of each prompt.")] = 128,
     completion_tokens: Annotated[int, typer.Option(min=2, help="Of each answer, at most.")] = 256,
-    force: Annotated[
-        bool, typer.Option("--force", help="Also while others are served; it is not kept then.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also while others are served; not kept then.")] = False,
     usd_per_hour: Annotated[str | None, typer.Option(metavar="USD", help="A quoted rate: what it implies.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
@@ -117,19 +112,10 @@ def bench(
     """
     _one_thread()
     from agent import bench_command
-    from agent.bench import Plan
     from agent.settings import load_agent_settings
 
-    settings = load_agent_settings(config)
-    plan = Plan(
-        batches=tuple(batch or ()),
-        runs=runs,
-        seconds=seconds,
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
-        force=force,
-    )
-    rate = bench_command.quoted_rate(usd_per_hour)
+    settings, rate = load_agent_settings(config), bench_command.quoted_rate(usd_per_hour)
+    plan = bench_command.planned(batch, runs, seconds, prompt_tokens, completion_tokens, force=force)
     said = bench_command.bench(
         settings, plan, partial(_opened, settings), lambda text: print(text, file=sys.stderr)
     )

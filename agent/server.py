@@ -81,7 +81,6 @@ async def serve(
                 log.info("stopping", agent=settings.name, in_flight=meter.in_flight)
                 await meter.drain(limits.drain_s)
                 await meter.stop()
-    machine.gpus.stop()
     scheduler.stop()
     log.info("stopped", agent=settings.name)
 
