@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, ScalarSelect, Select, Subquery, bindparam, func, literal_column, select, union_all
 from sqlalchemy.orm import aliased
@@ -25,6 +25,20 @@ USAGE_FIELDS = (
     "reserved_completion_tokens",
 )
 Totals = tuple[int, ...]
+
+
+class LedgerAt(NamedTuple):
+    """A ledger's last sample at or before an edge. `is_newborn`: it was born under our eyes.
+
+    `totals` are in `USAGE_FIELDS`; `capacity_per_ks` is its agent's, None where it was not known then.
+    """
+
+    tier: str
+    agent: str
+    is_newborn: bool
+    at: datetime
+    capacity_per_ks: int | None
+    totals: Totals
 
 
 def edges_table(count: int) -> Subquery:
@@ -91,12 +105,12 @@ def _newest(column: str, instant: str) -> ScalarSelect[Any]:
 
 def usage_rows(
     session: Session, tiers: Sequence[str], edges: Sequence[datetime]
-) -> Sequence[Mapping[int, tuple[str, bool, Totals]]]:
-    """At every edge, by ledger: its tier, whether it was born under our eyes, and its totals in `USAGE_FIELDS`."""
+) -> Sequence[Mapping[int, LedgerAt]]:
+    """At every edge, by ledger, what it said last."""
     found = session.connection().execute(_usage_totals(len(edges)), {"tiers": tiers, **instants(edges)})
-    at_edge: list[dict[int, tuple[str, bool, Totals]]] = [{} for _ in edges]
-    for k, ledger, tier, is_newborn, *totals in found:
-        at_edge[k][ledger] = (tier, is_newborn, tuple(totals))
+    at_edge: list[dict[int, LedgerAt]] = [{} for _ in edges]
+    for k, ledger, tier, agent, is_newborn, at, capacity, *totals in found:
+        at_edge[k][ledger] = LedgerAt(tier, agent, is_newborn, at, capacity, tuple(totals))
     return at_edge
 
 
@@ -109,9 +123,10 @@ def _usage_totals(edges: int) -> Select[Any]:
         .correlate(Ledger, asked)
         .scalar_subquery()
     )
-    columns = [getattr(UsageSample, name) for name in USAGE_FIELDS]
+    of_ledger = [getattr(Ledger, name) for name in ("id", "tier", "agent", "is_newborn")]
+    of_sample = [getattr(UsageSample, name) for name in ("at", "capacity_per_ks", *USAGE_FIELDS)]
     return (
-        select(asked.c.k, col(Ledger.id), col(Ledger.tier), col(Ledger.is_newborn), *columns)
+        select(asked.c.k, *of_ledger, *of_sample)
         .select_from(asked)
         .join(Ledger, col(Ledger.tier).in_(bindparam("tiers", expanding=True)))
         .join(UsageSample, (col(UsageSample.ledger_id) == Ledger.id) & (col(UsageSample.at) == newest))

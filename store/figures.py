@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Row
 from sqlmodel import Session
 
+from store.capacity import load_of
 from store.counters import bill_rows, usage_rows
 from store.edges import TierEdge, complete_at, snap_all
 from store.money import per_mtok_nusd
@@ -53,6 +54,16 @@ class Figures:
         if not self.usage.running_ms:
             return Unknown("no instance ran")
         return min(Fraction(self.usage.busy_ms, self.usage.running_ms), Fraction(1))
+
+    @property
+    def load(self) -> Fraction | Unknown:
+        """Completion tokens per second ÷ the capacity of the tier's agents, as `mtok agent bench` measured it."""
+        if isinstance(self.usage, Unknown):
+            return self.usage
+        if isinstance(self.usage.capacity_per_ks, Unknown):
+            return self.usage.capacity_per_ks
+        edges = self.usage.edges
+        return load_of(self.usage.completion_tokens, edges.end_at - edges.start_at, self.usage.capacity_per_ks)
 
     def _per_mtok(self, tokens: int) -> int | Unknown:
         if isinstance(self.spend, Unknown):

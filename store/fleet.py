@@ -10,11 +10,13 @@ from datetime import datetime, timedelta
 from sqlmodel import Session, col, func, select
 
 from store.anatomy import Reached, reached_phases
+from store.capacity import implied_nusd
 from store.database import Database
 from store.figures import Figures, figures_of, trend
 from store.gate import GatePolicy, Verdict
 from store.keys import KeyUsage, summed_keys
 from store.leader import leader
+from store.machines import NO_AGENT, CapacityView, GpuView, capacity_of, gpus_of
 from store.operations import OperationKind, current, instances, seen_state, why_not
 from store.tables import AgentRow, BillCounter, ProviderTick, ResourceRow, Tick, VerdictRow
 from store.unknown import Unknown
@@ -63,7 +65,8 @@ class TierView:
     """One tier: its state in one word, its rate as quoted, its figures by window name.
 
     `refusals`: by kind of operation, why it makes no sense now; a kind that is not in it may be asked. `keys`: by
-    label, what each key of its agents has used over their ledgers' whole life.
+    label, what each key of its agents has used over their ledgers' whole life. `capacity`: what its agents can do
+    at most; `no_gpu`: by agent, why it shows no GPU.
     """
 
     spec: TierSpec
@@ -79,6 +82,18 @@ class TierView:
     sleep: SleepView | None
     refusals: Mapping[str, str]
     keys: Mapping[str, KeyUsage] = field(default_factory=dict)
+    capacity: CapacityView | Unknown = NO_AGENT
+    gpu: tuple[GpuView, ...] = ()
+    no_gpu: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def implied_nusd_per_mtok(self) -> int | Unknown:
+        """What a million completion tokens would cost at full load by the quoted rate: a bound, not a figure."""
+        if isinstance(self.capacity, Unknown):
+            return self.capacity
+        if isinstance(self.rate_nusd_per_hour, Unknown):
+            return self.rate_nusd_per_hour
+        return implied_nusd(self.rate_nusd_per_hour, self.capacity.per_ks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +192,9 @@ def _tier(
     session: Session, spec: TierSpec, windows: Mapping[str, Figures], points: tuple[int | Unknown, ...]
 ) -> TierView:
     rows = instances(session, spec.name)
-    agents = session.exec(select(AgentRow).where(AgentRow.tier == spec.name)).all()
+    query = select(AgentRow).where(AgentRow.tier == spec.name).order_by(col(AgentRow.agent))
+    agents = session.exec(query).all()
+    gpus, no_gpu = gpus_of(agents)
     refusals = {kind: why_not(session, kind, spec.name) for kind in OperationKind}
     return TierView(
         spec=spec,
@@ -193,6 +210,9 @@ def _tier(
         sleep=_sleep(rows),
         refusals={kind: why for kind, why in refusals.items() if why is not None},
         keys=summed_keys(agent.keys for agent in agents),
+        capacity=capacity_of(agents),
+        gpu=gpus,
+        no_gpu=no_gpu,
     )
 
 

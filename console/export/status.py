@@ -6,12 +6,14 @@ Amounts are decimal strings with nine decimals, instants RFC 3339 in UTC; what i
 
 from dataclasses import asdict
 from datetime import datetime
+from fractions import Fraction
 from typing import Any
 
 from store.clock import rfc3339
 from store.figures import Figures
 from store.fleet import Fleet, ProviderHealth, TierView
 from store.gate import Reason
+from store.machines import CapacityView
 from store.money import format_nusd
 from store.unknown import Unknown
 from store.usage import Usage
@@ -60,7 +62,6 @@ def age_s(now: datetime, at: datetime | None) -> float | None:
 def figures_body(figures: Figures) -> dict[str, Any]:
     """One window of one tier."""
     spend, usage, edges = figures.spend, figures.usage, figures.edges
-    utilisation = figures.utilisation
     return {
         "start": None if isinstance(edges, Unknown) else rfc3339(edges.start_at),
         "end": None if isinstance(edges, Unknown) else rfc3339(edges.end_at),
@@ -73,8 +74,13 @@ def figures_body(figures: Figures) -> dict[str, Any]:
         "requests": _count(usage, "requests"),
         "usd_per_mtok_output": amount(figures.output_nusd_per_mtok),
         "usd_per_mtok_total": amount(figures.total_nusd_per_mtok),
-        "utilisation": unknown(utilisation) if isinstance(utilisation, Unknown) else f"{float(utilisation):.4f}",
+        "utilisation": _ratio(figures.utilisation),
+        "load": _ratio(figures.load),
     }
+
+
+def _ratio(value: Fraction | Unknown) -> str | dict[str, str]:
+    return unknown(value) if isinstance(value, Unknown) else f"{float(value):.4f}"
 
 
 def _count(usage: Usage | Unknown, field: str) -> int | dict[str, str]:
@@ -94,10 +100,19 @@ def _tier(tier: TierView, reasons: tuple[Reason, ...]) -> dict[str, Any]:
         "problem": tier.problem,
         "gate": [str(reason) for reason in reasons],
         "rate_usd_per_hour": amount(tier.rate_nusd_per_hour),
+        "capacity_tokens_per_s": _capacity(tier.capacity),
+        "capacity_measured": {} if isinstance(tier.capacity, Unknown) else dict(tier.capacity.abouts),
+        "usd_per_mtok_implied_at_capacity": amount(tier.implied_nusd_per_mtok),
+        "gpus": [asdict(gpu) for gpu in tier.gpu],
+        "no_gpu_figures": dict(tier.no_gpu),
         "operation": None if operation is None else {"kind": operation.kind, "phase": operation.phase},
         "keys": {label: asdict(used) for label, used in tier.keys.items()},
         "windows": {name: figures_body(figures) for name, figures in tier.figures.items()},
     }
+
+
+def _capacity(found: CapacityView | Unknown) -> str | dict[str, str]:
+    return unknown(found) if isinstance(found, Unknown) else f"{float(found.tokens_per_s):.3f}"
 
 
 def _health(now: datetime, health: ProviderHealth) -> dict[str, Any]:
