@@ -29,6 +29,8 @@ GROUP = "mtok.providers"
 BUILT_IN: Mapping[str, str] = {
     "hyperstack": "console.providers.hyperstack_kind:KIND",
     "simulator": "console.providers.hyperstack_kind:SIMULATOR",
+    "vast": "console.providers.vast_kind:KIND",
+    "vast-simulator": "console.providers.vast_kind:SIMULATOR",
 }
 
 
