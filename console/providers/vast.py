@@ -37,6 +37,7 @@ from store.words import ResourceKind, State
 BASE_URL = "https://console.vast.ai"
 SINCE = datetime(2018, 1, 1, tzinfo=UTC)  # before the provider's first contract: totals are whole lives
 _HISTORY = timedelta(days=2)  # a contract that ended longer ago, and that nobody knows, is not ours to count
+_GOES_ON = timedelta(days=1)  # a contract that exists has no end yet
 _STATES = {Action.SLEEP: "stopped", Action.WAKE: "running"}
 # no document says how a start without a free GPU is refused: by such words, or by waiting for it for ever
 _NO_CAPACITY = ("capacity", "unavailable", "not available", "no available")
@@ -167,31 +168,30 @@ class Vast:
         self, rows: list[tuple[Charge, datetime]], since: datetime, existing: Listing, known: Collection[str]
     ) -> Iterator[BillReading]:
         for charge, as_of in rows:
-            counter, ref = counter_of(charge.source, since), Ref(charge.kind, charge.id)
-            exists = ref in existing.rates_nusd
-            if not exists and counter not in known and _is_history(charge, as_of):
-                continue
-            rate = existing.rates_nusd.get(ref)
-            yield _reading(
-                charge, counter, as_of, rate, exists=exists, final=_is_gone(ref, charge, as_of, existing)
-            )
+            reading = _reading(charge, since, as_of, existing)
+            if reading.active or reading.counter in known or not _is_history(charge, as_of):
+                yield reading
 
 
-def _reading(
-    charge: Charge, counter: str, as_of: datetime, rate_nusd: int | None, *, exists: bool, final: bool
-) -> BillReading:
+def _reading(charge: Charge, since: datetime, as_of: datetime, existing: Listing) -> BillReading:
+    """A contract's charge as a counter. A contract is one charge period: what it holds was zero when it began."""
+    ref = Ref(charge.kind, charge.id)
+    is_gone = _is_gone(ref, charge, as_of, existing)
+    started_at = None if charge.started_at is None else max(charge.started_at, since)
+    ends_at = charge.ended_at or as_of if is_gone else as_of + _GOES_ON
     return BillReading(
-        counter=counter,
-        ref=Ref(charge.kind, charge.id),
+        counter=counter_of(charge.source, since),
+        ref=ref,
         name=charge.name,
         raw=charge.amount.raw,
         total_nusd=charge.nusd,
         currency=CURRENCY,
-        started_at=charge.started_at,
+        started_at=started_at,
         as_of=as_of,
-        rate_nusd_per_hour=rate_nusd,
-        active=exists,
-        final=final,
+        rate_nusd_per_hour=existing.rates_nusd.get(ref),
+        active=ref in existing.rates_nusd,
+        final=is_gone,
+        ends_at=None if started_at is None else ends_at,
     )
 
 

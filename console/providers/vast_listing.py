@@ -119,13 +119,13 @@ def is_outbid(row: InstanceRow) -> bool:
 
 
 def raw_state(row: InstanceRow) -> str:
-    """The provider's words: the container's state, then whatever disagrees with it."""
+    """The provider's words: the container's state, then whatever else is under way or meant."""
     words = [row.actual or "provisioning"]
     if row.next is not None and row.next != row.cur:
-        words.append(f"next {row.next}")
-    if row.intended is not None and row.intended != row.actual:
-        words.append(f"intended {row.intended}")
-    return ", ".join(words)
+        words.append(f"(next {row.next})")
+    if row.intended is not None and row.intended not in (row.actual, row.next if len(words) > 1 else None):
+        words.append(f"(intended {row.intended})")
+    return " ".join(words)
 
 
 def _can(row: InstanceRow, state: State) -> frozenset[Action]:
