@@ -36,7 +36,7 @@ from store.words import ResourceKind, State
 
 BASE_URL = "https://console.vast.ai"
 SINCE = datetime(2018, 1, 1, tzinfo=UTC)  # before the provider's first contract: totals are whole lives
-_HISTORY = timedelta(days=2)  # a contract that ended longer ago, and that nobody knows, is not ours to count
+_HISTORY = timedelta(days=2)  # late charges are looked for so long: nobody states by how much they trail
 _GOES_ON = timedelta(days=1)  # a contract that exists has no end yet
 _STATES = {Action.SLEEP: "stopped", Action.WAKE: "running"}
 # no document says how a start without a free GPU is refused: by such words, or by waiting for it for ever
@@ -176,7 +176,7 @@ class Vast:
 def _reading(charge: Charge, since: datetime, as_of: datetime, existing: Listing) -> BillReading:
     """A contract's charge as a counter. A contract is one charge period: what it holds was zero when it began."""
     ref = Ref(charge.kind, charge.id)
-    is_gone = _is_gone(ref, charge, as_of, existing)
+    is_gone = _is_gone(ref, charge, existing)
     started_at = None if charge.started_at is None else max(charge.started_at, since)
     ends_at = charge.ended_at or as_of if is_gone else as_of + _GOES_ON
     return BillReading(
@@ -190,21 +190,21 @@ def _reading(charge: Charge, since: datetime, as_of: datetime, existing: Listing
         as_of=as_of,
         rate_nusd_per_hour=existing.rates_nusd.get(ref),
         active=ref in existing.rates_nusd,
-        final=is_gone,
+        final=is_gone and (charge.ended_at is None or _is_history(charge, as_of)),
         ends_at=None if started_at is None else ends_at,
     )
 
 
 def _is_history(charge: Charge, as_of: datetime) -> bool:
+    """Whether a contract ended so long ago that nothing more is to come: it is ours only if it is known."""
     return charge.ended_at is not None and charge.ended_at < as_of - _HISTORY
 
 
-def _is_gone(ref: Ref, charge: Charge, as_of: datetime, existing: Listing) -> bool:
-    """Not in a whole inventory. Other kinds of contract are in none: they are over when they ended long ago."""
-    if ref.kind is ResourceKind.OTHER:
-        return _is_history(charge, as_of)
-    listed_at = existing.provider_now
-    if existing.problems or listed_at is None or (charge.started_at is not None and charge.started_at >= listed_at):
+def _is_gone(ref: Ref, charge: Charge, existing: Listing) -> bool:
+    """Not in a whole inventory that was read after it began; other kinds of contract are in none."""
+    if ref.kind is ResourceKind.OTHER or existing.problems or existing.provider_now is None:
+        return ref.kind is ResourceKind.OTHER
+    if charge.started_at is not None and charge.started_at >= existing.provider_now:
         return False
     return all(one.ref != ref or one.state is State.GONE for one in existing.resources)
 

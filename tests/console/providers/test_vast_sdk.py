@@ -1,4 +1,4 @@
-"""The official SDK (PyPI `vastai` 1.9.1) drives our simulator, and reads on the same answers what our adapter reads.
+"""The official SDK (PyPI `vastai` 1.9.1) drives our simulator, and reads what our adapter reads.
 
 `MTOK_VAST_SDK` names the interpreter of an environment that has it.
 """
