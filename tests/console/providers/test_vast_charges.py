@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlmodel import select
 
+from console.collector.backfill import Backfill
 from console.collector.build import build_collector
 from console.collector.tick import Collector
 from console.providers.vast import Vast
@@ -30,12 +31,12 @@ from store.words import UNASSIGNED
 from tests.console.providers.vast_account import BID, NOW, WORLD
 
 QUANTUM = 1_000_000  # $0.001
-MINUTES = 45
+MINUTES = 36
 SETTINGS = """
 [budget]
 daily_usd = "200"
 [providers.cloud]
-kind = "vast-simulator"
+kind = "vast"
 base_url = "{url}"
 api_key_file = "key"
 [[tiers]]
@@ -84,7 +85,8 @@ async def collector(
     database: Database, simulator: VastSimulator, clock: SetClock, tmp_path: Path
 ) -> AsyncIterator[Collector]:
     (tmp_path / "key").write_text("key", encoding="utf-8")
-    (tmp_path / "mtok.toml").write_text(SETTINGS.format(url=simulator.base_url), encoding="utf-8")
+    text = SETTINGS.format(url=simulator.base_url)
+    (tmp_path / "mtok.toml").write_text(text, encoding="utf-8")
     built = build_collector(database, load_settings(tmp_path / "mtok.toml"), clock)
     yield built
     await built.account.close()
@@ -142,13 +144,13 @@ async def test_a_window_shorter_than_three_steps_of_a_cheap_disk_is_no_number(
 ) -> None:
     fence = acquire(database, "test", 10**6)
     assert fence is not None
-    for _ in range(MINUTES):
+    for _ in range(4 * 6 + 2):  # four movements show three steps
         await collector.tick(fence)
         clock.advance(60)
     end = clock.now() - timedelta(seconds=60)
     with database.read() as session:
         short = figures(session, "disks", Window(end - timedelta(minutes=15), end)).spend
-        long = figures(session, "disks", Window(end - timedelta(minutes=30), end)).spend
+        long = figures(session, "disks", Window(end - timedelta(minutes=20), end)).spend
     assert short == Unknown("bills every 6 min")  # $0.01 an hour moves $0.001 every six minutes
     assert isinstance(long, Spend)
 
@@ -171,6 +173,24 @@ async def test_a_contract_first_listed_long_after_it_began_is_spend_and_no_openi
         counter = session.exec(select(BillCounter).where(BillCounter.resource_id == "9000")).one()
     assert counter.opening_nusd == 0
     assert spent(database, UNASSIGNED, NOW, clock.now()) >= 500_000_000
+
+
+async def test_on_the_first_day_what_was_billed_before_midnight_is_placed_exactly(
+    collector: Collector, database: Database, simulator: VastSimulator, clock: SetClock
+) -> None:
+    clock.advance(86_400)  # the contracts have run since yesterday
+    fence = acquire(database, "test", 10**6)
+    assert fence is not None
+    await collector.tick(fence)
+    assert await Backfill(collector).run(fence) == 4
+    midnight_s = int(clock.now().replace(hour=0).timestamp())
+    with database.read() as session:
+        opened = {one.counter.split(":")[2]: one.opening_nusd for one in session.exec(select(BillCounter))}
+    kinds = {"vm": "instance", "volume": "volume"}
+    assert opened == {
+        f"{kinds[one.kind]}-{one.id}": parse_nusd(str(rounded(one.total_nusd(midnight_s))))
+        for one in simulator.world.resources
+    }
 
 
 async def test_a_window_is_the_difference_of_two_running_totals(simulator: VastSimulator, clock: SetClock) -> None:

@@ -28,7 +28,7 @@ dark_after = "3s"
 [collector]
 every = "300ms"
 leader_expires_after = "2s"
-wake_within = "{wake_within}"
+wake_within = "20s"
 not_applied_after = "600ms"
 sleep_within = "20s"
 on_wake_timeout = "hibernate"
@@ -61,7 +61,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 @pytest.fixture
 async def collector(database: Database, simulator: VastSimulator, tmp_path: Path) -> AsyncIterator[Collector]:
     (tmp_path / "key").write_text("key", encoding="utf-8")
-    text = SETTINGS.format(url=simulator.base_url, wake_within="20s")
+    text = SETTINGS.format(url=simulator.base_url)
     (tmp_path / "mtok.toml").write_text(text, encoding="utf-8")
     built = build_collector(database, load_settings(tmp_path / "mtok.toml"), SystemClock())
     yield built
