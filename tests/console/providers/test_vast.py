@@ -23,6 +23,8 @@ RUNNING = (
     '"actual_status": "running", "cur_state": "running", "next_state": "running", "intended_status": "running"'
 )
 
+KNOWN = ["vast:charges:instance-1:gte=1514764800"]
+
 
 @pytest.fixture
 def clock() -> SetClock:
@@ -232,7 +234,7 @@ async def test_a_further_page_waits_for_the_limit_of_requests() -> None:
         page = charges(charge(), token='"second"') if len(seen) == 1 else charges(charge(source="instance-2"))
         return said(page)
 
-    batch = await scripted(answer).bills(())
+    batch = await scripted(answer).bills(KNOWN)
     assert batch.complete
     assert len(batch.items) == 2
     assert seen == ["first", "second", "second"]
@@ -274,10 +276,11 @@ async def test_a_destroyed_contract_keeps_its_last_money(
     gone = next(reading for reading in batch.items if reading.ref.id == "8430")
     assert (gone.raw, gone.active, gone.ends_at) == ("0.225", False, NOW + timedelta(seconds=600))
     assert not gone.final  # late charges are looked for, under this counter and no other
+    assert gone.counter in {reading.counter for reading in (await cloud.bills(known[:1])).items}  # final, and read
     clock.advance(3 * 86_400)
     late = {reading.counter: reading for reading in (await cloud.bills(known)).items}
     assert (late[gone.counter].raw, late[gone.counter].final) == ("0.225", True)
-    assert gone.counter not in {reading.counter for reading in (await cloud.bills(())).items}  # history
+    assert gone.counter not in {reading.counter for reading in (await cloud.bills(known[:1])).items}  # history
 
 
 async def test_an_empty_list_is_no_zero(cloud: Vast, simulator: VastSimulator) -> None:
@@ -303,15 +306,39 @@ async def test_a_known_counter_keeps_its_own_start_whatever_the_settings_say(
     assert set(known) < set(counters)
 
 
+async def test_what_ended_before_our_time_or_may_be_known_by_another_start_is_not_counted_anew(
+    simulator: VastSimulator, clock: SetClock
+) -> None:
+    machine = simulator.world.find("vm", 8430)
+    assert machine is not None
+    simulator.world.vanish(machine, is_listed=True)
+    clock.advance(600)
+    for start, known in ((NOW.replace(hour=0), "vast:charges:instance-8429:gte=1514764800"), (None, None)):
+        options = {} if start is None else {"since": start}
+        cloud = Vast("cloud", "key", simulator.base_url, clock=clock, **options)  # type: ignore[arg-type]
+        batch = await cloud.bills([known] if known else ())
+        await cloud.close()
+        assert batch.complete
+        assert "8430" not in {reading.ref.id for reading in batch.items}
+
+
+async def test_without_an_inventory_bills_are_read_all_the_same(cloud: Vast, simulator: VastSimulator) -> None:
+    simulator.faults.set("429", "/api/v1/instances/")
+    batch = await cloud.bills(())
+    assert batch.complete
+    assert len(batch.items) == 4
+    assert not any(reading.final or reading.active for reading in batch.items if reading.ref == BID)
+
+
 async def test_sound_rows_are_kept_beside_unsound_ones() -> None:
     rows = (charge("1.5"), charge("NaN", "instance-2"), charge("2.5", "volume-3"))
-    batch = await scripted(account(charges(*rows))).bills(())
+    batch = await scripted(account(charges(*rows))).bills(KNOWN)
     assert [reading.raw for reading in batch.items] == ["1.5", "2.5"]
     assert "instance-2: amount" in batch.problems[0] or "instance-2" in batch.problems[0]
 
 
 async def test_a_contract_listed_twice_is_a_problem() -> None:
-    batch = await scripted(account(charges(charge("1.5"), charge("1.7")))).bills(())
+    batch = await scripted(account(charges(charge("1.5"), charge("1.7")))).bills(KNOWN)
     assert len(batch.items) == 1
     assert "listed twice" in batch.problems[0]
 
