@@ -72,6 +72,7 @@ KIND = ProviderKind(
         can_backfill=False,
         currency="assumed",
         least_poll=timedelta(seconds=6),
+        quantum_nusd=1_000_000,
         source="docs.vast.ai, OpenAPI document (2026-08-07)",
     ),
     open=_open,

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from console.providers.conformance import check_kind
 from console.providers.registry import Opening, kind_names, provider_kind
 from console.providers.vast_kind import VastOptions
 from console.settings import load_settings
@@ -36,6 +37,10 @@ def test_both_kinds_are_registered_and_only_the_real_one_doubts_bounds_inside_a_
         "second",
     )
     assert (real.is_simulated, simulated.is_simulated, simulated.base_url) == (False, True, "")
+
+
+async def test_it_keeps_every_promise_of_the_protocol() -> None:
+    assert not [one for one in await check_kind(provider_kind("vast-simulator")) if one.problem]
 
 
 @pytest.mark.parametrize("since", ['"2026-01-01"', "2026-01-01"])
