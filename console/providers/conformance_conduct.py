@@ -26,6 +26,7 @@ async def _sleep_and_wake(bench: Bench) -> None:
     bench.clock.advance(3600)  # what was billed before arrives
     asleep = await _hours(bench, one.ref)
     limit = awake // _STORAGE_SHARE
+    expect(asleep >= 0, f"asleep its bill fell by {-asleep}")
     expect(asleep <= limit, f"asleep it is billed {asleep} in {_HOURS_ASLEEP} h, awake it was {awake}")
     await _asked(bench, (await bench.inventory())[one.ref], Action.WAKE, State.RUNNING)
     expect(bench.trial.actions() == 2, f"{bench.trial.actions()} requests were sent for two actions")
