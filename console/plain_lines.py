@@ -7,7 +7,7 @@ from console.tui.render.figures import count, money, per_mtok, percent
 from console.tui.render.tier import unknown_reasons
 from store.clock import rfc3339
 from store.fleet import Fleet, TierView
-from store.money import display_usd
+from store.money import USD, display
 from store.unknown import Unknown
 
 
@@ -43,7 +43,7 @@ def gate_sentence(fleet: Fleet) -> str:
     """The gate and today's budget."""
     verdict, spent = fleet.verdict, fleet.verdict.facts.debits_today_nusd
     today = f"not known ({spent.reason})" if isinstance(spent, Unknown) else money(spent)
-    budget = f"spent today {today} of {display_usd(verdict.limit_nusd)}"
+    budget = f"spent today {today} of {display(verdict.limit_nusd, USD)}"
     if verdict.is_open:
         return f"gate OPEN, {budget}"
     return f"gate CLOSED, {', '.join(verdict.reasons)}: {verdict.sentence}; {budget}"
@@ -72,10 +72,11 @@ def tier_sentence(tier: TierView, window: str) -> str:
     figures, rate, today = tier.figures[window], tier.rate_nusd_per_hour, tier.figures["today"].spend
     parts = [
         f"tier {tier.spec.name}: {tier.state}, {tier.spec.market}",
-        "rate not quoted" if isinstance(rate, Unknown) else f"quoted {display_usd(rate)} an hour",
-        f"today {'not known' if isinstance(today, Unknown) else money(today.nusd)}",
+        "rate not quoted" if isinstance(rate, Unknown) else f"quoted {display(rate, tier.currency)} an hour",
+        f"today {'not known' if isinstance(today, Unknown) else money(today.nusd, today.currency)}",
         f"in {window}: {count(figures, 'prompt_tokens')} tokens in, {count(figures, 'completion_tokens')} out",
-        f"$/Mtok output {per_mtok(figures.output_nusd_per_mtok)}, utilisation {percent(figures.utilisation)}",
+        f"$/Mtok output {per_mtok(figures.output_nusd_per_mtok, figures.currency)}",
+        f"utilisation {percent(figures.utilisation)}, load {percent(figures.load)}",
     ]
     reasons = unknown_reasons(tier)
     return "; ".join(parts) + (f"; not known: {' / '.join(reasons)}" if reasons else "")

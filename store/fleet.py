@@ -11,12 +11,14 @@ from sqlmodel import Session, col, func, select
 
 from store.anatomy import Reached, reached_phases
 from store.capacity import implied_nusd
+from store.counters import currency_of
 from store.database import Database
 from store.figures import Figures, figures_of, trend
 from store.gate import GatePolicy, Verdict
 from store.keys import KeyUsage, summed_keys
 from store.leader import leader
 from store.machines import NO_AGENT, CapacityView, GpuView, capacity_of, gpus_of
+from store.money import USD
 from store.operations import OperationKind, current, instances, seen_state, why_not
 from store.tables import AgentRow, BillCounter, ProviderTick, ResourceRow, Tick, VerdictRow
 from store.unknown import Unknown
@@ -66,7 +68,7 @@ class TierView:
 
     `refusals`: by kind of operation, why it makes no sense now; a kind that is not in it may be asked. `keys`: by
     label, what each key of its agents has used over their ledgers' whole life. `capacity`: what its agents can do
-    at most; `no_gpu`: by agent, why it shows no GPU.
+    at most; `no_gpu`: by agent, why it shows no GPU. `currency`: of its newest bill.
     """
 
     spec: TierSpec
@@ -85,6 +87,7 @@ class TierView:
     capacity: CapacityView | Unknown = NO_AGENT
     gpu: tuple[GpuView, ...] = ()
     no_gpu: Mapping[str, str] = field(default_factory=dict)
+    currency: str = USD
 
     @property
     def implied_nusd_per_mtok(self) -> int | Unknown:
@@ -213,15 +216,17 @@ def _tier(
         capacity=capacity_of(agents),
         gpu=gpus,
         no_gpu=no_gpu,
+        currency=currency_of(session, spec.name),
     )
 
 
 def _state(rows: Sequence[ResourceRow], agents: Sequence[AgentRow]) -> str:
-    """One word for a tier: `serving` when an agent with an open lease answers on a running instance."""
+    """One word for a tier: `serving` when an agent with an open lease answers on an instance that may run."""
     states = {row.state for row in rows}
     if not states:
         return State.UNKNOWN
-    if State.RUNNING in states and any(agent.lease_open and agent.problem is None for agent in agents):
+    may_run = State.RUNNING in states or State.UNKNOWN in states  # a bill in files tells no state; an agent does
+    if may_run and any(agent.lease_open and agent.problem is None for agent in agents):
         return "serving"
     for state in (
         State.RUNNING,

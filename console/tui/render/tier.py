@@ -52,11 +52,11 @@ def figures_line(name: str, figures: Figures) -> str:
     """A window's figures under `FIGURES_HEADING`."""
     spend = figures.spend
     cells = (
-        f"{UNKNOWN if isinstance(spend, Unknown) else money(spend.nusd):>10}",
+        f"{UNKNOWN if isinstance(spend, Unknown) else money(spend.nusd, spend.currency):>10}",
         f"{count(figures, 'prompt_tokens'):>7}",
         f"{count(figures, 'completion_tokens'):>7}",
-        f"{per_mtok(figures.output_nusd_per_mtok):>11}",
-        f"{per_mtok(figures.total_nusd_per_mtok):>11}",
+        f"{per_mtok(figures.output_nusd_per_mtok, figures.currency):>11}",
+        f"{per_mtok(figures.total_nusd_per_mtok, figures.currency):>11}",
         f"{percent(figures.utilisation):>6}",
     )
     return f" {name:<6}{''.join(cells)}  {_since(figures.edges)}"
