@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from console.tui.render.figures import count, money, per_mtok, percent
+from console.tui.render.figures import UNKNOWN, count, money, per_mtok, percent
 from console.tui.render.tier import unknown_reasons
 from store.clock import rfc3339
 from store.fleet import Fleet, TierView
@@ -79,7 +79,8 @@ def tier_sentence(tier: TierView, window: str) -> str:
         f"utilisation {percent(figures.utilisation)}, load {percent(figures.load)}",
     ]
     reasons = unknown_reasons(tier)
-    return "; ".join(parts) + (f"; not known: {' / '.join(reasons)}" if reasons else "")
+    said = "; ".join(parts).replace(UNKNOWN, "not known")  # a dash is not read aloud
+    return said + (f"; because: {' / '.join(reasons)}" if reasons else "")
 
 
 def _tier_changes(before: TierView | None, now: TierView) -> Iterator[str]:

@@ -9,8 +9,9 @@ from store.fleet import Fleet, TierView
 from store.unknown import Unknown
 
 
-def columns(window: str) -> tuple[Column, ...]:
-    """The table's columns; those that need a window show `window`."""
+def columns(window: str, *, has_load: bool = False) -> tuple[Column, ...]:
+    """The table's columns; those that need a window show `window`. A load is shown where a capacity is known."""
+    load = (Column("load", "LOAD", 6, letter="l", rank=2),) if has_load else ()
     return (
         Column("tier", "TIER", 9, is_number=False, letter="t", stretches=True),
         Column("state", "STATE", 11, is_number=False, letter="s"),
@@ -22,7 +23,7 @@ def columns(window: str) -> tuple[Column, ...]:
         Column("out", f"OUT {window}", 8, letter="o", rank=4),
         Column("output", "$/Mtok OUT", 11, letter="c", rank=1),
         Column("util", "UTIL", 6, letter="u", rank=6),
-        Column("load", "LOAD", 6, letter="l", rank=9),
+        *load,
         Column("output_24h", "$/Mtok 24h", 11, letter="y", rank=11),
         Column("trend", "$/Mtok OUT TREND", 17, rank=10),
         Column("flight", "BUSY", 6, letter="f", rank=13),

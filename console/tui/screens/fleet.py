@@ -17,6 +17,7 @@ from console.tui.table import Column, Entry
 from console.tui.widgets.line_table import LineTable
 from console.tui.widgets.lines import Lines
 from store.fleet import WINDOWS, Fleet
+from store.unknown import Unknown
 
 _LINES_AROUND = 19  # the frame, the table's heading, and a detail with every window
 
@@ -28,7 +29,9 @@ class FleetPage(TablePage):
 
     def columns(self) -> Sequence[Column]:
         """The table's columns, in the window that is chosen."""
-        return columns(self.view.window)
+        fleet, window = self.view.fleet, self.view.window
+        loads = [tier.figures[window].load for tier in fleet.tiers] if fleet else []
+        return columns(window, has_load=any(not isinstance(load, Unknown) for load in loads))
 
     def entries(self) -> Sequence[Entry]:
         """A tier a row."""
