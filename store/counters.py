@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Row, ScalarSelect, Select, Subquery, bindparam, func, literal_column, select, union_all
 from sqlalchemy.orm import aliased
@@ -25,6 +25,15 @@ USAGE_FIELDS = (
     "reserved_completion_tokens",
 )
 Totals = tuple[int, ...]
+
+
+_AT_ONCE = 100  # SQLite takes 500 terms of a compound select
+Item = TypeVar("Item")
+
+
+def batched(items: Sequence[Item]) -> list[Sequence[Item]]:
+    """`items` in parts that one statement can take."""
+    return [items[begin : begin + _AT_ONCE] for begin in range(0, len(items), _AT_ONCE)]
 
 
 def edges_table(count: int) -> Subquery:

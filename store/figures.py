@@ -1,6 +1,6 @@
 """The figures: spend and usage of a tier side by side, over the same edges."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -11,7 +11,7 @@ from sqlalchemy import Row
 from sqlmodel import Session
 
 from store.counters import bill_rows, usage_rows
-from store.edges import TierEdge, complete_at, snap_all
+from store.edges import TierEdge, complete_of, snap_tiers
 from store.money import per_mtok_nusd
 from store.spend import Spend, spend_of, too_short
 from store.unknown import Unknown
@@ -67,18 +67,37 @@ def figures(session: Session, tier: str, window: Window) -> Figures:
 
 def figures_of(session: Session, tiers: Sequence[str], windows: Sequence[Window]) -> dict[str, tuple[Figures, ...]]:
     """The figures of each tier in each window. Tiers with the same edges are read together."""
-    snapped = {tier: snap_all(session, tier, windows) for tier in tiers}
+    snapped = snap_tiers(session, tiers, windows)
+    used = {
+        tier: {at for edge in edges if isinstance(edge, Edges) for at in (edge.start_at, edge.end_at)}
+        for tier, edges in snapped.items()
+    }
+    read = _readings(session, used)
+    return {tier: tuple(map(read[tier].figures, windows, snapped[tier])) for tier in tiers}
+
+
+def _readings(session: Session, used: Mapping[str, Collection[datetime]]) -> dict[str, "_Reading"]:
+    """What was read of each tier at the instants that it uses; tiers that use the same are read together."""
     together: dict[tuple[datetime, ...], list[str]] = {}
-    for tier, edges in snapped.items():
-        known = {at for edge in edges if isinstance(edge, Edges) for at in (edge.start_at, edge.end_at)}
+    for tier, known in used.items():
         together.setdefault(tuple(sorted(known)), []).append(tier)
     found = {}
     for instants, alike in together.items():
-        bills = bill_rows(session, alike, instants) if instants else ()
-        ledgers = usage_rows(session, alike, instants) if instants else ()
+        bills = _by_tier(bill_rows(session, alike, instants) if instants else ())
+        at_edges = usage_rows(session, alike, instants) if instants else ()
+        ledgers: dict[str, list[dict[int, Any]]] = {tier: [{} for _ in instants] for tier in alike}
+        for k, at_edge in enumerate(at_edges):
+            for ledger, said in at_edge.items():
+                ledgers[said[0]][k][ledger] = said
         for tier in alike:
-            reading = _Reading(session, tier, [row for row in bills if row.tier == tier], ledgers, instants)
-            found[tier] = tuple(map(reading.figures, windows, snapped[tier]))
+            found[tier] = _Reading(session, tier, bills.get(tier, ()), ledgers[tier], instants)
+    return found
+
+
+def _by_tier(bills: Sequence[Row[Any]]) -> dict[str, list[Row[Any]]]:
+    found: dict[str, list[Row[Any]]] = {}
+    for row in bills:
+        found.setdefault(row.tier, []).append(row)
     return found
 
 
@@ -105,14 +124,20 @@ class _Reading:
 
 def trend(session: Session, tier: str, now: datetime, step: timedelta, count: int) -> tuple[int | Unknown, ...]:
     """$/Mtok output of the last `count` steps, oldest first: what a sparkline draws."""
+    return trends(session, [tier], now, step, count)[tier]
+
+
+def trends(
+    session: Session, tiers: Sequence[str], now: datetime, step: timedelta, count: int
+) -> dict[str, tuple[int | Unknown, ...]]:
+    """By tier, $/Mtok output of the last `count` steps, oldest first."""
     asked = [now - step * left for left in range(count, -1, -1)]
-    complete = complete_at(session, tier, asked)
-    instants = sorted({edge.at for edge in complete.values()})
-    if not instants:
-        return (_NO_TICKS,) * count
-    bills, ledgers = bill_rows(session, [tier], instants), usage_rows(session, [tier], instants)
-    reading = _Reading(session, tier, bills, ledgers, instants)
-    return tuple(_point(reading, complete.get(start), complete.get(end)) for start, end in pairwise(asked))
+    complete = complete_of(session, tiers, asked)
+    read = _readings(session, {tier: {edge.at for edge in known.values()} for tier, known in complete.items()})
+    return {
+        tier: tuple(_point(read[tier], known.get(start), known.get(end)) for start, end in pairwise(asked))
+        for tier, known in complete.items()
+    }
 
 
 def _point(reading: _Reading, start: TierEdge | None, end: TierEdge | None) -> int | Unknown:
