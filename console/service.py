@@ -6,17 +6,15 @@ It reads and writes the store alone; the leading collector carries operations ou
 import getpass
 import os
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 
 from console.export.csv import write_csv
+from console.reading import Reading
 from console.settings import Settings, TierSection
 from store.anatomy import Anatomy, anatomy, past
 from store.clock import Clock
 from store.database import Database
 from store.errors import MtokError
-from store.fleet import Fleet
-from store.fleet_reader import FleetReader
 from store.gate import FLEET, Verdict, why_no_reset
 from store.headroom import Term
 from store.leader import leader
@@ -41,22 +39,12 @@ class GateRefused(MtokError):
         self.what, self.why = what, why
 
 
-class Service:
+class Service(Reading):
     """The engineer's side of one store."""
 
     def __init__(self, database: Database, settings: Settings, clock: Clock, actor: str | None = None) -> None:
-        self.database, self.settings, self.clock = database, settings, clock
+        super().__init__(database, settings, clock)
         self.actor = actor or current_actor()
-        step = timedelta(seconds=max(settings.collector.every.total_seconds() * 2, 4.0))
-        self._reader = FleetReader(database, settings.tier_specs, settings.gate_policy, step)
-
-    def fleet(self) -> Fleet:
-        """The fleet now; nearly free while nothing has changed since the last time.
-
-        Raises:
-            StoreUnreachable: the store does not answer.
-        """
-        return self._reader.read(self.clock.now())
 
     def ask(self, kind: OperationKind, tier: str, *, seen: str, reason: str = "") -> int:
         """Ask for a hibernate or a wake of a tier whose state the engineer saw as `seen`; answers its id.

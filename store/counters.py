@@ -83,6 +83,35 @@ def _debits() -> Select[Any]:
     return select(*columns, at_start, at_end).where(col(BillCounter.tier) != IGNORED).order_by(col(BillCounter.id))
 
 
+def debits_at(session: Session, edges: Sequence[datetime]) -> Sequence[Row[Any]]:
+    """Every counter that counts, by its columns, with its debits at each of `edges`: `edge0`, `edge1`, …"""
+    return session.connection().execute(_debits_at(len(edges)), instants(edges)).all()
+
+
+@cache
+def _debits_at(edges: int) -> Select[Any]:
+    columns = [getattr(BillCounter, name) for name in ("id", "tier", "counter", "currency", "unsettled_at")]
+    totals = [_newest("debits_nusd", f"at{k}").label(f"edge{k}") for k in range(edges)]
+    return select(*columns, *totals).where(col(BillCounter.tier) != IGNORED).order_by(col(BillCounter.id))
+
+
+def samples_of(
+    session: Session, tiers: Sequence[str], at: datetime
+) -> Sequence[tuple[BillCounter, BillSample | None]]:
+    """The bill counters of `tiers` that were known at `at`, each with its last sample by then."""
+    older = aliased(BillSample)
+    newest = (
+        select(func.max(older.at))
+        .where(col(older.counter_id) == BillCounter.id, col(older.at) <= at)
+        .correlate(BillCounter)
+        .scalar_subquery()
+    )
+    is_it = (col(BillSample.counter_id) == BillCounter.id) & (col(BillSample.at) == newest)
+    query = model_select(BillCounter, BillSample).outerjoin(BillSample, is_it)
+    query = query.where(col(BillCounter.tier).in_(tiers), BillCounter.first_seen_at <= at)
+    return session.exec(query.order_by(col(BillCounter.id))).all()
+
+
 def _newest(column: str, instant: str) -> ScalarSelect[Any]:
     """A column of a counter's last sample at or before the parameter `instant`."""
     return (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Row
 from sqlmodel import Session
@@ -13,11 +13,13 @@ from sqlmodel import Session
 from store.counters import bill_rows, usage_rows
 from store.edges import TierEdge, complete_of, snap_tiers
 from store.money import per_mtok_nusd
+from store.pace import Pace, paces_at
 from store.spend import Spend, spend_of, too_short
 from store.unknown import Unknown
 from store.usage import AtEdge, Usage, usage_of
 from store.window import Edges, Window
 
+T = TypeVar("T")
 NO_TOKENS = Unknown("no tokens")
 _NO_TICKS = Unknown("no two complete ticks")
 
@@ -65,39 +67,48 @@ def figures(session: Session, tier: str, window: Window) -> Figures:
     return figures_of(session, [tier], [window])[tier][0]
 
 
-def figures_of(session: Session, tiers: Sequence[str], windows: Sequence[Window]) -> dict[str, tuple[Figures, ...]]:
-    """The figures of each tier in each window. Tiers with the same edges are read together."""
+def figures_of(
+    session: Session, tiers: Sequence[str], windows: Sequence[Window], then: datetime | None = None
+) -> dict[str, tuple[Figures, ...]]:
+    """The figures of each tier in each window. Tiers with the same edges are read together.
+
+    `then`: as somebody read them at that past instant, who knew of no bill's later movements.
+    """
     snapped = snap_tiers(session, tiers, windows)
     used = {
         tier: {at for edge in edges if isinstance(edge, Edges) for at in (edge.start_at, edge.end_at)}
         for tier, edges in snapped.items()
     }
-    read = _readings(session, used)
+    read = _readings(session, used, then)
     return {tier: tuple(map(read[tier].figures, windows, snapped[tier])) for tier in tiers}
 
 
-def _readings(session: Session, used: Mapping[str, Collection[datetime]]) -> dict[str, "_Reading"]:
+def _readings(
+    session: Session, used: Mapping[str, Collection[datetime]], then: datetime | None = None
+) -> dict[str, "_Reading"]:
     """What was read of each tier at the instants that it uses; tiers that use the same are read together."""
     together: dict[tuple[datetime, ...], list[str]] = {}
     for tier, known in used.items():
         together.setdefault(tuple(sorted(known)), []).append(tier)
     found = {}
     for instants, alike in together.items():
-        bills = _by_tier(bill_rows(session, alike, instants) if instants else ())
+        rows = bill_rows(session, alike, instants) if instants else ()
+        courses: Sequence[Row[Any] | Pace] = rows if then is None else paces_at(session, rows, then)
+        bills, paces = _by_tier(rows, rows), _by_tier(rows, courses)
         at_edges = usage_rows(session, alike, instants) if instants else ()
         ledgers: dict[str, list[dict[int, Any]]] = {tier: [{} for _ in instants] for tier in alike}
         for k, at_edge in enumerate(at_edges):
             for ledger, said in at_edge.items():
                 ledgers[said[0]][k][ledger] = said
         for tier in alike:
-            found[tier] = _Reading(session, tier, bills.get(tier, ()), ledgers[tier], instants)
+            found[tier] = _Reading(session, tier, bills.get(tier, ()), paces.get(tier, ()), ledgers[tier], instants)
     return found
 
 
-def _by_tier(bills: Sequence[Row[Any]]) -> dict[str, list[Row[Any]]]:
-    found: dict[str, list[Row[Any]]] = {}
-    for row in bills:
-        found.setdefault(row.tier, []).append(row)
+def _by_tier(rows: Sequence[Row[Any]], values: Sequence[T]) -> dict[str, list[T]]:
+    found: dict[str, list[T]] = {}
+    for row, value in zip(rows, values, strict=True):
+        found.setdefault(row.tier, []).append(value)
     return found
 
 
@@ -108,6 +119,7 @@ class _Reading:
     session: Session
     tier: str
     bills: Sequence[Row[Any]]
+    paces: Sequence[Row[Any] | Pace]
     ledgers: Sequence[AtEdge]
     instants: Sequence[datetime]
 
@@ -116,7 +128,7 @@ class _Reading:
         if isinstance(edges, Unknown):
             return Figures(window, edges, edges, edges)
         start, end = self.instants.index(edges.start_at), self.instants.index(edges.end_at)
-        coarse = too_short(self.bills, window)
+        coarse = too_short(self.paces, window)
         spend = spend_of(self.bills, f"edge{start}", f"edge{end}", edges) if coarse is None else coarse
         usage = usage_of(self.session, self.tier, self.ledgers[start], self.ledgers[end], edges)
         return Figures(window, edges, spend, usage)

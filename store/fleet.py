@@ -166,14 +166,16 @@ def fleet_in(
         tiers=tuple(_tier(spec, rows.get(spec.name, TierRows()), *known[spec.name]) for spec in tiers),
         verdict=verdict,
         closed_since=_closed_since(last_verdict(session)),
-        health=tuple(_health(session, name) for name in sorted({spec.provider for spec in specs})),
+        health=tuple(health(session, name) for name in sorted({spec.provider for spec in specs})),
         led_by=led_by,
     )
 
 
-def extra_tiers(session: Session) -> Sequence[TierSpec]:
-    """The tiers that no settings name: what no tier claims, and what the settings take out."""
+def extra_tiers(session: Session, until: datetime | None = None) -> Sequence[TierSpec]:
+    """The tiers that no settings name: what no tier claims, and what the settings take out; `until`: as of then."""
     query = select(BillCounter.tier, BillCounter.provider).where(col(BillCounter.tier).in_([UNASSIGNED, IGNORED]))
+    if until is not None:
+        query = query.where(BillCounter.first_seen_at <= until)
     providers: dict[str, set[str]] = {}
     for tier, provider in session.exec(query.distinct()).all():
         providers.setdefault(tier, set()).add(provider)
@@ -185,11 +187,17 @@ def extra_tiers(session: Session) -> Sequence[TierSpec]:
 
 
 def figured(
-    session: Session, tiers: Sequence[str], policy: GatePolicy, now: datetime, trend_step: timedelta
+    session: Session,
+    tiers: Sequence[str],
+    policy: GatePolicy,
+    now: datetime,
+    trend_step: timedelta,
+    *,
+    is_past: bool = False,
 ) -> dict[str, tuple[Mapping[str, Figures], tuple[int | Unknown, ...]]]:
-    """By tier, its figures by window name, and its trend."""
+    """By tier, its figures by window name, and its trend; `is_past`: as they were read when `now` was now."""
     windows = [named_window(name, now, policy.zone) for name in WINDOWS]
-    found = figures_of(session, tiers, windows)
+    found = figures_of(session, tiers, windows, now if is_past else None)
     points = trends(session, tiers, now, trend_step, TREND_POINTS)
     return {tier: (dict(zip(WINDOWS, found[tier], strict=True)), points[tier]) for tier in tiers}
 
@@ -252,8 +260,11 @@ def _sleep(rows: Sequence[ResourceRow]) -> SleepView | None:
     return SleepView(bills=", ".join(sorted({row.sleep_bills for row in rows})), loses=tuple(loses))
 
 
-def _health(session: Session, provider: str) -> ProviderHealth:
+def health(session: Session, provider: str, until: datetime | None = None) -> ProviderHealth:
+    """How a provider's billing answers, or answered at the instant `until`."""
     query = select(ProviderTick).where(ProviderTick.provider == provider)
+    if until is not None:
+        query = query.where(ProviderTick.at <= until)
     query = query.order_by(col(ProviderTick.at).desc()).limit(1)
     newest = session.exec(query).first()
     complete = session.exec(query.where(col(ProviderTick.complete))).first()
