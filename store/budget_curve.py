@@ -111,6 +111,13 @@ def allowances_at(session: Session, policy: GatePolicy, at: datetime) -> tuple[A
     return tuple(AllowanceView(row.at, row.amount_nusd, row.actor, row.reason, row.scope) for row in rows)
 
 
+def limit_at(session: Session, policy: GatePolicy, at: datetime, scope: str = FLEET) -> int | Unknown:
+    """The limit without allowances that the last verdict up to `at` was made with; a tier's own is not recorded."""
+    query = select(VerdictRow).where(VerdictRow.at <= at).order_by(col(VerdictRow.id).desc()).limit(1)
+    row = session.exec(query).first() if scope == FLEET else None
+    return NOT_RECORDED if row is None else recorded_limit(session, policy, row)
+
+
 def recorded_limit(session: Session, policy: GatePolicy, row: VerdictRow) -> int:
     """The account's daily limit without allowances, as it was when a verdict was kept."""
     given = allowances_at(session, policy, row.at)

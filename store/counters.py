@@ -5,7 +5,18 @@ from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Row, ScalarSelect, Select, Subquery, bindparam, func, literal_column, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    ScalarSelect,
+    Select,
+    Subquery,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    union_all,
+)
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 from sqlmodel import select as model_select
@@ -96,9 +107,9 @@ def _debits_at(edges: int) -> Select[Any]:
 
 
 def samples_of(
-    session: Session, tiers: Sequence[str], at: datetime
+    session: Session, which: ColumnElement[bool] | bool, at: datetime
 ) -> Sequence[tuple[BillCounter, BillSample | None]]:
-    """The bill counters of `tiers` that were known at `at`, each with its last sample by then."""
+    """The bill counters for which `which` holds and that were known at `at`, each with its last sample by then."""
     older = aliased(BillSample)
     newest = (
         select(func.max(older.at))
@@ -108,7 +119,7 @@ def samples_of(
     )
     is_it = (col(BillSample.counter_id) == BillCounter.id) & (col(BillSample.at) == newest)
     query = model_select(BillCounter, BillSample).outerjoin(BillSample, is_it)
-    query = query.where(col(BillCounter.tier).in_(tiers), BillCounter.first_seen_at <= at)
+    query = query.where(which, BillCounter.first_seen_at <= at)
     return session.exec(query.order_by(col(BillCounter.id))).all()
 
 

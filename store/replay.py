@@ -18,7 +18,7 @@ from store.figures import Figures
 from store.fleet import Fleet, OperationView, TierSpec, TierView, extra_tiers, figured, health
 from store.gate import GatePolicy
 from store.operations import OperationKind, Phase
-from store.tables import OperationPhase, OperationRow, Tick, TierTick
+from store.tables import BillCounter, OperationPhase, OperationRow, Tick, TierTick
 from store.unknown import NOT_RECORDED, Unknown
 from store.verdict_then import verdict_at
 from store.words import State
@@ -108,7 +108,7 @@ def _derived(newest: Sequence[TierTick]) -> str:
 def _rates(session: Session, tiers: Sequence[str], at: datetime) -> Mapping[str, int | Unknown]:
     """By tier, what its bills quoted an hour: of each resource the newest counter that had not ended."""
     quoted: dict[str, dict[tuple[str, str, str], int | None]] = {}
-    for counter, sample in samples_of(session, tiers, at):
+    for counter, sample in samples_of(session, col(BillCounter.tier).in_(tiers), at):
         if sample is not None and (counter.final_at is None or counter.final_at > at):
             resource = (counter.provider, counter.kind, counter.resource_id)
             quoted.setdefault(counter.tier, {})[resource] = sample.rate_nusd_per_hour
