@@ -7,7 +7,6 @@ from statistics import median_low
 
 from console.tui.cells import Role, Row, line
 from console.tui.render.canvas import (
-    REFERENCE_SIGN,
     Canvas,
     Label,
     Reference,
@@ -15,6 +14,7 @@ from console.tui.render.canvas import (
     floor_row,
     framed,
     gutter_of,
+    reference_row,
     ticks_row,
     time_labels,
     titled,
@@ -172,10 +172,10 @@ def _legend(series: Series, signs: set[str], has_reference: bool, width: int) ->
         BEYOND_SIGN: "beyond the chart",
         BELOW_SIGN: "below zero",
     }
-    parts = [f"{sign} {text}" for sign, text in texts.items() if sign in signs]
-    if has_reference and series.reference is not None:
-        parts.append(f"{REFERENCE_SIGN} {series.reference.name}")
-    return clipped(line(f" {'  '.join(parts)}", Role.REFERENCE if has_reference else Role.MUTED), width)
+    text = "".join(f" {sign} {text} " for sign, text in texts.items() if sign in signs)
+    if not has_reference or series.reference is None:
+        return clipped(line(text, Role.MUTED), width)
+    return (*clipped(line(text, Role.MUTED), width), *reference_row(series.reference, width - len(text)))
 
 
 def _filled(rows: list[Row], height: int) -> list[Row]:

@@ -24,7 +24,7 @@ class Scale:
     is_log: bool = False
 
     def eighths(self, value: int) -> int:
-        """How high a value stands, in eighths of a row from the bottom; what is above or below stands at the edge."""
+        """How high a value stands, in eighths of a row from the bottom; what is beyond stands at the edge."""
         whole, inside = self.height * EIGHTHS, min(max(value, self.low), self.high)
         if self.is_log:
             return round(whole * log10(inside / self.low) / log10(self.high / self.low))
@@ -44,13 +44,13 @@ def even_scale(top: int, height: int) -> Scale:
 
 
 def log_scale(low: int, high: int, height: int) -> Scale:
-    """From a round number at or below `low`, which is above zero, to one at or above `high`: each tenfold as high."""
+    """From a round number at or below `low`, which is above zero, to one at or above `high`."""
     below = max(number for number in _rounds_within(low // 10 or 1, low))
     above = min(number for number in _rounds_within(high, high * 10))
     above = above if above > below else below * 10
     scale = Scale(below, above, height, (), is_log=True)
     ticks: list[int] = []
-    for number in [*_tens_within(below, above), *_rounds_within(below, above)]:
+    for number in [*_tens_within(below + 1, above), *_rounds_within(below + 1, above)]:
         rows = [scale.row_of(tick) for tick in ticks]
         if all(abs(scale.row_of(number) - row) >= _TICK_EVERY_ROWS for row in rows):
             ticks.append(number)

@@ -1,4 +1,4 @@
-"""Two figures against each other as text: a share of 0 to 100 % along, an amount up; denser signs where more meet."""
+"""Two figures against each other as text: a share of 0 to 100 % along, an amount up; denser where more meet."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,7 +7,6 @@ from fractions import Fraction
 
 from console.tui.cells import Role, Row, line
 from console.tui.render.canvas import (
-    REFERENCE_SIGN,
     Canvas,
     Label,
     Reference,
@@ -15,6 +14,7 @@ from console.tui.render.canvas import (
     floor_row,
     framed,
     gutter_of,
+    reference_row,
     ticks_row,
     titled,
 )
@@ -66,7 +66,7 @@ def scatter_chart(cloud: Cloud, width: int, height: int) -> list[Row]:
         floor_row(gutter, canvas.width, low if len(low) <= gutter - 2 else "", ticks),
         ticks_row(gutter, canvas.width, {**ticks, canvas.width - 4: "100%"}),
         clipped(line(f"{' ' * gutter}{cloud.x_name}   {_LEGEND}", Role.MUTED), width),
-        clipped(line(f" {REFERENCE_SIGN} {cloud.reference.name}", Role.REFERENCE), width),
+        reference_row(cloud.reference, width),
     ]
 
 

@@ -111,6 +111,11 @@ class Page(Screen[None]):
         self.query_one("#message", Lines).say(f" {view.note}", role)
         self.query_one(KeyBar).offer(self._hints(), width)
 
+    def key_for(self, id_: str, otherwise: str) -> str:
+        """The key that a binding has now, by its id."""
+        bindings = (active.binding for active in self.active_bindings.values())
+        return next((key_of(binding) for binding in bindings if binding.id == id_), otherwise)
+
     def _hints(self) -> list[KeyHint]:
         found = []
         for active in self.active_bindings.values():
