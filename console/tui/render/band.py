@@ -20,7 +20,7 @@ from store.unknown import Unknown
 BAND = Reference(
     values=(300_000_000, 700_000_000),
     name="published band $0.30-$0.70 (reference, not ours)",
-    brief="published band, not ours",
+    brief="published, not ours",
 )
 MARGINS = (0, 10, 20, 30, 40, 50)
 _SHARES = {"load": "load, of measured capacity", "utilisation": "utilisation: no capacity known"}

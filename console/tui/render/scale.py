@@ -1,11 +1,12 @@
 """Where on a chart a value belongs, and which round numbers stand beside it. Whole numbers only: money is exact."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import log10
 
 EIGHTHS = 8  # a cell's height, in the bars that a terminal has
-LOG_FROM = 20  # a spread beyond this leaves nothing to see of the small values on an even scale
+_LOG_FROM = 20  # a spread beyond this leaves nothing to see of the small values on an even scale
 _TICK_EVERY_ROWS = 2
 _TIME_STEPS = tuple(
     timedelta(minutes=minutes)
@@ -55,6 +56,12 @@ def log_scale(low: int, high: int, height: int) -> Scale:
         if all(abs(scale.row_of(number) - row) >= _TICK_EVERY_ROWS for row in rows):
             ticks.append(number)
     return Scale(below, above, height, tuple(sorted(ticks)), is_log=True)
+
+
+def is_far_apart(values: Sequence[int]) -> bool:
+    """Whether an even scale would press the small values flat."""
+    above_zero = [value for value in values if value > 0]
+    return bool(above_zero) and max(above_zero) > _LOG_FROM * min(above_zero)
 
 
 def time_ticks(start: datetime, end: datetime, most: int) -> list[datetime]:

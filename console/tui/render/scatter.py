@@ -18,7 +18,7 @@ from console.tui.render.canvas import (
     ticks_row,
     titled,
 )
-from console.tui.render.scale import LOG_FROM, Scale, even_scale, log_scale
+from console.tui.render.scale import Scale, even_scale, is_far_apart, log_scale
 
 ONE_SIGN, SOME_SIGN, MANY_SIGN = "·", "∘", "●"
 _MANY_FROM = 5
@@ -74,8 +74,7 @@ def scale_for(cloud: Cloud, height: int) -> Scale:
     """Even where it can be, and tenfold for tenfold where the amounts are too far apart; the reference is on it."""
     values = [dot.value for dot in cloud.dots]
     everything = [*values, *cloud.reference.values]
-    above_zero = [value for value in values if value > 0]
-    if above_zero and max(above_zero) > LOG_FROM * min(above_zero):
+    if is_far_apart(values):
         return log_scale(min(value for value in everything if value > 0), max(everything), height)
     return even_scale(max(everything), height)
 

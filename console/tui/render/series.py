@@ -50,7 +50,9 @@ def output_chart(window: str, points: Sequence[Point], width: int, height: int) 
     """$/Mtok of output, beside the published band."""
     marks = [Mark(point.start, point.end, point.output_nusd_per_mtok) for point in points]
     title = f"$/Mtok OUT {_by(window, points)}"
-    return column_chart(Series(title, marks, axis_usd, per_mtok, 10**7, BAND), width, height)
+    return column_chart(
+        Series(title, marks, axis_usd, per_mtok, 10**7, may_be_log=True, reference=BAND), width, height
+    )
 
 
 def tokens_chart(name: str, window: str, points: Sequence[Point], width: int, height: int) -> list[Row]:

@@ -1,10 +1,11 @@
 """One tier on a screen of its own: charts, figures and problems first, then what it has and what it did."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from console.tui.cells import Role, Row, Span, line
+from console.tui.cells import Role, Row, Span, line, printable, text_of
 from console.tui.render.canvas import clipped
 from console.tui.render.figures import UNKNOWN
 from console.tui.render.flow import beside, flowed, sentences
@@ -14,6 +15,7 @@ from console.tui.render.states import state_role, state_text
 from console.tui.render.tier import FIGURES_HEADING, figures_line, key_line, operation_rows, unknown_reasons
 from console.tui.render.wakes import wake_rows
 from store.anatomy import Anatomy
+from store.figures import NO_TOKENS
 from store.fleet import WINDOWS, TierView
 from store.money import display_usd
 from store.points import Point
@@ -22,7 +24,7 @@ from store.unknown import Unknown
 
 TWO_COLUMNS_FROM = 118
 _LEFT_AT_LEAST = 72  # the table of figures
-_CHART_LOWEST, _CHART_HIGHEST = 7, 18
+_CHART_LOWEST, _CHART_HIGHEST = 7, 24
 _TOKENS_LOWEST, _TOKENS_HIGHEST = 7, 12
 _GLIMPSE = 2  # rows of what follows, so that one sees that more follows
 
@@ -59,7 +61,7 @@ def tier_rows(
     """All about `tier`, as far as it has been read; `closed`: why its own limit keeps it from serving."""
     width = left_width(room.width)
     above = _above(tier, now, room.width, closed)
-    figures = _figures(tier, width)
+    figures = _figures(tier, answer, width)
     if room.width < TWO_COLUMNS_FROM:
         left = _charts_and_figures(answer, figures, Room(width, room.height - len(above)), has_tokens=False)
         rest = [*_service(tier, answer, window, room), *_tokens(answer, Room(width, _TOKENS_LOWEST * 2))]
@@ -84,14 +86,28 @@ def _above(tier: TierView, now: datetime, width: int, closed: str | None) -> lis
         )
     ]
     if tier.operation is not None:
-        rows += [clipped(row, width) for row in operation_rows(tier.operation, now)]
+        for row in operation_rows(tier.operation, now):
+            rows += sentences([text_of(row).strip()], width, row[0].role)
     return rows + sentences([f"GATE CLOSED for {closed}"] if closed else [], width, Role.BAD, "!")
 
 
-def _figures(tier: TierView, width: int) -> list[Row]:
-    rows = [line(FIGURES_HEADING, Role.HEADING)]
-    rows += [line(figures_line(name, tier.figures[name])) for name in WINDOWS]
-    return [clipped(row, width) for row in rows] + sentences(unknown_reasons(tier), width, Role.WARN, UNKNOWN)
+def _figures(tier: TierView, answer: TierAnswer | None, width: int) -> list[Row]:
+    rows = [line(_without_from(FIGURES_HEADING, width), Role.HEADING)]
+    rows += [line(_without_from(figures_line(name, tier.figures[name]), width)) for name in WINDOWS]
+    reasons = [*unknown_reasons(tier), *(_chart_reason(answer) if answer else ())]
+    return [clipped(row, width) for row in rows] + sentences(reasons, width, Role.WARN, UNKNOWN)
+
+
+def _without_from(text: str, width: int) -> str:
+    """A row of the figures; where it does not fit, without what it is from."""
+    return text if len(text) <= width else text.rpartition("  ")[0]
+
+
+def _chart_reason(answer: TierAnswer) -> list[str]:
+    """Why steps of the chart are not known, where some are: the reason that most of them have."""
+    values = [point.output_nusd_per_mtok for point in answer.points]
+    reasons = Counter(value.reason for value in values if isinstance(value, Unknown) and value != NO_TOKENS)
+    return [f"{count} of {len(values)} steps: {reason}" for reason, count in reasons.most_common(1)]
 
 
 def _charts_and_figures(
@@ -123,7 +139,7 @@ def _service(tier: TierView, answer: TierAnswer | None, window: str, room: Room)
     engine = tier.engine or "engine not known yet"
     rows += sentences([engine, *(answer.model if answer else ())], room.width)
     rows += [line(" KEYS, since their ledgers began", Role.HEADING)] if tier.keys else []
-    rows += [clipped(line(key_line(label, used)), room.width) for label, used in tier.keys.items()]
+    rows += [clipped(line(printable(key_line(label, used))), room.width) for label, used in tier.keys.items()]
     return [*rows, clipped(line(f" {room.logs_key}: the log of its host, over SSH", Role.MUTED), room.width)]
 
 

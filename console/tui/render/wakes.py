@@ -20,8 +20,8 @@ def wake_rows(wakes: Sequence[Anatomy], width: int) -> list[Row]:
     if not ended:
         return [line(" WAKES", Role.HEADING), line(" none has ended yet", Role.MUTED)]
     times = whole(ended)
-    told = f"  median {took(times[0])}, at worst {took(times[1])}" if times else "  none was done"
-    rows = [clipped(line(f" WAKES, the last {len(ended)}{told}", Role.HEADING), width)]
+    told = [f"median {took(times[0])}", f"worst {took(times[1])}"] if times else ["none was done"]
+    rows = flowed([f"WAKES ({len(ended)})", *told], width, 1, Role.HEADING)
     rows += _phases(spread(ended), width)
     for wake in ended:
         rows += flowed(_heads(wake), width, 1, Role.PLAIN if wake.outcome == "done" else Role.WARN)
@@ -33,7 +33,7 @@ def wake_rows(wakes: Sequence[Anatomy], width: int) -> list[Row]:
 def _phases(times: Mapping[Phase, tuple[timedelta, timedelta]], width: int) -> list[Row]:
     """A bar a phase, as long as its median is of them all."""
     longest = max((middle for middle, _ in times.values()), default=timedelta(0))
-    room = min(max(width - 38, 4), _MOST_BAR)
+    room = min(max(width - 39, 4), _MOST_BAR)
     rows = []
     for phase, (middle, worst) in times.items():
         if phase is not Phase.REQUESTED:
