@@ -91,9 +91,14 @@ class Page(Screen[None]):
         """Back in front: everything may have changed meanwhile."""
         self.show()
 
+    @property
+    def _is_there(self) -> bool:
+        """Composed and not yet taken down: a reading may end while the app closes its screens."""
+        return self.is_mounted and bool(self.query("#header")) and bool(self.query("#keys"))
+
     def show(self) -> None:
         """Show everything again; what is the same costs nothing."""
-        if not self.is_mounted:
+        if not self._is_there:
             return
         with self.app.batch_update():
             self.show_frame()
@@ -102,6 +107,8 @@ class Page(Screen[None]):
 
     def show_frame(self) -> None:
         """The lines that all screens have."""
+        if not self._is_there:
+            return
         view, width = self.view, self.app.size.width
         self.query_one("#header", Lines).say(header(view, self.NAME, width), Role.HEADING)
         waiting = [line(" reading the store…", Role.MUTED)]

@@ -142,7 +142,7 @@ def test_two_columns_of_lines_stay_in_their_columns() -> None:
 
 def test_pieces_and_sentences_break_between_words() -> None:
     assert [text_of(row) for row in flowed(["one two", "three", "four"], 14)] == [" one two", "   three  four"]
-    assert [text_of(row) for row in sentences(["a sentence that is long"], 20, Role.WARN, "!")] == [
-        " ! a sentence that",
-        "   is long",
+    assert [text_of(row) for row in sentences(["a sentence that is far too long"], 24, Role.WARN, "!")] == [
+        " ! a sentence that is",
+        "   far too long",
     ]
