@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from fractions import Fraction
 
 from console.tui.cells import Row
 from console.tui.render.band import BAND
@@ -22,6 +23,8 @@ _DRAWN = {
     "30d": ("30d", (120, 90, 60, 30)),
 }
 _AXIS_ROOM = 12  # cells that the labels of an axis may take
+_ENOUGH = Fraction(9, 10)  # of the steps known: finer than this needs no comparing
+_NEARLY = Fraction(2, 3)  # of what coarser steps know is worth the finer picture
 
 ReadPoints = Callable[[str, int], Sequence[Point]]
 
@@ -33,17 +36,19 @@ def points_that_resolve(window: str, width: int, read: ReadPoints) -> tuple[str,
     """
     drawn, counts = _DRAWN[window]
     fitting = [count for count in counts if count + _AXIS_ROOM <= width] or [counts[-1]]
-    found: Sequence[Point] = ()
+    tried: list[Sequence[Point]] = []
     for count in fitting:
-        found = read(drawn, count)
-        if not _is_too_fine(found):
-            break
-    return drawn, found
+        tried.append(read(drawn, count))
+        if _known_share(tried[-1]) >= _ENOUGH:
+            return drawn, tried[-1]
+    most = max(map(_known_share, tried))
+    return drawn, next(points for points in tried if _known_share(points) >= most * _NEARLY)
 
 
-def _is_too_fine(points: Sequence[Point]) -> bool:
-    reasons = [point.spend_nusd.reason for point in points if isinstance(point.spend_nusd, Unknown)]
-    return 2 * sum(reason.startswith("bills every") for reason in reasons) > len(points)
+def _known_share(points: Sequence[Point]) -> Fraction:
+    """How much of the time has a known spend: less when steps are too fine for the bill."""
+    known = sum(not isinstance(point.spend_nusd, Unknown) for point in points)
+    return Fraction(known, max(len(points), 1))
 
 
 def output_chart(window: str, points: Sequence[Point], width: int, height: int) -> list[Row]:
