@@ -11,6 +11,8 @@ from store.resources import BillView, ResourceView
 from store.spend import told
 from store.unknown import Unknown
 
+_ENDED_SHOWN = 2  # a bill by the hour is a new counter each hour
+
 
 def resource_rows(resources: Sequence[ResourceView], width: int) -> list[Row]:
     """Each resource, and under it each of its counters."""
@@ -21,8 +23,13 @@ def resource_rows(resources: Sequence[ResourceView], width: int) -> list[Row]:
         rows += flowed(_resource(resource), width)
         if not resource.bills:
             rows += flowed(["no bill has been read yet"], width, 3, Role.WARN)
+        ended = [bill for bill in resource.bills if bill.final_at is not None]
+        hidden = ended[:-_ENDED_SHOWN]
         for bill in resource.bills:
-            rows += flowed(_bill(bill), width, 3, Role.WARN if bill.unsettled_at else Role.MUTED)
+            if bill not in hidden:
+                rows += flowed(_bill(bill), width, 3, Role.WARN if bill.unsettled_at else Role.MUTED)
+        if hidden:
+            rows += flowed([f"and {len(hidden)} older bills that have ended"], width, 3, Role.MUTED)
     return rows
 
 
@@ -33,7 +40,7 @@ def _resource(resource: ResourceView) -> list[str]:
         resource.name,
         _state(resource),
         f"since {instant(resource.state_since_at)}" if resource.state_since_at else "",
-        f"on {resource.attached_to}" if resource.attached_to else "",
+        f"on {resource.attached_to}" if isinstance(resource.attached_to, str) else "",
         address if isinstance(address, str) else "",
         f"{UNKNOWN if isinstance(rate, Unknown) else display_usd(rate, 4 if rate < 10**8 else 2)}/h quoted",
         f"seen {instant(resource.seen_at)}" if resource.seen_at else "",
@@ -48,19 +55,24 @@ def _state(resource: ResourceView) -> str:
 
 
 def _bill(bill: BillView) -> list[str]:
-    moved = f"moved {instant(bill.moved_at)}" if bill.moved_at else "has not moved under our eyes"
     step = "step not known yet" if isinstance(bill.step, Unknown) else f"every {told(bill.step)}"
     return [
         f"bill {bill.counter}",
         f"states {bill.raw} {bill.currency}" if bill.raw else f"{UNKNOWN} never read",
         f"at {instant(bill.as_of_at)}" if bill.as_of_at else "",
         f"runs since {instant(bill.started_at)}" if bill.started_at else "",
-        moved,
+        _moved(bill),
         step,
         f"{_amount(bill.spent_nusd)} since first seen {instant(bill.first_seen_at)}",
         f"opened with {money(bill.opening_nusd)}" if bill.opening_nusd else "",
         *_flags(bill),
     ]
+
+
+def _moved(bill: BillView) -> str:
+    if isinstance(bill.moved_at, Unknown):
+        return f"moved: {bill.moved_at.reason}"
+    return f"moved {instant(bill.moved_at)}" if bill.moved_at else "has not moved since"
 
 
 def _flags(bill: BillView) -> list[str]:

@@ -1,7 +1,8 @@
 """One tier closely: what it costs over time, what it has at its provider, how it wakes, whom it served."""
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, ClassVar
+from datetime import datetime
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -17,10 +18,12 @@ from console.tui.screens.page import Exported, Page, Question
 from console.tui.screens.remembered import Remembered
 from console.tui.view import View
 from console.tui.widgets.lines import Lines
+from store.anatomy import Anatomy
 from store.fleet import TierView
 from store.operations import OperationKind
 
 _WAKES = 5
+_LOOKED_THROUGH = 50  # in a replay: those since then come first
 
 
 class TierPage(Page):
@@ -119,7 +122,15 @@ class TierPage(Page):
         return Room(self._width, height, self.key_for("tier.logs", "l"))
 
 
-def _read(service: Service, name: str, window: str, width: int, at: Any) -> TierAnswer:
+def _wakes(service: Service, name: str, at: datetime | None) -> tuple[Anatomy, ...]:
+    """The last wakes; of a past instant, those that had ended by then."""
+    if at is None:
+        return tuple(service.history(name, OperationKind.WAKE, _WAKES))
+    found = service.history(name, OperationKind.WAKE, _LOOKED_THROUGH)
+    return tuple(wake for wake in found if wake.finished_at is not None and wake.finished_at <= at)[:_WAKES]
+
+
+def _read(service: Service, name: str, window: str, width: int, at: datetime | None) -> TierAnswer:
     drawn, points = points_that_resolve(window, width, lambda one, count: service.points(name, one, count, at))
     models: Sequence[str] = ()
     if at is None:
@@ -129,6 +140,6 @@ def _read(service: Service, name: str, window: str, width: int, at: Any) -> Tier
         drawn=drawn,
         points=tuple(points),
         resources=service.resources(name, at),
-        wakes=tuple(service.history(name, OperationKind.WAKE, _WAKES)),
+        wakes=_wakes(service, name, at),
         model=tuple(models),
     )

@@ -79,6 +79,13 @@ def test_what_is_special_about_a_bill_is_said_in_words() -> None:
         assert part in text
 
 
+def test_bills_that_have_ended_do_not_crowd_out_the_rest() -> None:
+    text = told(resource(*(bill(counter_id=n, counter=f"hour:{n}", final_at=AT) for n in range(20)), bill()))
+    assert text.count("FINAL") == 2
+    assert "and 18 older bills that have ended" in text
+    assert "usage:vm:8429" in text
+
+
 def test_what_is_not_known_of_a_resource_is_said() -> None:
     unread = bill(raw="", spent_nusd=Unknown("never read"), moved_at=None, step=Unknown("it has not moved twice"))
     text = told(resource(unread, state=Unknown("no inventory shows it"), rate_nusd_per_hour=Unknown("none")))
