@@ -113,6 +113,8 @@ class BandPage(TablePage):
         return answer if isinstance(answer, tuple) else ()
 
     def _show_detail(self) -> None:
+        if not self._is_there:
+            return
         shown, tier = self.query_one("#detail", Lines), self.view.chosen
         band = next((band for band in self._bands() if tier is not None and band.tier == tier.spec.name), None)
         if band is None:

@@ -94,7 +94,7 @@ class Page(Screen[None]):
     @property
     def _is_there(self) -> bool:
         """Composed and not yet taken down: a reading may end while the app closes its screens."""
-        return self.is_mounted and bool(self.query("#header")) and bool(self.query("#keys"))
+        return self.is_mounted and self.is_running and bool(self.query("#header")) and bool(self.query("#keys"))
 
     def show(self) -> None:
         """Show everything again; what is the same costs nothing."""
