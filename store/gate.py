@@ -134,6 +134,10 @@ class Verdict:
         """Why it is closed and what opens it, for a person."""
         return "; ".join(_sentence(reason, self) for reason in self.reasons) or "open"
 
+    def sentence_of(self, reason: Reason, tier: str | None = None) -> str:
+        """Why one of the reasons, the fleet's or those of a tier's own limit, closes it and what opens it."""
+        return _sentence(reason, self) if tier is None else _of_money(reason, self.tiers[tier])
+
     def reasons_for(self, tier: str) -> tuple[Reason, ...]:
         """Why `tier` may not serve: the fleet's reasons and its own."""
         own = self.tiers[tier].reasons if tier in self.tiers else ()
@@ -234,7 +238,7 @@ def _sentence(reason: Reason, verdict: Verdict) -> str:
 def _of_money(reason: Reason, scope: ScopeVerdict, head: str = "") -> str:
     facts, limit = scope.facts, display_usd(scope.limit_nusd)
     if isinstance(facts.debits_nusd, Unknown):
-        return f"{head}spend today is not known ({facts.debits_nusd.reason})"
+        return f"{head}spend today is not known ({facts.debits_nusd.reason}); opens when it is"
     spent = display_usd(facts.debits_nusd)
     if reason is Reason.EXHAUSTED:
         return f"{head}{spent} of {limit} spent today; opens tomorrow, or by a reset"
