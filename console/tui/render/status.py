@@ -38,6 +38,8 @@ def gate_rows(fleet: Fleet, width: int) -> list[Row]:
     """The gate: open or closed, today's spend against the limit, and why it is closed."""
     verdict = fleet.verdict
     spent = verdict.facts.debits_today_nusd
+    if verdict.facts.last_complete_at is None:
+        spent = Unknown("no complete billing tick yet")
     limit = display_usd(verdict.limit_nusd)
     if isinstance(spent, Unknown):
         budget = f"today {UNKNOWN} of {limit} ({spent.reason})"
@@ -56,7 +58,7 @@ def gate_rows(fleet: Fleet, width: int) -> list[Row]:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """A text in lines of at most `width` cells (20 at least), broken at spaces, and inside words that are longer."""
+    """A text in lines of at most `width` cells (20 at least), broken at spaces, and inside longer words."""
     room, found, current = max(width, 20), [], ""
     for word in printable(" ".join(text.splitlines())).split(" "):
         joined = f"{current} {word}" if current else word
