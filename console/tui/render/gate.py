@@ -79,7 +79,7 @@ def _what_closes(answer: GateAnswer) -> str:
 
 
 def seen(verdict: Verdict) -> ScopeVerdict:
-    """The whole account's money: before the first complete tick nothing is known of it, not even that it is zero."""
+    """The account's money: before the first complete tick nothing is known of it, not even that it is zero."""
     if verdict.facts.last_complete_at is not None:
         return verdict.fleet
     unknown = Unknown("no complete billing tick yet")
