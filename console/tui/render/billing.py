@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from console.tui.cells import Role, Row, Span, line, printable
+from console.tui.render.canvas import clipped
 from console.tui.render.figures import UNKNOWN, age
 from console.tui.render.flow import sentences
 from console.tui.render.lists import day_time, lasted, table_rows
@@ -132,9 +133,12 @@ def detail_rows(source: SourceHealth, answer: BillingAnswer, fleet: Fleet, width
     """The source under the cursor: what is wrong, how it answers, what its bill is like, and its gaps."""
     stands, role = state(source, answer.tick, fleet)
     of = f" of tier {printable(source.tier)}" if source.tier else ""
-    rows: list[Row] = [
-        (Span(f" {printable(source.name)}", Role.STRONG), Span(f"  {source.kind}{of}  "), Span(stands, role))
-    ]
+    head = (
+        Span(f" {printable(source.name)}", Role.STRONG),
+        Span(f"  {stands}", role),
+        Span(f"  {source.kind}{of}"),
+    )
+    rows = [clipped(head, width)]
     if source.problem:
         rows += sentences([source.problem], width, Role.MUTED if role is Role.MUTED else Role.BAD, "!")
     rows += sentences(_answers(source), width)

@@ -21,6 +21,7 @@ from store.unknown import Unknown
 from store.window import day_start
 
 _LABEL_WIDTH = 13  # ` ! UNOBSERVED `: the longest reason
+_UNOBSERVED = Unknown("no complete billing tick yet")
 _COUNTED = 3  # complete ticks in a row are counted so far
 
 
@@ -39,6 +40,8 @@ class GateAnswer:
         """What may be billed beyond the limit if the gate closes at it."""
         if isinstance(self.promise, Unknown):
             return self.promise
+        if self.verdict.facts.last_complete_at is None:
+            return _UNOBSERVED
         if not self.policy.hibernates:
             return Unknown('on_exhausted = "refuse" promises none')
         return total(self.promise)
@@ -82,8 +85,7 @@ def seen(verdict: Verdict) -> ScopeVerdict:
     """The account's money: before the first complete tick nothing is known of it, not even that it is zero."""
     if verdict.facts.last_complete_at is not None:
         return verdict.fleet
-    unknown = Unknown("no complete billing tick yet")
-    facts = replace(verdict.fleet.facts, debits_nusd=unknown, headroom_nusd=unknown)
+    facts = replace(verdict.fleet.facts, debits_nusd=_UNOBSERVED, headroom_nusd=_UNOBSERVED)
     return replace(verdict.fleet, facts=facts)
 
 

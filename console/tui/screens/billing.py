@@ -87,7 +87,7 @@ class BillingPage(TablePage):
         if chosen is None:
             detail.show([] if answer.sources else [line(" no provider is named in the settings")])
             return
-        width = detail.size.width or self.app.size.width
+        width = self.app.size.width - 1
         detail.show(detail_rows(chosen, answer, fleet, width))
 
 

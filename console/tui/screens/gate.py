@@ -79,7 +79,7 @@ class GatePage(Page):
         assert fleet is not None
         if answer is None:
             return [line(" reading the gate…", Role.MUTED)]
-        width = self.query_one("#pane").scrollable_content_region.width or self.app.size.width
+        width = self.app.size.width - 1  # the scroll bar's column
         decision = [
             *verdict_rows(_shown(fleet.verdict, answer.verdict), answer, width),
             *budget_rows(seen(answer.verdict), width),

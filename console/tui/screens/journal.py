@@ -177,7 +177,7 @@ class JournalPage(TablePage):
             detail.show([] if answer.held.entries else [line(f" {nothing}", Role.MUTED)])
         else:
             operation = answer.operation if answer.chosen_id == chosen.id else None
-            detail.show(detail_rows(chosen, operation, detail.size.width or self.app.size.width))
+            detail.show(detail_rows(chosen, operation, self.app.size.width - 1))
 
 
 def _answered(

@@ -96,7 +96,7 @@ class Page(Screen[None]):
 
     def show(self) -> None:
         """Show everything again; what is the same costs nothing."""
-        if not self.is_mounted:
+        if not self.is_mounted or not self.children:  # coming, or going
             return
         with self.app.batch_update():
             self.show_frame()

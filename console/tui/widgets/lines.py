@@ -50,6 +50,8 @@ class Lines(Widget):
         before, self._rows = self._rows, list(rows)
         if len(before) != len(rows):
             self._strips.clear()
+            # not left to `auto`: Textual 8.2 keeps a height that was asked for between two of these
+            self.styles.height = len(rows)
             self.refresh(layout=True)
             return
         for y, (old, new) in enumerate(zip(before, rows, strict=True)):

@@ -1,0 +1,157 @@
+"""The Gate screen as an engineer uses it."""
+
+import asyncio
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from sqlmodel import col, select
+from textual.pilot import Pilot
+
+from console.tui.app import MtokApp
+from console.tui.screens.gate import GatePage
+from store.gate import Reason
+from store.tables import BillCounter
+from tests.console.fleet_world import FleetWorld, fleet_world
+from tests.console.tui.screen import app_of, ready, shown, text_of, until
+
+
+def after_ticks(folder: Path, count: int = 5, limit: str = "200") -> FleetWorld:
+    """A world two seconds after its last tick."""
+    world = fleet_world(folder, limit)
+    for _ in range(count):
+        world.tick()
+    world.clock.advance(-58)
+    return world
+
+
+def unobserved(folder: Path) -> FleetWorld:
+    return fleet_world(folder)
+
+
+def dark(folder: Path) -> FleetWorld:
+    world = after_ticks(folder)
+    world.clock.advance(600)
+    return world
+
+
+def frozen(folder: Path) -> FleetWorld:
+    world = fleet_world(folder)
+    for n in range(22):
+        world.tick()
+        world.ticks -= n >= 3  # the bills stand still while everything runs
+    world.clock.advance(-58)
+    return world
+
+
+def unsettled(folder: Path) -> FleetWorld:
+    world = after_ticks(folder)
+    with world.database.write() as session:
+        counter = session.exec(select(BillCounter).order_by(col(BillCounter.id))).first()
+        assert counter is not None
+        counter.unsettled_at = world.clock.now()
+        session.add(counter)
+    world.clock.advance(58)
+    world.tick()
+    return world
+
+
+def reserved(folder: Path) -> FleetWorld:
+    return after_ticks(folder, limit="10")
+
+
+def exhausted(folder: Path) -> FleetWorld:
+    return after_ticks(folder, limit="0.10")
+
+
+def manual(folder: Path) -> FleetWorld:
+    world = after_ticks(folder)
+    world.service.close_gate("\x1b[2J[bold]漢字 leak[/bold]")
+    return world
+
+
+WORLDS = (unobserved, dark, frozen, unsettled, reserved, exhausted, manual)
+
+
+async def gate_page(pilot: Pilot[None]) -> MtokApp:
+    """The app once it shows the gate's inputs."""
+    app = await ready(pilot)
+    await pilot.press("4")
+    await until(pilot, lambda: isinstance(app.page, GatePage) and "INPUTS" in text_of(app, "gate-text"))
+    return app
+
+
+def widest(app: MtokApp) -> int:
+    return max(map(cell_len, text_of(app, "gate-text").splitlines()))
+
+
+@pytest.mark.parametrize("world_of", WORLDS, ids=lambda made: made.__name__)
+async def test_a_closed_gate_says_why_on_the_first_screen(
+    world_of: Callable[[Path], FleetWorld], tmp_path: Path
+) -> None:
+    world, reason = world_of(tmp_path), Reason(world_of.__name__)
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await gate_page(pilot)
+        assert f"! {reason.upper()}" in shown(app)
+        assert " opens " in shown(app)
+        assert "\x1b" not in shown(app)
+        assert widest(app) <= 80
+
+
+async def test_80x24_shows_verdict_budget_curve_and_main_inputs_and_the_rest_scrolls(tmp_path: Path) -> None:
+    world = after_ticks(tmp_path)
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await gate_page(pilot)
+        for text in (
+            "OPEN  ",
+            "closes when",
+            "# spent",
+            "= not billed yet",
+            "SPENT 2026-11-24",
+            "INPUTS",
+            "limit of today",
+        ):
+            assert text in shown(app)
+        await pilot.press("end")
+        await until(pilot, lambda: "VERDICTS, newest first" in shown(app))
+        for heading in ("FROM", "UNTIL", "VERDICT", "LASTED"):
+            assert heading in shown(app)
+        await pilot.resize_terminal(120, 40)
+        await pilot.press("end")
+        await until(pilot, lambda: "ALLOWANCES OF TODAY" in shown(app))
+        assert 80 < widest(app) <= 120
+        await pilot.resize_terminal(60, 16)
+        await until(pilot, lambda: widest(app) <= 60)
+
+
+async def test_nothing_moves_until_a_tick_a_reset_or_a_verdict(tmp_path: Path) -> None:
+    world = after_ticks(tmp_path, limit="0.10")
+    async with app_of(world, tmp_path).run_test(size=(120, 40)) as pilot:
+        app = await gate_page(pilot)
+        before = text_of(app, "gate-text")
+        world.clock.advance(20)
+        app.read()
+        await until(pilot, lambda: app.view.fleet is not None and app.view.fleet.at == world.clock.now())
+        assert text_of(app, "gate-text") == before
+        world.service.reset_gate(50 * 10**9, "launch \x1b[31m[red]")
+        app.read()
+        await until(pilot, lambda: "launch" in text_of(app, "gate-text"))
+        assert "+$50.00" in text_of(app, "gate-text")
+        assert "\x1b[31m" not in shown(app)
+
+
+async def test_the_export_has_inputs_terms_curve_allowances_and_verdicts(tmp_path: Path) -> None:
+    world = after_ticks(tmp_path, limit="0.10")
+    world.service.reset_gate(50 * 10**9, "launch")
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await gate_page(pilot)
+        await pilot.press("e")
+        await until(pilot, lambda: "exported to" in text_of(app, "message"))
+        (path,) = await asyncio.to_thread(lambda: list(tmp_path.glob("mtok-gate-*.csv")))
+        rows = list(csv.DictReader(await asyncio.to_thread(lambda: path.read_text().splitlines())))
+    assert {row["kind"] for row in rows} == {"input", "headroom", "spent", "allowance", "verdict"}
+    values = {(row["kind"], row["name"]): row["value"] for row in rows}
+    assert values["input", "limit_usd"] == "50.100000000"
+    assert values["allowance", "usd"] == "50.000000000"
