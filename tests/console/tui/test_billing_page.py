@@ -75,23 +75,14 @@ async def test_a_provider_that_was_never_complete_is_not_called_late(tmp_path: P
         assert "last complete never; 0 of 1 ticks" in text_of(app, "detail")
 
 
-async def test_an_agent_that_sleeps_is_no_trouble(tmp_path: Path) -> None:
-    world = after_ticks(tmp_path, None, None)
+async def test_a_sleeping_agent_is_no_trouble_and_the_export_is_of_what_is_shown(tmp_path: Path) -> None:
+    world = after_ticks(tmp_path, None, "HTTP 500", None)
     world.asleep = frozenset({"l40"})
     world.clock.advance(58)
     world.tick()
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await billing_page(pilot)
         assert "○ asleep" in shown(app)
-        await pilot.press("slash", *"l40", "enter")
-        await until(pilot, lambda: app.page.query_one(LineTable).row_count == 1)
-        assert "agent of tier l40" in text_of(app, "detail")
-
-
-async def test_the_export_has_the_sources_that_are_shown_with_their_gaps(tmp_path: Path) -> None:
-    world = after_ticks(tmp_path, None, "HTTP 500", None)
-    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
-        app = await billing_page(pilot)
         await pilot.press("slash", *"cloud", "enter", "e")
         await until(pilot, lambda: "exported to" in text_of(app, "message"))
         (path,) = await asyncio.to_thread(lambda: list(tmp_path.glob("mtok-billing-*.csv")))

@@ -5,7 +5,6 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from rich.cells import cell_len
 from sqlmodel import col, select
 from textual.pilot import Pilot
@@ -27,52 +26,30 @@ def after_ticks(folder: Path, count: int = 5, limit: str = "200") -> FleetWorld:
     return world
 
 
-def unobserved(folder: Path) -> FleetWorld:
-    return fleet_world(folder)
-
-
-def dark(folder: Path) -> FleetWorld:
-    world = after_ticks(folder)
-    world.clock.advance(600)
-    return world
-
-
-def frozen(folder: Path) -> FleetWorld:
-    world = fleet_world(folder)
-    for n in range(22):
-        world.tick()
-        world.ticks -= n >= 3  # the bills stand still while everything runs
-    world.clock.advance(-58)
-    return world
-
-
-def unsettled(folder: Path) -> FleetWorld:
-    world = after_ticks(folder)
+def unsettle(world: FleetWorld) -> None:
     with world.database.write() as session:
         counter = session.exec(select(BillCounter).order_by(col(BillCounter.id))).first()
         assert counter is not None
         counter.unsettled_at = world.clock.now()
         session.add(counter)
-    world.clock.advance(58)
     world.tick()
-    return world
 
 
-def reserved(folder: Path) -> FleetWorld:
-    return after_ticks(folder, limit="10")
+def ticks(world: FleetWorld, count: int, *, bills_rise: bool = True) -> None:
+    for _ in range(count):
+        world.tick()
+        world.ticks -= not bills_rise
 
 
-def exhausted(folder: Path) -> FleetWorld:
-    return after_ticks(folder, limit="0.10")
-
-
-def manual(folder: Path) -> FleetWorld:
-    world = after_ticks(folder)
-    world.service.close_gate("\x1b[2J[bold]漢字 leak[/bold]")
-    return world
-
-
-WORLDS = (unobserved, dark, frozen, unsettled, reserved, exhausted, manual)
+STAGES: dict[Reason, Callable[[FleetWorld], None]] = {
+    Reason.UNOBSERVED: lambda _: None,
+    Reason.RESERVED: lambda world: ticks(world, 2),
+    Reason.MANUAL: lambda world: world.service.close_gate("\x1b[2J[bold]漢字 leak[/bold]"),
+    Reason.EXHAUSTED: lambda world: ticks(world, 8),
+    Reason.FROZEN: lambda world: ticks(world, 20, bills_rise=False),
+    Reason.UNSETTLED: unsettle,
+    Reason.DARK: lambda world: world.clock.advance(600),
+}
 
 
 async def gate_page(pilot: Pilot[None]) -> MtokApp:
@@ -87,17 +64,17 @@ def widest(app: MtokApp) -> int:
     return max(map(cell_len, text_of(app, "gate-text").splitlines()))
 
 
-@pytest.mark.parametrize("world_of", WORLDS, ids=lambda made: made.__name__)
-async def test_a_closed_gate_says_why_on_the_first_screen(
-    world_of: Callable[[Path], FleetWorld], tmp_path: Path
-) -> None:
-    world, reason = world_of(tmp_path), Reason(world_of.__name__)
+async def test_each_reason_comes_onto_the_first_screen_and_says_what_opens_it(tmp_path: Path) -> None:
+    world = fleet_world(tmp_path, limit="0.50")
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await gate_page(pilot)
-        assert f"! {reason.upper()}" in shown(app)
-        assert " opens " in shown(app)
-        assert "\x1b" not in shown(app)
-        assert widest(app) <= 80
+        for reason, happens in STAGES.items():
+            happens(world)
+            app.read()
+            await until(pilot, lambda reason=reason: f"! {reason.upper()}" in shown(app))
+            assert " opens " in shown(app)
+            assert "\x1b" not in shown(app)
+            assert widest(app) <= 80
 
 
 async def test_80x24_shows_verdict_budget_curve_and_main_inputs_and_the_rest_scrolls(tmp_path: Path) -> None:

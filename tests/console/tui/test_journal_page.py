@@ -42,13 +42,18 @@ async def journal_page(pilot: Pilot[None], entries: int) -> MtokApp:
     return app
 
 
-async def test_an_empty_journal_says_so_under_its_headings(tmp_path: Path) -> None:
+async def test_an_empty_journal_says_so_and_is_not_sorted(tmp_path: Path) -> None:
     world = fleet_world(tmp_path)
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await journal_page(pilot, 0)
         await until(pilot, lambda: "nothing has been journaled yet" in shown(app))
         for heading in ("WHEN", "WHO", "WHAT", "SUBJECT", "REASON, OUTCOME"):
             assert heading in shown(app)
+        await pilot.press("s")
+        assert "sort" not in text_of(app, "message")
+        assert "s Sort" not in shown(app)
+        await pilot.press("slash")
+        await until(pilot, lambda: "in the whole journal" in shown(app))
 
 
 async def test_the_cursor_on_the_last_entry_brings_older_ones_until_there_are_none(tmp_path: Path) -> None:
@@ -56,6 +61,12 @@ async def test_the_cursor_on_the_last_entry_brings_older_ones_until_there_are_no
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await journal_page(pilot, PAGE_ENTRIES)
         assert "hay 998" in shown(app)
+        await pilot.press("e")
+        await until(pilot, lambda: "exported to" in text_of(app, "message"))
+        (path,) = await asyncio.to_thread(lambda: list(tmp_path.glob("mtok-journal-*.csv")))
+        assert (
+            len(await asyncio.to_thread(lambda: path.read_text().splitlines())) == 1001
+        )  # what no screen has read too
         for held in (2, 3, 4, 5):
             await pilot.press("end")
             await until(pilot, lambda held=held: rows(app) == held * PAGE_ENTRIES)
@@ -91,16 +102,6 @@ async def test_a_filter_goes_over_the_whole_journal_and_esc_clears_it(tmp_path: 
     assert found[-1]["at"] == "2026-11-24T08:00:00Z"
 
 
-async def test_the_export_has_entries_that_no_screen_has_read(tmp_path: Path) -> None:
-    world = with_entries(tmp_path, 999)
-    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
-        app = await journal_page(pilot, PAGE_ENTRIES)
-        await pilot.press("e")
-        await until(pilot, lambda: "exported to" in text_of(app, "message"))
-        (path,) = await asyncio.to_thread(lambda: list(tmp_path.glob("mtok-journal-*.csv")))
-        assert len(await asyncio.to_thread(lambda: path.read_text().splitlines())) == 1001
-
-
 async def test_an_entry_is_whole_below_with_its_operation_and_obeys_nobody(tmp_path: Path) -> None:
     world = with_entries(tmp_path, 0)
     nasty = "\x1b[2J[bold]漢字[/bold] " + "reason " * 30
@@ -121,14 +122,3 @@ async def test_an_entry_is_whole_below_with_its_operation_and_obeys_nobody(tmp_p
         assert max(map(cell_len, text_of(app, "detail").splitlines())) <= 80
         await pilot.resize_terminal(120, 40)
         await until(pilot, lambda: "FROM" in shown(app) and "192.0.2.7" in shown(app))
-
-
-async def test_it_is_not_sorted_and_its_filter_is_its_own(tmp_path: Path) -> None:
-    world = with_entries(tmp_path, 0)
-    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
-        app = await journal_page(pilot, 1)
-        await pilot.press("s")
-        assert "sort" not in text_of(app, "message")
-        assert "s Sort" not in shown(app)
-        await pilot.press("slash")
-        await until(pilot, lambda: "in the whole journal" in shown(app))
