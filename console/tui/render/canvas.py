@@ -14,10 +14,11 @@ Label = Callable[[int], str]
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A line across a chart at a value from elsewhere, drawn with a sign of its own; `name` says whose it is."""
+    """A line across a chart at each value from elsewhere, with a sign of its own; `name` says whose they are."""
 
     values: tuple[int, ...]
     name: str
+    brief: str
 
 
 class Canvas:
@@ -51,8 +52,8 @@ def gutter_of(scale: Scale, label: Label, references: Sequence[int] = ()) -> int
 
 def framed(canvas: Canvas, scale: Scale, label: Label, references: Sequence[int]) -> list[Row]:
     """The canvas from the top down, each row with its label and the vertical axis before it."""
-    labels = {scale.row_of(value): (label(value), Role.REFERENCE) for value in references}
-    labels |= {scale.row_of(tick): (label(tick), Role.MUTED) for tick in scale.ticks}
+    labels = {scale.row_of(tick): (label(tick), Role.MUTED) for tick in scale.ticks}
+    labels |= {scale.row_of(value): (label(value), Role.REFERENCE) for value in references}
     gutter = gutter_of(scale, label, references)
     rows = []
     for row in reversed(range(canvas.height)):
@@ -94,6 +95,12 @@ def titled(title: str, words: str, width: int) -> list[Row]:
     if len(title) + len(words) + 3 <= width:
         return [(Span(f" {title}", Role.HEADING), Span(f"  {words}"))]
     return [clipped(line(f" {title}", Role.HEADING), width), clipped(line(f" {words}"), width)]
+
+
+def reference_row(reference: Reference, width: int) -> Row:
+    """Whose a chart's lines of reference are."""
+    name = reference.name if len(reference.name) + 3 <= width else reference.brief
+    return clipped(line(f" {REFERENCE_SIGN} {name}", Role.REFERENCE), width)
 
 
 def clipped(row: Row, width: int) -> Row:

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from statistics import median_low
 
-from console.tui.cells import Role, Row, line
+from console.tui.cells import Role, Row, line, printable
 from console.tui.render.canvas import (
-    REFERENCE_SIGN,
     Canvas,
     Label,
     Reference,
@@ -15,19 +13,18 @@ from console.tui.render.canvas import (
     floor_row,
     framed,
     gutter_of,
+    reference_row,
     ticks_row,
     time_labels,
     titled,
 )
-from console.tui.render.scale import EIGHTHS, Scale, even_scale
+from console.tui.render.scale import EIGHTHS, Scale, even_scale, is_far_apart, log_scale
 from store.unknown import Unknown
 
-UNKNOWN_SIGN, ZERO_SIGN, NO_TOKENS_SIGN, BEYOND_SIGN, BELOW_SIGN = "·", "0", "∘", "▲", "▼"
+UNKNOWN_SIGN, ZERO_SIGN, NO_TOKENS_SIGN, BELOW_SIGN = "·", "0", "∘", "▼"
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _GAP_FROM = 4  # columns this wide stand apart
 _LEGEND_FROM = 8  # a lower chart has no row to spare for what its signs mean
-_FAR = 8  # times the median: one such value would press all others flat
-_CEILING = 3  # times the median: where the chart ends then
 _NEAR = 4  # a reference further above than this would press all values flat
 
 
@@ -44,7 +41,8 @@ class Mark:
 class Series:
     """Steps without holes between them, oldest first. `label` says a value on the axis, `told` in words.
 
-    `unit`: what the axis reaches to when every value is zero.
+    `unit`: what the axis reaches to when every value is zero. `may_be_log`: tenfold for tenfold, where the values
+    are too far apart for an even axis.
     """
 
     title: str
@@ -52,30 +50,33 @@ class Series:
     label: Label
     told: Label
     unit: int = 1
+    may_be_log: bool = False
     reference: Reference | None = None
 
 
 def column_chart(series: Series, width: int, height: int) -> list[Row]:
-    """The series in exactly `height` rows, none wider than `width` cells; at least 8 by 40 of them."""
-    head = titled(series.title, _in_words(series), width)
+    """The series in `height` rows, fewer where nothing is known; none is wider than `width`. At least 40 by 7."""
     known = [mark.value for mark in series.marks if not isinstance(mark.value, Unknown)]
+    is_log = series.may_be_log and is_far_apart(known)
+    head = titled(f"{series.title}{', log scale' if is_log else ''}", _in_words(series), width)
     if not known:
-        return _filled([*head, *_nothing(series, width)], height)
+        return [*head, *_nothing(series, width)][:height]
     has_legend = height >= _LEGEND_FROM
     rows = max(height - len(head) - 2 - has_legend, 2)
-    scale = even_scale(_top(series, known), rows)
-    lines = [value for value in (series.reference.values if series.reference else ()) if value <= scale.high]
+    scale = _scale(series, known, rows, is_log)
+    lines = [value for value in _references(series) if scale.low <= value <= scale.high]
     gutter = gutter_of(scale, series.label, lines)
     canvas = Canvas(_drawn_width(len(series.marks), width - gutter), rows)
     for value in lines:
         canvas.across(scale.row_of(value))
     signs = _draw(canvas, scale, series.marks)
     ticks = time_labels(series.marks[0].start, series.marks[-1].end, canvas.width)
+    low = series.label(scale.low) if is_log else "0"
     legend = [_legend(series, signs, bool(lines), width)] if has_legend else []
     return [
         *head,
         *framed(canvas, scale, series.label, lines),
-        floor_row(gutter, canvas.width, "0", ticks),
+        floor_row(gutter, canvas.width, low if len(low) <= gutter - 2 else "", ticks),
         ticks_row(gutter, canvas.width, ticks),
         *legend,
     ]
@@ -117,25 +118,27 @@ def _column(canvas: Canvas, scale: Scale, value: int, columns: range) -> str:
         sign, role = (ZERO_SIGN, Role.MUTED) if value == 0 else (BELOW_SIGN, Role.WARN)
         canvas.put(columns[(len(columns) - 1) // 2], 0, sign, role)
         return sign
-    eighths, top = scale.eighths(value), scale.row_of(value)
+    block = _BLOCKS[(max(scale.eighths(value), 1) - 1) % EIGHTHS]
     for column in columns:
-        for row in range(top):
+        for row in range(scale.row_of(value)):
             canvas.put(column, row, _BLOCKS[-1])
-        canvas.put(column, top, _BLOCKS[(eighths - 1) % EIGHTHS])
-        if value > scale.high:
-            canvas.put(column, top, BEYOND_SIGN, Role.WARN)
-    return BEYOND_SIGN if value > scale.high else _BLOCKS[-1]
+        canvas.put(column, scale.row_of(value), block)
+    return block
 
 
-def _top(series: Series, known: Sequence[int]) -> int:
-    """What the axis must reach: the largest value, unless it is far beyond the rest; a reference that is near."""
-    largest, above_zero = max(known), [value for value in known if value > 0]
-    if largest <= 0:
-        return series.unit
-    middle = median_low(above_zero)
-    top = largest if largest <= _FAR * middle else _CEILING * middle
-    reference = max(series.reference.values) if series.reference else 0
-    return reference if top < reference <= _NEAR * top else top
+def _scale(series: Series, known: Sequence[int], rows: int, is_log: bool) -> Scale:
+    """Up to the largest value, and to a reference that is near."""
+    references = _references(series)
+    if is_log:
+        above_zero = [value for value in (*known, *references) if value > 0]
+        return log_scale(min(above_zero), max(above_zero), rows)
+    top = max(known) if max(known) > 0 else series.unit
+    reference = max(references, default=0)
+    return even_scale(reference if top < reference <= _NEAR * top else top, rows)
+
+
+def _references(series: Series) -> tuple[int, ...]:
+    return series.reference.values if series.reference else ()
 
 
 def _unknown_sign(values: Sequence[int | Unknown]) -> str:
@@ -147,12 +150,10 @@ def _in_words(series: Series) -> str:
     values = [mark.value for mark in series.marks]
     known = [value for value in values if not isinstance(value, Unknown)]
     if not known:
-        return "nothing known"
+        return "" if _unknown_sign(values) == NO_TOKENS_SIGN else "not known"
     last = values[-1]
     told_last = _unknown_in_words(last) if isinstance(last, Unknown) else series.told(last)
-    words = f"min {series.told(min(known))}  max {series.told(max(known))}  last {told_last}"
-    missing = sum(isinstance(value, Unknown) and value.reason != "no tokens" for value in values)
-    return f"{words}  {missing} of {len(values)} not known" if missing else words
+    return f"min {series.told(min(known))}  max {series.told(max(known))}  last {told_last}"
 
 
 def _unknown_in_words(value: Unknown) -> str:
@@ -161,22 +162,18 @@ def _unknown_in_words(value: Unknown) -> str:
 
 def _nothing(series: Series, width: int) -> list[Row]:
     reasons = dict.fromkeys(mark.value.reason for mark in series.marks if isinstance(mark.value, Unknown))
-    shown = [f" — {reason}" for reason in reasons] or [" — no step yet"]
-    return [clipped(line(text, Role.WARN), width) for text in shown[:3]]
+    shown = [f" — {printable(reason)}" for reason in reasons] or [" — no step yet"]
+    role = Role.MUTED if list(reasons) == ["no tokens"] else Role.WARN
+    return [clipped(line(text, role), width) for text in shown[:3]]
 
 
 def _legend(series: Series, signs: set[str], has_reference: bool, width: int) -> Row:
     texts = {
         UNKNOWN_SIGN: "not known",
         NO_TOKENS_SIGN: "no tokens",
-        BEYOND_SIGN: "beyond the chart",
         BELOW_SIGN: "below zero",
     }
-    parts = [f"{sign} {text}" for sign, text in texts.items() if sign in signs]
-    if has_reference and series.reference is not None:
-        parts.append(f"{REFERENCE_SIGN} {series.reference.name}")
-    return clipped(line(f" {'  '.join(parts)}", Role.REFERENCE if has_reference else Role.MUTED), width)
-
-
-def _filled(rows: list[Row], height: int) -> list[Row]:
-    return [*rows, *[line("")] * height][:height]
+    text = "".join(f" {sign} {text} " for sign, text in texts.items() if sign in signs)
+    if not has_reference or series.reference is None:
+        return clipped(line(text, Role.MUTED), width)
+    return (*clipped(line(text, Role.MUTED), width), *reference_row(series.reference, max(width - len(text), 0)))

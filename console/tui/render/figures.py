@@ -19,6 +19,13 @@ def money(nusd: int) -> str:
     return display_usd(nusd, 2 if abs(nusd) >= 10**10 else 4)
 
 
+def axis_usd(nusd: int) -> str:
+    """A round amount beside an axis, in no more decimals than it has."""
+    if nusd % 10**9 == 0 and nusd:
+        return display_usd(nusd, 0)
+    return display_usd(nusd, next((n for n in range(2, 9) if nusd % 10 ** (9 - n) == 0), 9))
+
+
 def per_mtok(value: int | Unknown) -> str:
     """$/Mtok; `no tokens` is not the same as not knowing."""
     if isinstance(value, Unknown):

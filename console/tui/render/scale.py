@@ -1,11 +1,12 @@
 """Where on a chart a value belongs, and which round numbers stand beside it. Whole numbers only: money is exact."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import log10
 
 EIGHTHS = 8  # a cell's height, in the bars that a terminal has
-LOG_FROM = 20  # a spread beyond this leaves nothing to see of the small values on an even scale
+_LOG_FROM = 20  # a spread beyond this leaves nothing to see of the small values on an even scale
 _TICK_EVERY_ROWS = 2
 _TIME_STEPS = tuple(
     timedelta(minutes=minutes)
@@ -24,7 +25,7 @@ class Scale:
     is_log: bool = False
 
     def eighths(self, value: int) -> int:
-        """How high a value stands, in eighths of a row from the bottom; what is above or below stands at the edge."""
+        """How high a value stands, in eighths of a row from the bottom; what is beyond stands at the edge."""
         whole, inside = self.height * EIGHTHS, min(max(value, self.low), self.high)
         if self.is_log:
             return round(whole * log10(inside / self.low) / log10(self.high / self.low))
@@ -44,17 +45,23 @@ def even_scale(top: int, height: int) -> Scale:
 
 
 def log_scale(low: int, high: int, height: int) -> Scale:
-    """From a round number at or below `low`, which is above zero, to one at or above `high`: each tenfold as high."""
+    """From a round number at or below `low`, which is above zero, to one at or above `high`."""
     below = max(number for number in _rounds_within(low // 10 or 1, low))
     above = min(number for number in _rounds_within(high, high * 10))
     above = above if above > below else below * 10
     scale = Scale(below, above, height, (), is_log=True)
     ticks: list[int] = []
-    for number in [*_tens_within(below, above), *_rounds_within(below, above)]:
+    for number in [*_tens_within(below + 1, above), *_rounds_within(below + 1, above)]:
         rows = [scale.row_of(tick) for tick in ticks]
         if all(abs(scale.row_of(number) - row) >= _TICK_EVERY_ROWS for row in rows):
             ticks.append(number)
     return Scale(below, above, height, tuple(sorted(ticks)), is_log=True)
+
+
+def is_far_apart(values: Sequence[int]) -> bool:
+    """Whether an even scale would press the small values flat."""
+    above_zero = [value for value in values if value > 0]
+    return bool(above_zero) and max(above_zero) > _LOG_FROM * min(above_zero)
 
 
 def time_ticks(start: datetime, end: datetime, most: int) -> list[datetime]:

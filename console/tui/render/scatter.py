@@ -1,4 +1,4 @@
-"""Two figures against each other as text: a share of 0 to 100 % along, an amount up; denser signs where more meet."""
+"""Two figures against each other as text: a share of 0 to 100 % along, an amount up; denser where more meet."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,7 +7,6 @@ from fractions import Fraction
 
 from console.tui.cells import Role, Row, line
 from console.tui.render.canvas import (
-    REFERENCE_SIGN,
     Canvas,
     Label,
     Reference,
@@ -15,10 +14,11 @@ from console.tui.render.canvas import (
     floor_row,
     framed,
     gutter_of,
+    reference_row,
     ticks_row,
     titled,
 )
-from console.tui.render.scale import LOG_FROM, Scale, even_scale, log_scale
+from console.tui.render.scale import Scale, even_scale, is_far_apart, log_scale
 
 ONE_SIGN, SOME_SIGN, MANY_SIGN = "·", "∘", "●"
 _MANY_FROM = 5
@@ -66,7 +66,7 @@ def scatter_chart(cloud: Cloud, width: int, height: int) -> list[Row]:
         floor_row(gutter, canvas.width, low if len(low) <= gutter - 2 else "", ticks),
         ticks_row(gutter, canvas.width, {**ticks, canvas.width - 4: "100%"}),
         clipped(line(f"{' ' * gutter}{cloud.x_name}   {_LEGEND}", Role.MUTED), width),
-        clipped(line(f" {REFERENCE_SIGN} {cloud.reference.name}", Role.REFERENCE), width),
+        reference_row(cloud.reference, width),
     ]
 
 
@@ -74,8 +74,7 @@ def scale_for(cloud: Cloud, height: int) -> Scale:
     """Even where it can be, and tenfold for tenfold where the amounts are too far apart; the reference is on it."""
     values = [dot.value for dot in cloud.dots]
     everything = [*values, *cloud.reference.values]
-    above_zero = [value for value in values if value > 0]
-    if above_zero and max(above_zero) > LOG_FROM * min(above_zero):
+    if is_far_apart(values):
         return log_scale(min(value for value in everything if value > 0), max(everything), height)
     return even_scale(max(everything), height)
 

@@ -9,9 +9,9 @@ from textual.containers import VerticalScroll
 from console.export.sources import COLUMNS as EXPORTED
 from console.export.sources import source_rows
 from console.tui.cells import Role, line
-from console.tui.remembered import Remembered
 from console.tui.render.billing import COLUMNS, BillingAnswer, Shape, detail_rows, entries, key_of
 from console.tui.screens.page import Exported, Question
+from console.tui.screens.remembered import Remembered
 from console.tui.screens.table_page import TablePage
 from console.tui.table import Column, Entry
 from console.tui.view import View

@@ -9,10 +9,10 @@ from textual.containers import VerticalScroll
 
 from console.export.gate_table import COLUMNS, gate_rows
 from console.tui.cells import Role, Row, line
-from console.tui.remembered import Remembered
 from console.tui.render.gate import GateAnswer, budget_rows, curve_rows, input_rows, seen, verdict_rows
 from console.tui.render.gate_tables import allowance_rows, change_rows, term_rows, tier_rows
 from console.tui.screens.page import Exported, Page, Question
+from console.tui.screens.remembered import Remembered
 from console.tui.view import View
 from console.tui.widgets.lines import Lines
 from store.gate import BLIND, Verdict
