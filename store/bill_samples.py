@@ -114,7 +114,6 @@ def _reopened(tick: _Tick, bill: Bill) -> BillCounter | None:
     query = select(BillCounter).where(BillCounter.provider == tick.provider, BillCounter.counter == bill.counter)
     counter = tick.session.exec(query).first()
     if counter is not None:
-        counter.final_at = None
         tick.counters[bill.counter] = counter
     return counter
 
@@ -221,7 +220,10 @@ def _follow(tick: _Tick, counter: BillCounter, bill: Bill, before: Mark) -> None
     if before.total_nusd != bill.total_nusd:  # a step is observed, not assumed
         steps = moved(counter.steps, counter.moved_at, tick.at)
         tick.moves.append({"id_": counter.id, "moved_at": tick.at, "steps": steps})
-    elif bill.final:
+        counter.final_at = None
+    elif not bill.final:
+        counter.final_at = None
+    elif counter.final_at is None:
         counter.final_at = tick.at  # said to be gone, and at rest: it will not be asked for again
 
 

@@ -3,9 +3,20 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Row, ScalarSelect, Select, Subquery, bindparam, func, literal_column, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    ScalarSelect,
+    Select,
+    Subquery,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    union_all,
+)
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 from sqlmodel import select as model_select
@@ -25,6 +36,15 @@ USAGE_FIELDS = (
     "reserved_completion_tokens",
 )
 Totals = tuple[int, ...]
+
+
+_AT_ONCE = 100  # SQLite takes 500 terms of a compound select
+Item = TypeVar("Item")
+
+
+def batched(items: Sequence[Item]) -> list[Sequence[Item]]:
+    """`items` in parts that one statement can take."""
+    return [items[begin : begin + _AT_ONCE] for begin in range(0, len(items), _AT_ONCE)]
 
 
 def edges_table(count: int) -> Subquery:
@@ -72,6 +92,35 @@ def _debits() -> Select[Any]:
     at_start = _newest("debits_nusd", "start").label("at_start")
     at_end = _newest("debits_nusd", "end").label("at_end")
     return select(*columns, at_start, at_end).where(col(BillCounter.tier) != IGNORED).order_by(col(BillCounter.id))
+
+
+def debits_at(session: Session, edges: Sequence[datetime]) -> Sequence[Row[Any]]:
+    """Every counter that counts, by its columns, with its debits at each of `edges`: `edge0`, `edge1`, …"""
+    return session.connection().execute(_debits_at(len(edges)), instants(edges)).all()
+
+
+@cache
+def _debits_at(edges: int) -> Select[Any]:
+    columns = [getattr(BillCounter, name) for name in ("id", "tier", "counter", "currency", "unsettled_at")]
+    totals = [_newest("debits_nusd", f"at{k}").label(f"edge{k}") for k in range(edges)]
+    return select(*columns, *totals).where(col(BillCounter.tier) != IGNORED).order_by(col(BillCounter.id))
+
+
+def samples_of(
+    session: Session, which: ColumnElement[bool] | bool, at: datetime
+) -> Sequence[tuple[BillCounter, BillSample | None]]:
+    """The bill counters for which `which` holds and that were known at `at`, each with its last sample by then."""
+    older = aliased(BillSample)
+    newest = (
+        select(func.max(older.at))
+        .where(col(older.counter_id) == BillCounter.id, col(older.at) <= at)
+        .correlate(BillCounter)
+        .scalar_subquery()
+    )
+    is_it = (col(BillSample.counter_id) == BillCounter.id) & (col(BillSample.at) == newest)
+    query = model_select(BillCounter, BillSample).outerjoin(BillSample, is_it)
+    query = query.where(which, BillCounter.first_seen_at <= at)
+    return session.exec(query.order_by(col(BillCounter.id))).all()
 
 
 def _newest(column: str, instant: str) -> ScalarSelect[Any]:

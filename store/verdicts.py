@@ -2,47 +2,76 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, func, select
 
 from store.gate import FLEET, GateFacts, GatePolicy, Reason, ScopeFacts, ScopeVerdict, Verdict, decide
-from store.headroom import Term, headroom, is_frozen, promised, total
+from store.headroom import Metered, Term, headroom, is_frozen, promised, total
 from store.journal import note
 from store.metered import metered_counters
 from store.money import format_nusd
-from store.spend import debits_by_tier, debits_of
+from store.spend import Debit, debits_by_tier, debits_of
 from store.tables import Allowance, GateClosure, GateMemory, Tick, VerdictRow
 from store.unknown import Unknown
 from store.window import day_end, day_name, day_start
 
 
-def gate_facts(session: Session, policy: GatePolicy, now: datetime) -> GateFacts:
-    """What the store knows at `now` that the gate decides by."""
-    today, midnight = day_start(now, policy.zone), day_end(now, policy.zone)
-    complete = _last_two_complete(session)
-    metered = metered_counters(session, today, policy.frozen_after)
-    terms = headroom(metered, now, midnight, policy.horizon)
-    debits = debits_by_tier(session, today, now)
-    allowances, below = _allowances(session, policy, now), _ticks_below(session)
+@dataclass(frozen=True, slots=True)
+class GateInputs:
+    """What the gate decides by, as the store holds it for the day from `day_start` on; time alone is missing."""
+
+    day_start: datetime
+    complete: Sequence[datetime]
+    complete_in_row: int
+    metered: tuple[Metered, ...]
+    debits: Sequence[Debit]
+    allowances: Mapping[str, int]
+    below: Mapping[str, int]
+    closed_by: str | None
+    before: Mapping[str, Sequence[Reason]]
+
+
+def gate_inputs(session: Session, policy: GatePolicy, now: datetime) -> GateInputs:
+    """All of it that is known at `now`; good until the store changes or the day ends."""
+    today = day_start(now, policy.zone)
+    closure, last = closed_by_hand(session), last_verdict(session)
+    return GateInputs(
+        day_start=today,
+        complete=_last_two_complete(session),
+        complete_in_row=_complete_in_row(session, policy.dark_after),
+        metered=metered_counters(session, today, policy.frozen_after),
+        debits=debits_by_tier(session, today, now),
+        allowances=_allowances(session, policy, now),
+        below=_ticks_below(session),
+        closed_by=f"{closure.actor} ({closure.reason})" if closure else None,
+        before=by_scope(last) if last else {FLEET: (Reason.UNOBSERVED,)},
+    )
+
+
+def facts_of(inputs: GateInputs, policy: GatePolicy, now: datetime) -> GateFacts:
+    """What the gate decides by at `now`."""
+    terms = headroom(inputs.metered, now, day_end(now, policy.zone), policy.horizon)
 
     def scope(name: str, parts: Sequence[Term], spent: int | Unknown) -> ScopeFacts:
-        return ScopeFacts(spent, total(parts), allowances.get(name, 0), below.get(name, 0))
+        return ScopeFacts(spent, total(parts), inputs.allowances.get(name, 0), inputs.below.get(name, 0))
 
+    complete = inputs.complete
     last = complete[0] if complete else None
-    closure = closed_by_hand(session)
+    frozen = (one.counter for one in inputs.metered if last and is_frozen(one, last, policy.frozen_after))
     return GateFacts(
         now=now,
         last_complete_at=last,
         previous_complete_at=complete[1] if len(complete) > 1 else None,
-        complete_in_row=_complete_in_row(session, policy.dark_after),
-        fleet=scope(FLEET, terms, debits_of(debits, None)),
+        complete_in_row=inputs.complete_in_row,
+        fleet=scope(FLEET, terms, debits_of(inputs.debits, None)),
         tiers={
-            tier: scope(tier, [term for term in terms if term.tier == tier], debits_of(debits, tier))
+            tier: scope(tier, [term for term in terms if term.tier == tier], debits_of(inputs.debits, tier))
             for tier in policy.tier_limits_nusd
         },
-        frozen=tuple(one.counter for one in metered if last and is_frozen(one, last, policy.frozen_after)),
-        closed_by=f"{closure.actor} ({closure.reason})" if closure else None,
+        frozen=tuple(frozen),
+        closed_by=inputs.closed_by,
         terms=terms,
     )
 
@@ -55,9 +84,12 @@ def overspend_terms(session: Session, policy: GatePolicy, now: datetime) -> tupl
 
 def verdict_now(session: Session, policy: GatePolicy, now: datetime) -> Verdict:
     """The verdict at `now`, from the store alone: every reader comes to the same one."""
-    last = last_verdict(session)
-    before = by_scope(last) if last else {FLEET: (Reason.UNOBSERVED,)}
-    return decide(policy, gate_facts(session, policy, now), before)
+    return verdict_of(gate_inputs(session, policy, now), policy, now)
+
+
+def verdict_of(inputs: GateInputs, policy: GatePolicy, now: datetime) -> Verdict:
+    """The verdict at `now` from what was read within its day."""
+    return decide(policy, facts_of(inputs, policy, now), inputs.before)
 
 
 def record_verdict(session: Session, verdict: Verdict) -> bool:

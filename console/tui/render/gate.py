@@ -128,7 +128,7 @@ def curve_rows(curve: BudgetCurve, width: int, height: int) -> list[Row]:
         label=display_usd,
         told=money,
         unit=limits[-1] if limits else 10**9,
-        reference=Reference(tuple(limits), "the limit") if limits else None,
+        reference=Reference(tuple(limits), "the limit", "limit") if limits else None,
     )
     return column_chart(series, width, height)
 

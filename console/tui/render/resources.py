@@ -48,7 +48,9 @@ def _state(resource: ResourceView) -> str:
 
 
 def _bill(bill: BillView) -> list[str]:
-    moved = f"moved {instant(bill.moved_at)}" if bill.moved_at else "has not moved under our eyes"
+    moved = (
+        f"moved {instant(bill.moved_at)}" if isinstance(bill.moved_at, datetime) else "has not moved under our eyes"
+    )
     step = "step not known yet" if isinstance(bill.step, Unknown) else f"every {told(bill.step)}"
     return [
         f"bill {bill.counter}",

@@ -4,7 +4,6 @@ from collections.abc import Hashable, Sequence
 from datetime import timedelta
 from typing import ClassVar
 
-from store.hours import Band
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -20,6 +19,7 @@ from console.tui.table import Column, Entry
 from console.tui.view import View
 from console.tui.widgets.line_table import LineTable
 from console.tui.widgets.lines import Lines
+from store.hours import Band
 
 _DAYS = {"7d": 7, "30d": 30}  # a shorter window has no hours to speak of: a day
 _HOLDS = timedelta(minutes=5)  # hours change slowly, and a month of them takes a while to read

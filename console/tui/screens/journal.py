@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
-from store.journal_read import Entry as JournalEntry
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.timer import Timer
@@ -23,6 +22,7 @@ from console.tui.table import Column, Entry
 from console.tui.view import View
 from console.tui.widgets.lines import Lines
 from store.anatomy import Anatomy
+from store.journal_read import Entry as JournalEntry
 
 if TYPE_CHECKING:
     from console.service import Service
