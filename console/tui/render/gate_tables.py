@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 from console.tui.cells import Role, Row, line, printable
+from console.tui.render.figures import UNKNOWN
 from console.tui.render.lists import clock_time, day_time, known_money, lasted, table_rows
 from console.tui.table import Column, Entry
 from store.budget_curve import AllowanceView, VerdictChange
 from store.gate import Reason, ScopeVerdict
 from store.headroom import Term
 from store.money import display_usd
+from store.unknown import Unknown
 
 WHOLE_ACCOUNT = "account"
 _NO_BOUND = 2**63  # more than any amount
@@ -65,8 +67,11 @@ def tier_rows(tiers: Mapping[str, ScopeVerdict], width: int) -> list[Row]:
     return table_rows("LIMITS OF TIERS", _TIERS, entries, width) if entries else []
 
 
-def term_rows(terms: Sequence[Term], title: str, width: int) -> list[Row]:
-    """What each counter accounts for: those without a bound first, then the largest."""
+def term_rows(terms: Sequence[Term], headroom_nusd: int | Unknown, width: int) -> list[Row]:
+    """What each counter accounts for of the headroom: those without a bound first, then the largest."""
+    if not terms:
+        why = f"{UNKNOWN} ({headroom_nusd.reason})" if isinstance(headroom_nusd, Unknown) else "nothing bills"
+        return [line(f" HEADROOM: {why}", Role.MUTED)]
     ranked = sorted(terms, key=lambda term: -term.nusd if isinstance(term.nusd, int) else -_NO_BOUND)
     entries = [
         Entry(
@@ -82,7 +87,7 @@ def term_rows(terms: Sequence[Term], title: str, width: int) -> list[Row]:
         )
         for term in ranked
     ]
-    return table_rows(title, _TERMS, entries, width) if entries else [line(f" {title}: nothing bills", Role.MUTED)]
+    return table_rows("HEADROOM: what may be billed already", _TERMS, entries, width)
 
 
 def allowance_rows(allowances: Sequence[AllowanceView], width: int) -> list[Row]:

@@ -48,9 +48,7 @@ def _state(resource: ResourceView) -> str:
 
 
 def _bill(bill: BillView) -> list[str]:
-    moved = (
-        f"moved {instant(bill.moved_at)}" if isinstance(bill.moved_at, datetime) else "has not moved under our eyes"
-    )
+    moved = f"moved {_moved(bill.moved_at)}" if bill.moved_at is not None else "has not moved under our eyes"
     step = "step not known yet" if isinstance(bill.step, Unknown) else f"every {told(bill.step)}"
     return [
         f"bill {bill.counter}",
@@ -77,6 +75,10 @@ def _flags(bill: BillView) -> list[str]:
 
 def _amount(value: int | Unknown) -> str:
     return f"{UNKNOWN} ({value.reason})" if isinstance(value, Unknown) else money(value)
+
+
+def _moved(at: datetime | Unknown) -> str:
+    return f"{UNKNOWN} ({at.reason})" if isinstance(at, Unknown) else instant(at)
 
 
 def instant(at: datetime | None) -> str:

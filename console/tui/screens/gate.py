@@ -90,7 +90,7 @@ class GatePage(Page):
             *curve_rows(answer.curve, width, self._curve_height(len(decision))),
             *input_rows(answer, width),
             *_apart(tier_rows(answer.verdict.tiers, width)),
-            *_apart(term_rows(facts.terms, "HEADROOM: what may be billed already", width)),
+            *_apart(term_rows(facts.terms, facts.fleet.headroom_nusd, width)),
             *_apart(allowance_rows(answer.curve.allowances, width)),
             *_apart(change_rows(answer.changes, width)),
         ]

@@ -162,7 +162,7 @@ def test_a_day_that_has_just_begun_has_an_empty_curve() -> None:
 
 
 def test_a_term_without_a_bound_comes_first_and_is_no_zero() -> None:
-    rows = term_rows(FACTS.terms, "HEADROOM", 120)
+    rows = term_rows(FACTS.terms, Unknown("no rate"), 120)
     assert "—" in text_of(rows[2])
     assert "$0.2667" in text_of(rows[3])
 
@@ -186,7 +186,7 @@ def test_nothing_is_wider_than_the_screen_and_no_heading_is_cut(reason: Reason |
         *curve_rows(of.curve, width, 8),
         *input_rows(of, width),
         *tier_rows(tiers, width),
-        *term_rows(facts.terms, "HEADROOM", width),
+        *term_rows(facts.terms, 0, width),
         *allowance_rows(of.curve.allowances, width),
         *change_rows(of.changes, width),
     ]
@@ -198,7 +198,8 @@ def test_nothing_is_wider_than_the_screen_and_no_heading_is_cut(reason: Reason |
 
 def test_an_empty_fleet_has_no_tables() -> None:
     assert tier_rows({}, 80) == []
-    assert "nothing bills" in told(term_rows((), "HEADROOM", 80))
+    assert "nothing bills" in told(term_rows((), 0, 80))
+    assert "— (not recorded)" in told(term_rows((), Unknown("not recorded"), 80))
     assert "none" in told(allowance_rows((), 80))
     assert "none has been recorded" in told(change_rows((), 80))
     assert isinstance(answer().verdict, Verdict)
