@@ -8,18 +8,26 @@ from store.clock import rfc3339
 from store.gate import FLEET, Reason, ScopeVerdict, Verdict
 from store.headroom import Term
 from store.money import format_nusd
-from store.unknown import Unknown
+from store.unknown import NOT_RECORDED, Unknown
 
 COLUMNS = ("kind", "scope", "name", "value", "unknown", "from", "until", "actor", "note")
 _ACCOUNT = "account"
 
 
 def gate_rows(
-    verdict: Verdict, overspend_nusd: int | Unknown, curve: BudgetCurve, changes: Sequence[VerdictChange]
+    verdict: Verdict,
+    overspend_nusd: int | Unknown,
+    curve: BudgetCurve,
+    changes: Sequence[VerdictChange],
+    *,
+    is_replay: bool = False,
 ) -> list[list[str]]:
-    """Rows of `COLUMNS`: amounts are decimal strings, instants RFC 3339 in UTC. `kind` says what a row is."""
+    """Rows of `COLUMNS`: amounts are decimal strings, instants RFC 3339 in UTC. `kind` says what a row is.
+
+    `is_replay`: the verdict is of a past minute, of which hysteresis was not recorded.
+    """
     return [
-        *_inputs(verdict, overspend_nusd),
+        *_inputs(verdict, overspend_nusd, is_replay=is_replay),
         *(_term(term) for term in verdict.facts.terms),
         *_curve(curve),
         *(
@@ -38,17 +46,18 @@ def gate_rows(
     ]
 
 
-def _inputs(verdict: Verdict, overspend_nusd: int | Unknown) -> Iterator[list[str]]:
+def _inputs(verdict: Verdict, overspend_nusd: int | Unknown, *, is_replay: bool) -> Iterator[list[str]]:
     facts = verdict.facts
     last = facts.last_complete_at
     yield _row("input", FLEET, "as_of", rfc3339(facts.now))
     yield _row("input", FLEET, "last_complete_tick", Unknown("never") if last is None else rfc3339(last))
-    yield _row("input", FLEET, "complete_ticks_in_a_row", str(facts.complete_in_row))
+    yield _row("input", FLEET, "complete_ticks_in_a_row", NOT_RECORDED if is_replay else str(facts.complete_in_row))
     yield _row("input", FLEET, "frozen", " ".join(facts.frozen))
     yield _row("input", FLEET, "closed_by", facts.closed_by or "")
     yield _row("input", FLEET, "overspend_bound_usd", _usd(overspend_nusd), note="assumes a live leader")
     for scope, one in {FLEET: verdict.fleet, **verdict.tiers}.items():
         yield from _scope(scope, one, verdict.reasons if scope == FLEET else one.reasons)
+        yield _row("input", scope, "ticks_below", NOT_RECORDED if is_replay else str(one.facts.ticks_below))
 
 
 def _scope(name: str, scope: ScopeVerdict, reasons: Sequence[Reason]) -> Iterator[list[str]]:
@@ -62,7 +71,6 @@ def _scope(name: str, scope: ScopeVerdict, reasons: Sequence[Reason]) -> Iterato
     }
     yield _row("input", name, "reasons", _all(reasons))
     yield from (_row("input", name, what, _usd(nusd)) for what, nusd in amounts.items())
-    yield _row("input", name, "ticks_below", str(facts.ticks_below))
 
 
 def _term(term: Term) -> list[str]:

@@ -116,7 +116,9 @@ class MtokApp(ThinOutput, Acts, App[None]):
     def on_store_read(self, message: StoreRead) -> None:
         """Show it, under a dialog too."""
         self._reading_since_s = None
-        if not self.view.is_paused:
+        if not self.screen_stack:  # a reading may end while the app closes its screens
+            return
+        if not self.view.is_paused or self.view.fleet is None:
             self.view.fleet, self.view.read_s = message.fleet, time.monotonic()
         self.view.problem = None
         asked = self._pages.get(message.page)
@@ -142,7 +144,8 @@ class MtokApp(ThinOutput, Acts, App[None]):
     def say(self, text: str, *, is_problem: bool = False) -> None:
         """Put a line where the last message stays."""
         self.view.note, self.view.note_is_problem = text, is_problem
-        self.page.show_frame()
+        if self.screen_stack:
+            self.page.show_frame()
 
     async def action_page(self, name: str) -> None:
         """Go to a screen."""
@@ -230,7 +233,8 @@ class MtokApp(ThinOutput, Acts, App[None]):
 
     def _silent(self, problem: str) -> None:
         self.view.problem = problem
-        self.page.show_frame()
+        if self.screen_stack:
+            self.page.show_frame()
 
     def _copy(self, text: str) -> None:
         sequence = osc52(text, os.environ) if text else None

@@ -27,13 +27,17 @@ _COUNTED = 3  # complete ticks in a row are counted so far
 
 @dataclass(frozen=True, slots=True)
 class GateAnswer:
-    """What the store said of the gate. `promise`: the bound on overspend, counter by counter."""
+    """What the store said of the gate. `promise`: the bound on overspend, counter by counter.
+
+    `is_replay`: it is of a past minute, of which hysteresis was not recorded.
+    """
 
     policy: GatePolicy
     verdict: Verdict
     promise: Sequence[Term] | Unknown
     curve: BudgetCurve
     changes: Sequence[VerdictChange]
+    is_replay: bool = False
 
     @property
     def overspend_nusd(self) -> int | Unknown:
@@ -171,11 +175,15 @@ def _sight_facts(answer: GateAnswer) -> list[Fact]:
     dark = "never one: unobserved until the first"
     if last is not None:
         dark = f"of every provider; dark {dark_s} later, at {clock_time(last + policy.dark_after)}"
-    in_row = f"{facts.complete_in_row}{' or more' if facts.complete_in_row >= _COUNTED else ''}"
+    counted = f"{facts.complete_in_row}{' or more' if facts.complete_in_row >= _COUNTED else ''}"
     debits = facts.debits_today_nusd
     is_unsettled = isinstance(debits, Unknown)
     below = answer.verdict.fleet.facts.ticks_below
-    counts = Reason.RESERVED in answer.verdict.fleet.reasons
+    in_row, hysteresis = counted, f"{below} of {TICKS_TO_OPEN}"
+    if Reason.RESERVED not in answer.verdict.fleet.reasons:
+        hysteresis = "not counted"
+    if answer.is_replay:
+        in_row = hysteresis = "not recorded"
     return [
         Fact("last complete tick", UNKNOWN if last is None else clock_time(last), dark),
         Fact("complete in a row", in_row, f"{TICKS_TO_OPEN} open a dark gate"),
@@ -194,7 +202,7 @@ def _sight_facts(answer: GateAnswer) -> list[Fact]:
         ),
         Fact(
             "ticks below the limit",
-            f"{below} of {TICKS_TO_OPEN}" if counts else "not counted",
+            hysteresis,
             f"{TICKS_TO_OPEN} open a reserved gate",
         ),
     ]

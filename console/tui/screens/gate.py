@@ -17,7 +17,7 @@ from console.tui.view import View
 from console.tui.widgets.lines import Lines
 from store.gate import BLIND, Verdict
 from store.headroom import Term
-from store.unknown import Unknown
+from store.unknown import NOT_RECORDED, Unknown
 
 if TYPE_CHECKING:
     from console.service import Service
@@ -70,9 +70,10 @@ class GatePage(Page):
         answer = self.answer
         if answer is None:
             return None
-        return Exported(
-            "gate", COLUMNS, gate_rows(answer.verdict, answer.overspend_nusd, answer.curve, answer.changes)
+        rows = gate_rows(
+            answer.verdict, answer.overspend_nusd, answer.curve, answer.changes, is_replay=answer.is_replay
         )
+        return Exported("gate", COLUMNS, rows)
 
     def _rows(self) -> list[Row]:
         fleet, answer = self.view.fleet, self.answer
@@ -119,13 +120,14 @@ def _read(service: "Service", at: datetime | None) -> GateAnswer:
     if at is None:
         verdict, promise = service.verdict()
     else:
-        verdict, promise = service.fleet_at(at).verdict, Unknown("not recorded")
+        verdict, promise = service.fleet_at(at).verdict, NOT_RECORDED
     return GateAnswer(
         service.settings.gate_policy,
         verdict,
         promise,
         service.budget_curve(_STEPS_A_DAY, at),
         service.verdict_changes(_CHANGES, at),
+        is_replay=at is not None,
     )
 
 

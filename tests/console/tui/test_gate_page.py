@@ -3,6 +3,7 @@
 import asyncio
 import csv
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 from rich.cells import cell_len
@@ -132,3 +133,16 @@ async def test_the_export_has_inputs_terms_curve_allowances_and_verdicts(tmp_pat
     values = {(row["kind"], row["name"]): row["value"] for row in rows}
     assert values["input", "limit_usd"] == "50.100000000"
     assert values["allowance", "usd"] == "50.000000000"
+
+
+async def test_a_past_minute_says_what_was_not_recorded(tmp_path: Path) -> None:
+    world = after_ticks(tmp_path)
+    app = app_of(world, tmp_path)
+    app.view.at = world.clock.now() - timedelta(minutes=2)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await gate_page(pilot)
+        text = text_of(app, "gate-text")
+        assert "INPUTS of 11-24 08:02:02 UTC" in text
+        for what in ("not billed yet", "beyond the limit", "HEADROOM:"):
+            assert any(what in one and "not recorded" in one for one in text.splitlines())
+        assert "complete in a row     not recorded" in text
