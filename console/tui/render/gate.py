@@ -105,7 +105,7 @@ def budget_rows(scope: ScopeVerdict, width: int) -> list[Row]:
     role = Role.BAD if scope.reasons else Role.PLAIN
     left = limit - spent - unbilled
     pieces = [f"# spent {money(spent)}", f"= not billed yet, at most {known_money(room)}"]
-    pieces.append(f"- left {money(left)}" if left >= 0 else f"over {display_usd(limit)} by {money(-left)}")
+    pieces.append(f"- left {money(left)}" if left >= 0 else f"up to {money(-left)} over {display_usd(limit)}")
     bar = f"{'#' * filled}{'=' * waiting}{'-' * (cells - filled - waiting)}"
     return [(Span(" ["), Span(bar, role), Span("]")), *flowed(pieces, width)]
 

@@ -123,7 +123,7 @@ def test_money_is_not_known_before_the_first_complete_tick() -> None:
 
 def test_what_is_over_the_limit_is_said_and_not_a_negative_rest() -> None:
     text = told(budget_rows(answer(CLOSED[Reason.RESERVED][0]).verdict.fleet, 80))
-    assert "over $200.00 by $5.0000" in text
+    assert "up to $5.0000 over $200.00" in text
     assert "left" not in text
 
 
