@@ -5,7 +5,7 @@ It reads and writes the store alone; the leading collector carries operations ou
 
 import getpass
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from console.export.csv import write_table
@@ -177,7 +177,7 @@ class Service(Reading):
             return verdict_now(session, policy, now), overspend_terms(session, policy, now)
 
     def export_table(
-        self, directory: Path, name: str, headings: Sequence[str], rows: Sequence[Sequence[str]]
+        self, directory: Path, name: str, headings: Sequence[str], rows: Iterable[Sequence[str]]
     ) -> Path:
         """Write what is shown to a new file in `directory`; answers its path.
 

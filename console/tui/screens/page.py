@@ -1,7 +1,7 @@
 """What every screen has: a header, the gate, banners for what is wrong, a body of its own, a last message, keys."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -31,11 +31,14 @@ _DISPLAYS = {
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What `e` writes: a name for the file, headings, and rows of texts as they are shown or more exact."""
+    """What `e` writes: a name for the file, headings, and rows of texts as they are shown or more exact.
+
+    Rows that have not all been read are a function, called away from the screen, which reads them as it goes.
+    """
 
     name: str
     headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str]] | Callable[[Service], Iterable[Sequence[str]]]
 
 
 class Page(Screen[None]):
