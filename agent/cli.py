@@ -70,34 +70,19 @@ def serve(config: Config = Path("agent.toml")) -> None:
 
 
 @app.command()
-def check(config: Config = Path("agent.toml")) -> None:
+def check(
+    config: Config = Path("agent.toml"),
+    engine: Annotated[
+        str | None, typer.Option("--engine", metavar="NAME", help="Only what this engine needs; no settings.")
+    ] = None,
+) -> None:
     """Whether it could serve: settings, secrets, addresses, storage, ledger, model; one line each."""
-    from agent.engine.open import open_engine
-    from agent.ledger import Ledger
-    from agent.settings import load_agent_settings
-    from agent.sockets import Sockets
-    from agent.storage import check_storage
+    from agent.check import check_agent, check_engine
 
-    settings = load_agent_settings(config)
-    settings.control_secret()
-    settings.keys()
-    settings.tls_files()
-    print(f"settings  ok: {settings.path}")
-    Sockets(settings)
-    print(f"addresses ok: {settings.public_address}, {settings.control_address}")
-    if settings.allow_vanishing:
-        print("storage   not asked: allow_vanishing = true")
+    if engine is not None:
+        check_engine(engine)
     else:
-        for what, path in (("ledger", settings.ledger), ("model", settings.model_dir)):
-            check_storage(what, settings.beside(path), settings.vanishing_paths)
-        print("storage   ok: ledger and model outlive a sleep")
-    ledger = Ledger(settings.beside(settings.ledger))
-    try:
-        print(f"ledger    ok: {ledger.uuid}, totals are the sum of its entries")
-    finally:
-        ledger.close()
-    engine = open_engine(settings)
-    print(f"model     ok: {engine.info.model}; {engine.info.label}")
+        check_agent(config)
 
 
 @app.command()

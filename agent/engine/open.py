@@ -14,6 +14,10 @@ def open_engine(settings: AgentSettings) -> Engine:
         from agent.engine.null import NullEngine
 
         return NullEngine(settings.limits.max_batch, settings.null.tokens_per_step, settings.null.step_ms)
+    if settings.engine == "exllamav2":
+        from agent.engine.exllamav2_load import open_exllamav2
+
+        return open_exllamav2(settings)
     from agent.engine.reference import open_reference
 
     return open_reference(settings.beside(settings.model_dir), settings.limits.max_batch)
