@@ -9,6 +9,7 @@ Source: exllamav2 0.3.2, ext.py, attn.py, config.py, model.py (read on 2026-11-2
 import contextlib
 import importlib.metadata
 import importlib.util
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -160,11 +161,15 @@ def configured(model_dir: Path, wanted: ExLlamaV2, *, is_paged: bool) -> Any:
         DamagedCheckpoint: it cannot read the directory.
         SettingsError: a quantised cache that this model cannot have.
     """
-    read_json(model_dir / "config.json")
+    names = read_json(model_dir / "config.json").get("architectures")
+    said = io.StringIO()
     try:
-        config = _library().ExLlamaV2Config(os.fspath(model_dir))
+        with contextlib.redirect_stdout(said):
+            config = _library().ExLlamaV2Config(os.fspath(model_dir))
     except (AssertionError, KeyError, TypeError, ValueError, OSError) as error:
         raise DamagedCheckpoint(model_dir, f"ExLlamaV2 cannot read it ({error})", COPY_AGAIN) from error
+    if "unknown architecture" in said.getvalue():  # it would run it as a Llama
+        raise DamagedCheckpoint(model_dir, f"ExLlamaV2 does not know {names}", "use a model that it supports")
     if wanted.cache != "fp16" and config.head_dim % QUANTISED_CACHE_DIM:
         problem = f"{wanted.cache} needs heads of a multiple of 32, and {model_dir} has {config.head_dim}"
         raise SettingsError("exllamav2.cache", problem, "set cache = 'fp16'")
