@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+ENGINE := .venv/.engine
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test prove chaos check fix bench screenshots clean
@@ -15,13 +16,17 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+$(ENGINE): $(STAMP) # torch: large, and only the tests of one engine need it
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[exllamav2]'
+	touch $@
+
 demo: $(STAMP) ## a whole local world in the terminal: no GPU, no keys, no network
 	@$(BIN)/mtok demo
 
-test: $(STAMP) ## every test, in its short form
+test: $(ENGINE) ## every test, in its short form
 	$(BIN)/pytest --numprocesses 3 --dist loadgroup
 
-prove: $(STAMP) ## the long suites: 10,000 examples a property and requests of schemathesis, Locust, transformers
+prove: $(ENGINE) ## the long suites: 10,000 examples a property and requests of schemathesis, Locust, transformers
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[prove]'
 	MTOK_HYPOTHESIS=prove MTOK_PROVE=1 $(BIN)/pytest tests/store/test_properties.py tests/console/test_reconcile.py \
 	  tests/console/collector/test_crashes.py tests/chaos/test_leaders.py \

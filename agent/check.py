@@ -23,7 +23,9 @@ def check_agent(config: Path) -> None:
     settings.keys()
     settings.tls_files()
     print(f"settings  ok: {settings.path}")
-    Sockets(settings)
+    sockets = Sockets(settings)
+    for listening in (sockets.public, sockets.control):
+        listening.close()
     print(f"addresses ok: {settings.public_address}, {settings.control_address}")
     if settings.allow_vanishing:
         print("storage   not asked: allow_vanishing = true")

@@ -39,6 +39,7 @@ def serve(config: Config = Path("agent.toml")) -> None:
 
     from agent.engine.protocol import Engine
     from agent.ledger import Ledger
+    from agent.loading import Loading
     from agent.server import serve
     from agent.settings import load_agent_settings
     from agent.sockets import Sockets, allow_connections
@@ -52,10 +53,12 @@ def serve(config: Config = Path("agent.toml")) -> None:
     sockets = Sockets(settings)
     allow_connections(settings.limits.max_connections)
 
+    loading = Loading()
+
     def opened() -> Engine:
         from agent.engine.open import open_engine
 
-        engine = open_engine(settings)
+        engine = open_engine(settings, loading.say)
         if settings.engine_journal is None:
             return engine
         from agent.engine.journal import JournaledEngine
@@ -64,7 +67,7 @@ def serve(config: Config = Path("agent.toml")) -> None:
 
     ledger = Ledger(settings.beside(settings.ledger))
     try:
-        uvloop.run(serve(settings, opened, ledger, sockets))
+        uvloop.run(serve(settings, opened, ledger, sockets, loading))
     finally:
         ledger.close()
 

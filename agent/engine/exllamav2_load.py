@@ -37,7 +37,7 @@ QUANTISED_CACHE_DIM = 32
 LEAST_INPUT_TOKENS = 2048  # 64 sequences with a draft of 16 tokens each are one input
 
 
-def open_exllamav2(settings: AgentSettings) -> ExLlamaV2Engine:
+def open_exllamav2(settings: AgentSettings, say: Callable[[str], None] = lambda _doing: None) -> ExLlamaV2Engine:
     """The engine on the GPU; takes seconds, or minutes while its extension is compiled.
 
     Raises:
@@ -51,7 +51,8 @@ def open_exllamav2(settings: AgentSettings) -> ExLlamaV2Engine:
         machine = machine.with_extensions(settings.beside(wanted.extension_dir))
     require(machine)
     with _talk_on_stderr():
-        ensure_extension(machine, wanted.build_within_s)
+        ensure_extension(machine, wanted.build_within_s, say)
+        say(f"loading {settings.model_dir}")
         attention = prepare_attention(wanted.attention)
         draft_dir = None if wanted.draft_model_dir is None else settings.beside(wanted.draft_model_dir)
         engine = load_engine(

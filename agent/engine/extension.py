@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import structlog
@@ -32,7 +32,7 @@ MEMORY_OF_A_JOB_BYTES = 3 << 30  # nvcc on one of its files
 ERROR_WORDS = ("error", "Error", "fatal")
 
 
-def ensure_extension(machine: Machine, within_s: float) -> None:
+def ensure_extension(machine: Machine, within_s: float, say: Callable[[str], None]) -> None:
     """Make `exllamav2_ext` importable, compiling it if need be.
 
     Raises:
@@ -42,7 +42,9 @@ def ensure_extension(machine: Machine, within_s: float) -> None:
         return
     archs = architectures()
     built = extension_file(machine, archs)
-    build(built, COMMAND, build_environment(machine, archs), within_s)
+    if not built.is_file():
+        say(f"building the extension, for minutes, log {log_file(built)}")
+        build(built, COMMAND, build_environment(machine, archs), within_s)
     sys.path.insert(0, str(built.parent))
     importlib.invalidate_caches()
 
@@ -54,13 +56,12 @@ def build(built: Path, command: Sequence[str], environment: dict[str, str], with
         BuildFailed: with the log's name and its last error.
     """
     deadline_s = time.monotonic() + within_s
-    work = built.parent.with_name(f"{built.parent.name}.building")
+    log_path = log_file(built)
+    work = log_path.parent
     work.mkdir(parents=True, exist_ok=True)
-    log_path = work / "build.log"
     with _locked(work / "lock", deadline_s, log_path) as lock:
         if built.is_file():
             return
-        log.info("building the exllamav2 extension, once, for minutes", log=str(log_path), within_s=within_s)
         folder = work / EXTENSION
         (folder / "lock").unlink(missing_ok=True)  # torch waits for ever on the one that a killed build left
         environment = environment | {"TORCH_EXTENSIONS_DIR": str(work)}
@@ -71,6 +72,11 @@ def build(built: Path, command: Sequence[str], environment: dict[str, str], with
         _publish(made, built)
         shutil.rmtree(folder, ignore_errors=True)
     log.info("exllamav2 extension built", path=str(built))
+
+
+def log_file(built: Path) -> Path:
+    """What the compiler says while `built` is made."""
+    return built.parent.with_name(f"{built.parent.name}.building") / "build.log"
 
 
 def build_environment(machine: Machine, archs: Sequence[str]) -> dict[str, str]:
