@@ -5,10 +5,10 @@ STAMP := .venv/.installed
 ENGINE := .venv/.engine
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove chaos check fix bench screenshots clean
+.PHONY: help demo test prove chaos check fix bench gpu-check gpu-bench screenshots clean
 
 help: ## these lines
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -26,12 +26,13 @@ demo: $(STAMP) ## a whole local world in the terminal: no GPU, no keys, no netwo
 test: $(ENGINE) ## every test, in its short form
 	$(BIN)/pytest --numprocesses 3 --dist loadgroup
 
-prove: $(ENGINE) ## the long suites: 10,000 examples a property and requests of schemathesis, Locust, transformers
+prove: $(ENGINE) ## the long suites: 10,000 examples a property and requests of schemathesis, Locust, transformers, ExLlamaV2
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[prove]'
 	MTOK_HYPOTHESIS=prove MTOK_PROVE=1 $(BIN)/pytest tests/store/test_properties.py tests/console/test_reconcile.py \
 	  tests/console/collector/test_crashes.py tests/chaos/test_leaders.py \
 	  tests/agent/test_storm.py tests/agent/test_crash.py tests/agent/test_openapi.py tests/agent/test_locust.py \
 	  tests/agent/engine/test_oracle.py -rP --durations=0 --durations-min=1
+	$(BIN)/python -m tests.gpu.extension
 
 chaos: $(STAMP) ## break a fleet of real processes in every way, and print what it cost
 	$(BIN)/python -m tests.chaos.suite
@@ -50,6 +51,12 @@ fix: $(STAMP) ## format, and mend what the linter can mend
 bench: $(STAMP) ## speed, as ratios within one run
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/pytest tests/bench -s --override-ini "norecursedirs=.*"
+
+gpu-check: $(ENGINE) ## on a GPU: the kernels compute what numpy does, and a full memory is recovered from
+	@$(BIN)/python -m tests.gpu.check
+
+gpu-bench: $(ENGINE) ## on a GPU: tokens a second, ours beside the library alone, and the cost that they imply
+	@$(BIN)/python -m tests.gpu.bench
 
 screenshots: $(STAMP) ## screenshots/ from the running demo
 	$(BIN)/python -m tests.screenshots

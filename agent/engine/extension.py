@@ -28,6 +28,7 @@ log = structlog.get_logger()
 # importing it is what compiles; the working directory of torch's build is TORCH_EXTENSIONS_DIR/exllamav2_ext
 COMMAND = (sys.executable, "-c", "import exllamav2.ext")
 LOCK_POLL_S = 0.2
+_ENDING_POLL_S = 0.02
 MEMORY_OF_A_JOB_BYTES = 3 << 30  # nvcc on one of its files
 ERROR_WORDS = ("error", "Error", "fatal")
 
@@ -105,7 +106,7 @@ def _run(command: Sequence[str], environment: dict[str, str], log_path: Path, de
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # nvcc's processes end with it
+            start_new_session=True,
             pass_fds=(lock,),  # held as long as any of them lives
         )
     atexit.register(_end, process)
@@ -121,9 +122,22 @@ def _run(command: Sequence[str], environment: dict[str, str], log_path: Path, de
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    """End the build with all its compilers: ninja gives each a group of its own, but they share the session."""
+    while members := list(_session(process.pid)):
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.poll()  # what has ended and was not waited for is still listed
+        time.sleep(_ENDING_POLL_S)
+
+
+def _session(leader: int) -> Iterator[int]:
+    """Every living process of a session; proc(5), /proc/PID/stat."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _parent, _group, session = path.read_text().rpartition(")")[2].split()[:4]
+            if int(session) == leader and state != "Z":
+                yield int(path.parent.name)
 
 
 def _publish(made: Path, built: Path) -> None:
