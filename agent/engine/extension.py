@@ -127,8 +127,8 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         for pid in members:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        process.poll()  # what has ended and was not waited for is still listed
         time.sleep(_ENDING_POLL_S)
+    process.wait()
 
 
 def _session(leader: int) -> Iterator[int]:
