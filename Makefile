@@ -31,7 +31,8 @@ prove: $(ENGINE) ## the long suites: 10,000 examples a property and requests of 
 	MTOK_HYPOTHESIS=prove MTOK_PROVE=1 $(BIN)/pytest tests/store/test_properties.py tests/console/test_reconcile.py \
 	  tests/console/collector/test_crashes.py tests/chaos/test_leaders.py \
 	  tests/agent/test_storm.py tests/agent/test_crash.py tests/agent/test_openapi.py tests/agent/test_locust.py \
-	  tests/agent/engine/test_oracle.py -rP --durations=0 --durations-min=1
+	  tests/agent/engine/test_oracle.py tests/agent/engine/test_exllamav2_properties.py \
+	  -rP --durations=0 --durations-min=1
 	$(BIN)/python -m tests.gpu.extension
 
 chaos: $(STAMP) ## break a fleet of real processes in every way, and print what it cost

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from agent.engine.exllamav2_job import Running, make_job
+from agent.engine.exllamav2_job import Running, generator_class, make_job
 from agent.engine.grammar import Vocabulary
 from agent.engine.protocol import (
     OPTIONS,
@@ -60,9 +60,7 @@ class Loaded:
 
     def generator(self, max_batch: int) -> Any:
         """The library's generator; without paged attention it runs one sequence at a time."""
-        from exllamav2.generator import ExLlamaV2DynamicGenerator
-
-        return ExLlamaV2DynamicGenerator(
+        return generator_class()(
             model=self.model,
             cache=self.cache,
             tokenizer=self.tokenizer,
@@ -116,8 +114,8 @@ class ExLlamaV2Engine:
 
     def step(self) -> list[Event]:
         events = list(self._end_at_once())
-        if not self._running:
-            return events
+        if events or not self._running:
+            return events  # heard of before a forward pass may fail
         results = self._generator.iterate()
         ended: dict[str, Outcome] = {}
         for result in results:
@@ -176,8 +174,11 @@ class ExLlamaV2Engine:
             raise PromptError("A token id is outside the vocabulary.", "invalid_value", "prompt")
         if len(request.prompt) + request.max_tokens > self.info.context_tokens:
             raise PromptError("The prompt does not fit the context", "context_length_exceeded", "messages")
-        if request.banned and (request.schema is not None or self._loaded.draft_tokens):
-            raise PromptError("Banned strings go with neither schema nor draft.", "invalid_value", "banned_strings")
+        # taking tokens back goes wrong in the library after a draft, and in a page that another request shares
+        shares = self._loaded.is_paged or self._loaded.draft_tokens
+        if request.banned and (request.schema is not None or shares):
+            message = "Banned strings go with neither schema, draft nor paged attention."
+            raise PromptError(message, "invalid_value", "banned_strings")
 
     def _end_at_once(self) -> Iterator[Event]:
         """Requests that need no forward pass any more."""

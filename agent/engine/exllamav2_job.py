@@ -168,6 +168,35 @@ def _job_class() -> Any:
 
 
 @cache
+def generator_class() -> Any:
+    """The library's dynamic generator, without its fault on sequences shorter than its n-grams."""
+    import torch
+    from exllamav2.generator import ExLlamaV2DynamicGenerator
+
+    class Generator(ExLlamaV2DynamicGenerator):  # type: ignore[misc]
+        """A short sequence is drafted by its last token; the library would fail the step, and every request."""
+
+        active_jobs: list[Any]
+
+        def iterate_ngram_gen(self, results: Any) -> Any:
+            ready = [job for job in self.active_jobs if job.is_prefill_done()]
+            long = [job for job in ready if len(job.sequences[0].sequence_ids) >= self.max_ngram - 1]
+            if len(long) == len(ready):
+                return super().iterate_ngram_gen(results)
+            every, self.active_jobs = self.active_jobs, long
+            try:
+                drafts = iter(super().iterate_ngram_gen(results) if long else ())
+            finally:
+                self.active_jobs = every
+            return torch.stack([next(drafts) if job in long else self._repeated(job) for job in ready])
+
+        def _repeated(self, job: Any) -> Any:
+            return job.sequences[0].sequence_ids.torch()[0, -1:].repeat(self.num_draft_tokens)
+
+    return Generator
+
+
+@cache
 def _filter_class() -> Any:
     import torch
     from exllamav2.generator.filters import ExLlamaV2Filter

@@ -29,6 +29,7 @@ log = structlog.get_logger()
 COMMAND = (sys.executable, "-c", "import exllamav2.ext")
 LOCK_POLL_S = 0.2
 _ENDING_POLL_S = 0.02
+_ENDING_ROUNDS = 250  # a disk that hangs can hold a process for ever
 MEMORY_OF_A_JOB_BYTES = 3 << 30  # nvcc on one of its files
 ERROR_WORDS = ("error", "Error", "fatal")
 
@@ -123,12 +124,16 @@ def _run(command: Sequence[str], environment: dict[str, str], log_path: Path, de
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
     """End the build with all its compilers: ninja gives each a group of its own, but they share the session."""
-    while members := list(_session(process.pid)):
+    for _ in range(_ENDING_ROUNDS):
+        members = list(_session(process.pid))
+        if not members:
+            break
         for pid in members:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(_ENDING_POLL_S)
-    process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_ENDING_POLL_S)
 
 
 def _session(leader: int) -> Iterator[int]:

@@ -49,7 +49,7 @@ class GenRequest:
     `top_k` of 0 keeps every token. Frequency and presence penalties look at the answer, the repetition penalty at
     prompt and answer. `top_logprobs` asks for the likelihood of each token, and of so many others; None asks for
     none. `schema` is a JSON schema that the answer keeps to. `banned` are strings, in any case, that the answer
-    may not hold; only ExLlamaV2 knows them, and the API does not offer them.
+    may not hold; only ExLlamaV2 without paging knows them, and the API does not offer them.
     """
 
     id: str

@@ -113,7 +113,8 @@ def test_a_healed_token_is_not_counted(made: Callable[..., World], paged: bool) 
     assert told.usage == Usage(prompt_tokens=461, completion_tokens=12)
 
 
-def test_banned_strings_are_taken_back_and_said(world: World) -> None:
+def test_banned_strings_are_taken_back_and_said(made: Callable[..., World]) -> None:
+    world = made(is_paged=False)
     ids = world.engine.tokens.encode(" alpha beta gamma")
     world.model.say(461, [*ids, *ids])
     free = world.run(temperature=0.0, max_tokens=20)
@@ -126,7 +127,8 @@ def test_banned_strings_are_taken_back_and_said(world: World) -> None:
     assert world.model.work["decode"] == 20 + told.usage.suppressed_tokens
 
 
-def test_what_a_banned_string_takes_back_is_told_only_once_it_is_settled(world: World) -> None:
+def test_what_a_banned_string_takes_back_is_told_only_once_it_is_settled(made: Callable[..., World]) -> None:
+    world = made(is_paged=False)
     ids = world.engine.tokens.encode(" alpha beta gamma")
     world.model.say(461, [*ids, *ids])
     told = world.submit(temperature=0.0, max_tokens=20, banned=(" beta gamma",))
@@ -134,6 +136,13 @@ def test_what_a_banned_string_takes_back_is_told_only_once_it_is_settled(world: 
     running = world.engine._running["a"]
     assert told.tokens == running.job.new_tokens - running.job.checkpoint["offset"]
     assert world.engine.cancel("a") == Usage(461, 0, running.job.new_tokens)
+
+
+def test_banned_strings_are_refused_where_the_library_would_break(made: Callable[..., World]) -> None:
+    """Taking a token back in a page that two requests share fails the library's step, and all requests."""
+    for world in (made(), made(is_paged=False, draft_tokens=4)):
+        with pytest.raises(PromptError, match="neither schema, draft nor paged attention"):
+            world.submit(banned=("x",))
 
 
 def test_nothing_is_generated_for_no_tokens(world: World) -> None:
@@ -210,6 +219,16 @@ def test_ngram_drafts_give_exactly_what_was_asked(made: Callable[..., World], as
     if asked == 40:
         assert told.usage.draft_tokens > 10
         assert max(delta.tokens for delta in told.deltas) == 5
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_ngram_drafts_of_a_prompt_shorter_than_the_ngrams(made: Callable[..., World], others: int) -> None:
+    """The library alone fails the whole step."""
+    world = made(draft_tokens=4)
+    tolds = [world.submit(str(place), 20) for place in range(others)]
+    tolds += [world.submit("short", 20, prompt=[40]), world.submit("two", 20, prompt=[40, 41])]
+    world.finish()
+    assert [told.usage.completion_tokens for told in tolds] == [20] * (2 + others)
 
 
 def test_a_draft_model_gives_exactly_what_was_asked(made: Callable[..., World]) -> None:

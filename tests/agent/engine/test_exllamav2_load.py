@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agent.engine import exllamav2_load
 from agent.engine.exllamav2_load import (
     adapter,
     configured,
@@ -165,3 +166,54 @@ def test_its_settings_are_read(tmp_path: Path, model_dir: Path) -> None:
     )
     assert settings.exllamav2.gpu_split == (17.5, 24.0)
     assert settings.exllamav2.ngram_draft
+
+
+class Library:
+    """A DOUBLE of the library's classes that put a model on GPUs: it notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "ExLlamaV2":
+            return lambda _config: self
+        return lambda _model, **given: self.asked.append((name, given)) or name
+
+    def load(self, **given: Any) -> None:
+        self.asked.append(("load", given))
+
+    def load_autosplit(self, cache: Any) -> None:
+        self.asked.append(("load_autosplit", cache))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "asked"),
+    [
+        (ExLlamaV2(), [("load", {"gpu_split": None}), ("ExLlamaV2Cache", {"max_seq_len": 32_768})]),
+        (
+            ExLlamaV2(cache="q4", gpu_split=(10, 20)),
+            [("load", {"gpu_split": [10.0, 20.0]}), ("ExLlamaV2Cache_Q4", {"max_seq_len": 32_768})],
+        ),
+        (
+            ExLlamaV2(cache="q8", autosplit=True, cache_tokens=512),
+            [("ExLlamaV2Cache_Q8", {"max_seq_len": 512, "lazy": True}), ("load_autosplit", "ExLlamaV2Cache_Q8")],
+        ),
+    ],
+)
+def test_one_gpu_a_given_split_and_autosplit(
+    wanted: ExLlamaV2, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = Library()
+    monkeypatch.setattr(exllamav2_load, "_library", lambda: library)
+    exllamav2_load._in_memory(None, wanted)
+    assert library.asked == asked
+
+
+def test_a_draft_has_to_fit_its_model(changed: Callable[..., Path], model_dir: Path) -> None:
+    config = configured(model_dir, ExLlamaV2(), is_paged=True)
+    other = changed("config.json", vocab_size=4096)
+    with pytest.raises(SettingsError, match="has 4096 tokens, the model 2048"):
+        exllamav2_load._draft(other, ExLlamaV2(), config, is_paged=True)
+    shorter = changed("config.json", max_position_embeddings=1024)
+    with pytest.raises(SettingsError, match="a context of 1024 tokens, the model 4096"):
+        exllamav2_load._draft(shorter, ExLlamaV2(), config, is_paged=True)

@@ -107,7 +107,8 @@ def test_likelihoods_are_of_the_text_that_is_shown(world: World) -> None:
     assert len(world.engine.tokens.decode(kept[:-1])) < len(text)
 
 
-def test_likelihoods_without_what_a_banned_string_took_back(world: World) -> None:
+def test_likelihoods_without_what_a_banned_string_took_back(model_dir: Path) -> None:
+    world = make_world(model_dir, is_paged=False)
     ids = world.engine.tokens.encode(" alpha beta gamma")
     world.model.say(461, [*ids, 5])
     text, found = choices(world, temperature=0.0, max_tokens=8, banned=(" beta",))
