@@ -9,6 +9,8 @@ MtokError
     ├── EngineFailed             the engine's thread or a step of it broke
     ├── EngineLacks              something that the engine needs is not on this machine
     ├── BuildFailed              the engine's extension could not be compiled
+    ├── GpuUnread                a GPU's figure that its driver does not give
+    ├── BenchStopped             a benchmark that has no result
     └── LedgerError              exit code 4
         ├── LedgerUnreadable         cannot be opened, or is another program's file
         ├── LedgerVersion            a newer mtok made it
@@ -84,6 +86,22 @@ class BuildFailed(AgentError):
     def __init__(self, problem: str, log: Path) -> None:
         super().__init__(f"building the exllamav2 extension: {problem}; see {log}, then start again: it goes on")
         self.problem, self.log = problem, log
+
+
+class GpuUnread(AgentError):
+    """The driver, its library or a GPU that does not give a figure."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"no GPU figures: {reason}")
+        self.reason = reason
+
+
+class BenchStopped(AgentError):
+    """A benchmark that cannot be begun or finished. `code` is that of the error envelope."""
+
+    def __init__(self, problem: str, code: str) -> None:
+        super().__init__(f"bench: {problem}")
+        self.problem, self.code = problem, code
 
 
 class LedgerError(AgentError):

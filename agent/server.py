@@ -22,6 +22,7 @@ from agent.engine.protocol import Engine
 from agent.lease import LeaseBook
 from agent.ledger import Ledger
 from agent.loading import Loading
+from agent.machine import this_machine
 from agent.meter import Meter
 from agent.metrics import Metrics
 from agent.notify import Notifier
@@ -57,8 +58,9 @@ async def serve(
     meter = Meter(ledger, scheduler, leases, limits.max_in_flight_s, limits.max_request_s, quotas)
     loading = loading or Loading()
     front = Front(loading)
-    metrics = Metrics()
-    control = Control(settings.name, settings.engine, meter, leases, settings.control_secret(), metrics, loading)
+    machine = this_machine(ledger.path)
+    metrics, secret = Metrics(machine), settings.control_secret()
+    control = Control(settings.name, settings.engine, meter, leases, secret, machine, metrics, loading)
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)

@@ -2,6 +2,10 @@
 
 MtokError
 ├── ProviderError            3
+├── KindRefused              2   a kind of provider that cannot be had
+│   ├── KindUnknown              no package here registers it
+│   ├── KindBroken               its package cannot be used
+│   └── KindUntried              it has no simulator
 ├── AgentUnreachable         1
 ├── HostUnreachable          1   no authenticated SSH connection, or none any more
 │   └── HostKeyRefused           its key is unknown, or not the one that is known
@@ -9,6 +13,7 @@ MtokError
 └── ClockApart               1   our clock is off: nothing may be dated by it
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from store.errors import ExitCode, MtokError
@@ -22,6 +27,36 @@ class ProviderError(MtokError):
     def __init__(self, provider: str, call: str, problem: str, remedy: str = "the next tick asks again") -> None:
         super().__init__(f"{provider}: {call}: {problem}; {remedy}")
         self.provider, self.call, self.problem = provider, call, problem
+
+
+class KindRefused(MtokError):
+    """A kind of provider that the settings name and that cannot be had."""
+
+    exit_code = ExitCode.USAGE
+
+
+class KindUnknown(KindRefused):
+    """No package here registers this kind."""
+
+    def __init__(self, kind: str, known: Sequence[str]) -> None:
+        super().__init__(f"there is no kind of provider {kind!r}; choose one of: {', '.join(known)}")
+        self.kind, self.known = kind, known
+
+
+class KindBroken(KindRefused):
+    """The package that registers this kind cannot be used."""
+
+    def __init__(self, kind: str, problem: str) -> None:
+        super().__init__(f"kind of provider {kind!r}: {problem}; mend or remove that package")
+        self.kind, self.problem = kind, problem
+
+
+class KindUntried(KindRefused):
+    """A kind without a simulator: nothing can be tried."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"kind of provider {kind!r}: has no simulator to be tried against; see docs/providers.md")
+        self.kind = kind
 
 
 class AgentUnreachable(MtokError):

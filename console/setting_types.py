@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from console.waking_hours import WakingHours, parse_waking_hours
 from store.errors import AmountError
@@ -14,6 +14,12 @@ from store.money import parse_nusd
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNIT_S = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
+
+
+class Section(BaseModel):
+    """A part of the settings file: nothing unknown in it, and nothing changes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
 def parse_duration(value: object) -> timedelta:
@@ -37,6 +43,13 @@ def _usd(value: object) -> int:
         return parse_nusd(value)
     except AmountError as error:
         raise ValueError(error.problem) from None
+
+
+def _currency(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Z]{3}", value):
+        msg = f"{value!r} is no currency; write its three letters, such as EUR"
+        raise ValueError(msg)
+    return value
 
 
 def _zone(value: object) -> ZoneInfo:
@@ -64,4 +77,5 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Idle = Annotated[timedelta | None, BeforeValidator(_idle)]
 Hours = Annotated[WakingHours, BeforeValidator(_hours)]
 Amount = Annotated[int, BeforeValidator(_usd)]
+Currency = Annotated[str, BeforeValidator(_currency)]
 Zone = Annotated[ZoneInfo, BeforeValidator(_zone)]

@@ -10,35 +10,38 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from console.hosts.target import SshTarget
-from console.setting_types import Amount, Duration, Hours, Idle, Zone, listed
+from console.provider_settings import ProviderSection
+from console.screen_settings import ConsoleSection
+from console.setting_types import Amount, Currency, Duration, Hours, Idle, Section, Zone, listed
 from store.fleet import TierSpec
-from store.gate import GatePolicy
+from store.gate import GatePolicy, provider_scope
 from store.headroom import Horizon
+from store.money import USD
 from store.retention import Retention
 from store.settings_file import load_file, read_secret
 from store.words import IGNORED, UNASSIGNED, Market
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-
-class StoreSection(_Section):
+class StoreSection(Section):
     """Where the store is."""
 
     url: str = "sqlite:///mtok.db"
 
 
-class BudgetSection(_Section):
+class BudgetSection(Section):
     """The day's limit, the zone in which a day begins, and how long billing may be silent or stand still.
 
+    `daily`: limits of other currencies, each for what is billed in it; without one, such a bill closes the gate.
+    `scope`: whether a provider that is dark closes the gate of the whole account, or of its own tiers alone.
     `on_exhausted`: whether a spent budget, or a long dark, hibernates every tier, or refuses requests alone.
     """
 
     daily_usd: Amount
+    daily: dict[Currency, Amount] = Field(default_factory=dict)
+    scope: Literal["account", "provider"] = "account"
     timezone: Zone = ZoneInfo("UTC")
     dark_after: Duration = timedelta(seconds=170)
     dark_hibernate_after: Duration = timedelta(minutes=15)
@@ -50,10 +53,13 @@ class BudgetSection(_Section):
         if self.dark_hibernate_after < self.dark_after:
             msg = "dark_hibernate_after is shorter than dark_after"
             raise ValueError(msg)
+        if USD in self.daily:
+            msg = "the limit in USD is daily_usd; remove it from daily"
+            raise ValueError(msg)
         return self
 
 
-class CollectorSection(_Section):
+class CollectorSection(Section):
     """How often to tick, how long to wait for answers, and when a silent leader is replaced.
 
     `not_applied_after`: unchanged for so long, an action of the provider's has had no effect. `on_wake_timeout`:
@@ -73,15 +79,7 @@ class CollectorSection(_Section):
     on_wake_timeout: Literal["hibernate", "leave"] = "hibernate"
 
 
-class IgnoreSection(_Section):
-    """A resource of other people's in the same account, and why it is none of ours."""
-
-    id: str
-    kind: Literal["instance", "volume", "other"] = "instance"
-    reason: str = Field(min_length=1)
-
-
-class RetentionSection(_Section):
+class RetentionSection(Section):
     """For how long a sample a minute is kept, and then one an hour; after that, one a day."""
 
     minutes_for: Duration = timedelta(days=30)
@@ -98,25 +96,7 @@ class RetentionSection(_Section):
         return self
 
 
-class ProviderSection(_Section):
-    """One account with one cloud. `simulator` is our own server that speaks Hyperstack's wire format."""
-
-    kind: Literal["hyperstack", "simulator"]
-    base_url: str = "https://infrahub-api.nexgencloud.com/v1"
-    currency: str = "USD"
-    api_key_env: str | None = None
-    api_key_file: Path | None = None
-    ignore: tuple[IgnoreSection, ...] = ()
-
-    @model_validator(mode="after")
-    def _one_key(self) -> "ProviderSection":
-        if (self.api_key_env is None) == (self.api_key_file is None):
-            msg = "give either api_key_env or api_key_file"
-            raise ValueError(msg)
-        return self
-
-
-class ChannelSection(_Section):
+class ChannelSection(Section):
     """Where alarms go: an apprise URL (Slack, PagerDuty, e-mail, ntfy, …), which holds a secret."""
 
     name: str = Field(min_length=1)
@@ -131,7 +111,7 @@ class ChannelSection(_Section):
         return self
 
 
-class AlarmsSection(_Section):
+class AlarmsSection(Section):
     """Who is told, at most how often, and the address that hears of every complete tick."""
 
     channels: tuple[ChannelSection, ...] = ()
@@ -139,7 +119,7 @@ class AlarmsSection(_Section):
     heartbeat_url: str | None = None
 
 
-class SshSection(_Section):
+class SshSection(Section):
     """How hosts are reached by SSH, where an agent does not say otherwise."""
 
     config_file: Path = Path("~/.ssh/config")
@@ -156,7 +136,7 @@ class SshSection(_Section):
         return self
 
 
-class AgentSection(_Section):
+class AgentSection(Section):
     """An agent of a tier: on which instance it runs, and where its control API answers.
 
     Either at `control_url`, or at `control_port` of its host's loopback, reached by SSH as `ssh_user`.
@@ -194,12 +174,12 @@ class AgentSection(_Section):
         return self
 
 
-class TierSection(_Section):
+class TierSection(Section):
     """One rung of the fleet: what it consists of at its provider, its agents, and when it sleeps by itself.
 
     `idle_after`: without a token for so long it is hibernated, but not within the hours of `keep_awake` and not
     before it has run for `min_awake`. `rewake`: a pre-empted one is woken again; `fallback` names a tier to wake
-    in its place.
+    in its place. Its own limit is `daily_usd`, or `daily` in the currency that it bills in.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")
@@ -209,6 +189,7 @@ class TierSection(_Section):
     instances: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     daily_usd: Amount | None = None
+    daily: dict[Currency, Amount] = Field(default_factory=dict, max_length=1)
     idle_after: Idle = timedelta(minutes=15)
     keep_awake: Annotated[tuple[Hours, ...], BeforeValidator(listed)] = ()
     min_awake: Duration = timedelta(0)
@@ -216,8 +197,22 @@ class TierSection(_Section):
     fallback: str | None = None
     agents: tuple[AgentSection, ...] = ()
 
+    @model_validator(mode="after")
+    def _one_limit(self) -> "TierSection":
+        if self.daily and self.daily_usd is not None:
+            msg = "give either daily_usd or daily: a tier bills in one currency"
+            raise ValueError(msg)
+        return self
 
-class Settings(_Section):
+    @property
+    def limit(self) -> tuple[str, int] | None:
+        """Its own limit: the currency, and nano-units a day."""
+        if self.daily_usd is not None:
+            return USD, self.daily_usd
+        return next(iter(self.daily.items()), None)
+
+
+class Settings(Section):
     """The whole file. `path` is where it was read."""
 
     path: Path
@@ -227,6 +222,7 @@ class Settings(_Section):
     retention: RetentionSection = RetentionSection()
     alarms: AlarmsSection = AlarmsSection()
     ssh: SshSection = SshSection()
+    console: ConsoleSection = ConsoleSection()
     providers: dict[str, ProviderSection]
     tiers: tuple[TierSection, ...]
 
@@ -262,11 +258,15 @@ class Settings(_Section):
     def gate_policy(self) -> GatePolicy:
         """What the gate decides by."""
         limits, budget = self.collector, self.budget
+        own = {tier.name: tier.limit for tier in self.tiers if tier.limit is not None}
         return GatePolicy(
             limit_nusd=budget.daily_usd,
             zone=budget.timezone,
             dark_after=budget.dark_after,
-            tier_limits_nusd={t.name: t.daily_usd for t in self.tiers if t.daily_usd is not None},
+            tier_limits_nusd={tier: nusd for tier, (_, nusd) in own.items()},
+            tier_currencies={tier: currency for tier, (currency, _) in own.items()},
+            currency_limits_nusd=budget.daily,
+            provider_of=self._provider_of if budget.scope == "provider" else {},
             horizon=Horizon(limits.every, limits.drain_within, limits.sleep_within),
             frozen_after=budget.frozen_after,
             dark_hibernate_after=budget.dark_hibernate_after,
@@ -274,6 +274,12 @@ class Settings(_Section):
             wake_warn_after=limits.wake_warn_after,
             hibernates=budget.on_exhausted == "hibernate",
         )
+
+    @property
+    def _provider_of(self) -> dict[str, str]:
+        """By tier, its provider; one without tiers stands for itself: it is watched all the same."""
+        named = {tier.name: tier.provider for tier in self.tiers}
+        return named | {provider_scope(name): name for name in self.providers if name not in named.values()}
 
     @property
     def tier_specs(self) -> tuple[TierSpec, ...]:
@@ -284,7 +290,7 @@ class Settings(_Section):
                 tier.provider,
                 tier.gpu,
                 tier.market,
-                is_simulated=self.providers[tier.provider].kind == "simulator",
+                is_simulated=self.providers[tier.provider].registered.is_simulated,
             )
             for tier in self.tiers
         )

@@ -4,13 +4,14 @@ from console.collector.tick import Account, Collector
 from console.hosts.agent_client import AgentClient
 from console.hosts.host import SshHost
 from console.hosts.ssh_transport import SshTransport
-from console.providers.hyperstack import Hyperstack
-from console.providers.protocol import Provider
+from console.providers.protocol import Provider, Ref
+from console.providers.registry import Opening
 from console.settings import AgentSection, Settings, TierSection
 from store.clock import Clock
 from store.database import Database
 from store.errors import SettingsError
 from store.settings_file import read_text
+from store.words import ResourceKind
 
 
 def build_account(settings: Settings, clock: Clock) -> Account:
@@ -20,9 +21,8 @@ def build_account(settings: Settings, clock: Clock) -> Account:
         SettingsError: a secret is missing; it says which.
     """
     providers: dict[str, Provider] = {}
-    for name, section in settings.providers.items():
-        key = settings.secret(f"providers.{name}.api_key", section.api_key_env, section.api_key_file)
-        providers[name] = Hyperstack(name, key, section.base_url, clock=clock, currency=section.currency)
+    for name in settings.providers:
+        providers[name] = build_provider(settings, name, clock)
     agents: dict[str, AgentClient] = {}
     hosts: dict[str, SshHost] = {}
     for tier in settings.tiers:
@@ -31,6 +31,38 @@ def build_account(settings: Settings, clock: Clock) -> Account:
                 hosts[agent.name] = SshHost(agent.name, settings.ssh_target(agent))
             agents[agent.name] = build_agent(settings, tier, agent, hosts.get(agent.name))
     return Account(providers, agents, hosts)
+
+
+def build_provider(settings: Settings, name: str, clock: Clock) -> Provider:
+    """The adapter of one provider, as its kind opens it.
+
+    Raises:
+        SettingsError: its key is missing.
+    """
+    section = settings.providers[name]
+    opening = Opening(
+        name=name,
+        key=_key(settings, name),
+        base_url=section.address,
+        options=section.options,
+        clock=clock,
+        folder=settings.path.parent,
+        named=tuple(
+            Ref(kind, id_)
+            for tier in settings.tiers
+            if tier.provider == name
+            for kind, ids in ((ResourceKind.INSTANCE, tier.instances), (ResourceKind.VOLUME, tier.volumes))
+            for id_ in ids
+        ),
+    )
+    return section.registered.open(opening)
+
+
+def _key(settings: Settings, name: str) -> str:
+    section = settings.providers[name]
+    if not section.registered.needs_key:
+        return ""
+    return settings.secret(f"providers.{name}.api_key", section.api_key_env, section.api_key_file)
 
 
 def build_agent(settings: Settings, tier: TierSection, agent: AgentSection, host: SshHost | None) -> AgentClient:
@@ -61,8 +93,8 @@ def build_collector(database: Database, settings: Settings, clock: Clock) -> Col
 def why_not_lead(settings: Settings) -> str | None:
     """Which secret or SSH key this process lacks to lead, or None when it holds them all."""
     try:
-        for name, section in settings.providers.items():
-            settings.secret(f"providers.{name}.api_key", section.api_key_env, section.api_key_file)
+        for name in settings.providers:
+            _key(settings, name)
         for tier in settings.tiers:
             for agent in tier.agents:
                 where = f"tier {tier.name}, agent {agent.name}: control_secret"

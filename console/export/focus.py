@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from console.errors import KindRefused
 from console.export.csv import defused
+from console.providers.registry import provider_kind
 from store.clock import rfc3339
 from store.money import format_nusd
 
@@ -58,7 +60,6 @@ _OURS = (
     "x_Simulated",
 )
 _RENAMED = {"1.4": {"ProviderName": "ServiceProviderName", "PublisherName": "HostProviderName"}}
-_ISSUERS = {"hyperstack": "Hyperstack", "simulator": "SIMULATED provider"}
 _SERVICES = {
     "instance": ("Compute", "Virtual Machines", "GPU instance"),
     "volume": ("Storage", "Block Storage", "Volume"),
@@ -107,14 +108,14 @@ def focus_lines(charges: Iterable[Charge], version: str) -> Iterator[list[str]]:
 
 
 def _focus_cells(charge: Charge) -> list[str]:
-    issuer = _ISSUERS.get(charge.provider_kind, charge.provider_kind)
+    issuer, is_simulated = _issuer(charge.provider_kind)
     category, subcategory, service = _SERVICES.get(charge.resource_kind, ("Other", "Other (Other)", "Other"))
     month = charge.start_at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     following = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
     cost = format_nusd(charge.nusd)
     seconds = round((charge.end_at - charge.start_at).total_seconds())
     measured = ("", "") if charge.is_credit else (str(seconds), "Seconds")
-    tags = {"tier": charge.tier} | ({"simulated": "true"} if charge.provider_kind == "simulator" else {})
+    tags = {"tier": charge.tier} | ({"simulated": "true"} if is_simulated else {})
     return [
         cost,
         defused(charge.provider),
@@ -156,8 +157,17 @@ def _our_cells(charge: Charge) -> list[str]:
         charge.sample_state,
         format_nusd(charge.cumulative_nusd),
         defused(charge.counter),
-        str(charge.provider_kind == "simulator").lower(),
+        str(_issuer(charge.provider_kind)[1]).lower(),
     ]
+
+
+def _issuer(kind: str) -> tuple[str, bool]:
+    """Who issues the invoice, and whether it is simulated. A kind that is here no longer keeps its name."""
+    try:
+        known = provider_kind(kind)
+    except KindRefused:
+        return defused(kind), False
+    return known.title, known.is_simulated
 
 
 def _instant(at: datetime) -> str:

@@ -15,6 +15,7 @@ _SPOILED: dict[str | None, Any] = {
     "negative": -5,
     "twice": 10**6,
 }
+_NONSENSE = 98_765.4321
 _HANGS_AT_MOST_S = 30.0
 
 
@@ -30,18 +31,18 @@ class Faults:
     nan, string, digits, negative, twice: the bills' first row is unsound so. truncated: every body breaks off.
     clock: every `Date` is a day off. yesterday: an old body, with its old `Date`. missing: the bills lack a row.
     ignored: actions are accepted, and nothing comes of them. no_capacity: restores begin, and fall back.
-    no_stock: restores are refused for want of capacity.
+    no_stock: restores are refused for want of capacity. rates: every quoted rate is a large nonsense.
     """
 
     def __init__(self, world: SimulatedWorld) -> None:
         self._world = world
         self._ended = threading.Event()
         self.kind: str | None = None
-        self._prefix = ""
+        self._prefix: str | tuple[str, ...] = ""
         self._left: int | None = None
         self._missing: int | None = None
 
-    def set(self, kind: str | None, prefix: str = "", times: int | None = None) -> None:
+    def set(self, kind: str | None, prefix: str | tuple[str, ...] = "", times: int | None = None) -> None:
         """Begin a fault, or end the one there is (`None`)."""
         self.kind, self._prefix, self._left = kind, prefix, times
         self._missing = None
@@ -83,7 +84,9 @@ class Faults:
         return {**body, "data": [row for row in body["data"] if row["resource_id"] != self._missing]}
 
     def spoiled(self, body: dict[str, Any]) -> dict[str, Any]:
-        """A usage answer with its first row made unsound."""
+        """A usage answer with its first row, or every rate, made unsound."""
+        if self.kind == "rates":
+            return {**body, "data": [{**row, "bill_per_minute": _NONSENSE} for row in body["data"]]}
         if self.kind not in _SPOILED or not body["data"]:
             return body
         first, *others = body["data"]
