@@ -134,7 +134,7 @@ class Verdict:
         """Why it is closed and what opens it, for a person."""
         return "; ".join(_sentence(reason, self) for reason in self.reasons) or "open"
 
-    def sentence_of(self, reason: Reason, tier: str | None = None) -> str:
+    def sentence_about(self, reason: Reason, tier: str | None = None) -> str:
         """Why one of the reasons, the fleet's or those of a tier's own limit, closes it and what opens it."""
         return _sentence(reason, self) if tier is None else _of_money(reason, self.tiers[tier])
 

@@ -53,12 +53,12 @@ class GateAnswer:
 
 def verdict_rows(verdict: Verdict, answer: GateAnswer, width: int) -> list[Row]:
     """Open, and what would close it; or each reason with what opens it. Tiers' own limits after the fleet's."""
-    rows = [row for reason in verdict.reasons for row in _reason(reason, verdict.sentence_of(reason), width)]
+    rows = [row for reason in verdict.reasons for row in _reason(reason, verdict.sentence_about(reason), width)]
     if verdict.is_open:
         rows = _labelled("OPEN", _what_closes(answer), Role.GOOD, width)
     for tier, scope in verdict.tiers.items():
         for reason in scope.reasons:
-            rows += _reason(reason, verdict.sentence_of(reason, tier), width, f"{tier}: ")
+            rows += _reason(reason, verdict.sentence_about(reason, tier), width, f"{tier}: ")
     return rows
 
 
