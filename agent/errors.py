@@ -7,6 +7,8 @@ MtokError
     ├── VanishingStorage         a path whose contents sleeping destroys
     ├── KeyRefused               a key that cannot be made or revoked
     ├── EngineFailed             the engine's thread or a step of it broke
+    ├── GpuUnread                a GPU's figure that its driver does not give
+    ├── BenchStopped             a benchmark that has no result
     └── LedgerError              exit code 4
         ├── LedgerUnreadable         cannot be opened, or is another program's file
         ├── LedgerVersion            a newer mtok made it
@@ -66,6 +68,22 @@ class EngineFailed(AgentError):
     def __init__(self, problem: str) -> None:
         super().__init__(f"engine: {problem}; its log has the traceback")
         self.problem = problem
+
+
+class GpuUnread(AgentError):
+    """The driver, its library or a GPU that does not give a figure."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"no GPU figures: {reason}")
+        self.reason = reason
+
+
+class BenchStopped(AgentError):
+    """A benchmark that cannot be begun or finished. `code` is that of the error envelope."""
+
+    def __init__(self, problem: str, code: str) -> None:
+        super().__init__(f"bench: {problem}")
+        self.problem, self.code = problem, code
 
 
 class LedgerError(AgentError):

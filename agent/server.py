@@ -21,6 +21,7 @@ from agent.control import Control
 from agent.engine.protocol import Engine
 from agent.lease import LeaseBook
 from agent.ledger import Ledger
+from agent.machine import this_machine
 from agent.meter import Meter
 from agent.metrics import Metrics
 from agent.notify import Notifier
@@ -51,8 +52,9 @@ async def serve(
     quotas = Quotas(keys, ledger, clock)
     meter = Meter(ledger, scheduler, leases, limits.max_in_flight_s, limits.max_request_s, quotas)
     front = Front()
-    metrics = Metrics()
-    control = Control(settings.name, settings.engine, meter, leases, settings.control_secret(), metrics)
+    machine = this_machine(ledger.path)
+    metrics, secret = Metrics(machine), settings.control_secret()
+    control = Control(settings.name, settings.engine, meter, leases, secret, machine, metrics)
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)

@@ -1,13 +1,16 @@
 """A day's budget as it filled: the gate's debits over the day, its limit, its allowances, and its verdicts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from sqlalchemy import Row
 from sqlmodel import Session, col, select
 
 from store.counters import batched, debits_at
 from store.gate import FLEET, GatePolicy, Reason
+from store.money import USD
 from store.spend import Debit, debits_of, unsettled
 from store.tables import Allowance, VerdictRow
 from store.unknown import NOT_RECORDED, Unknown
@@ -77,12 +80,13 @@ def budget_curve(
     """
     start, end = day_start(at, policy.zone), day_end(at, policy.zone)
     if limit_nusd is None:
-        own = policy.tier_limits_nusd.get(scope, Unknown(f"tier {scope} has no limit of its own"))
+        limits = {**policy.tier_limits_nusd, **policy.currency_limits_nusd}
+        own = limits.get(scope, Unknown(f"tier {scope} has no limit of its own"))
         limit_nusd = policy.limit_nusd if scope == FLEET else own
     given = allowances_at(session, policy, at)
     borders = [start + (end - start) * step / count for step in range(count)]
     instants = [*(border for border in borders if border < at), at]
-    spent = debits_since(session, start, instants, scope)
+    spent = debits_since(session, start, instants, scope, policy.currency_limits_nusd)
     points = (
         CurvePoint(when, nusd, _raised(limit_nusd, given, scope, when))
         for when, nusd in zip(instants, spent, strict=True)
@@ -125,22 +129,36 @@ def recorded_limit(session: Session, policy: GatePolicy, row: VerdictRow) -> int
 
 
 def debits_since(
-    session: Session, start: datetime, instants: Sequence[datetime], scope: str = FLEET
+    session: Session,
+    start: datetime,
+    instants: Sequence[datetime],
+    scope: str = FLEET,
+    currencies: Collection[str] = (),
 ) -> list[int | Unknown]:
-    """The debits of one scope between `start` and each of `instants`, by what the samples say."""
+    """The debits of one scope between `start` and each of `instants`, by what the samples say.
+
+    The whole account is its dollars; a scope among `currencies` is the account in that one; else a tier.
+    """
     found: list[int | Unknown] = []
     for part in batched(instants):
         rows = debits_at(session, [start, *part])
         for k, at in enumerate(part, start=1):
-            debits = []
-            for row in rows:
-                until, since = getattr(row, f"edge{k}"), row.edge0 or 0
-                if row.unsettled_at is not None and row.unsettled_at <= at:
-                    debits.append(Debit(row.tier, row.currency, unsettled(row.id, row.counter, row.unsettled_at)))
-                elif until is not None:
-                    debits.append(Debit(row.tier, row.currency, until - since))
-            found.append(debits_of(debits, scope or None))
+            debits = (_debit(row, f"edge{k}", at) for row in rows)
+            found.append(debits_of([one for one in debits if one and _is_in(one, scope, currencies)], None))
     return found
+
+
+def _debit(row: Row[Any], edge: str, at: datetime) -> Debit | None:
+    until, since = getattr(row, edge), row.edge0 or 0
+    if row.unsettled_at is not None and row.unsettled_at <= at:
+        return Debit(row.tier, row.currency, unsettled(row.id, row.counter, row.unsettled_at))
+    return None if until is None else Debit(row.tier, row.currency, until - since)
+
+
+def _is_in(debit: Debit, scope: str, currencies: Collection[str]) -> bool:
+    if scope == FLEET or scope in currencies:
+        return debit.currency == (scope or USD)
+    return debit.tier == scope
 
 
 def _raised(limit_nusd: int | Unknown, given: Sequence[AllowanceView], scope: str, at: datetime) -> int | Unknown:

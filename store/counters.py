@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -22,6 +22,7 @@ from sqlmodel import Session, col
 from sqlmodel import select as model_select
 from sqlmodel.sql.sqltypes import UTCDateTime
 
+from store.money import USD
 from store.tables import BillCounter, BillSample, Ledger, UsageSample
 from store.words import IGNORED
 
@@ -40,6 +41,20 @@ Totals = tuple[int, ...]
 
 _AT_ONCE = 100  # SQLite takes 500 terms of a compound select
 Item = TypeVar("Item")
+
+
+class LedgerAt(NamedTuple):
+    """A ledger's last sample at or before an edge. `is_newborn`: it was born under our eyes.
+
+    `totals` are in `USAGE_FIELDS`; `capacity_per_ks` is its agent's, None where it was not known then.
+    """
+
+    tier: str
+    agent: str
+    is_newborn: bool
+    at: datetime
+    capacity_per_ks: int | None
+    totals: Totals
 
 
 def batched(items: Sequence[Item]) -> list[Sequence[Item]]:
@@ -140,12 +155,12 @@ def _newest(column: str, instant: str) -> ScalarSelect[Any]:
 
 def usage_rows(
     session: Session, tiers: Sequence[str], edges: Sequence[datetime]
-) -> Sequence[Mapping[int, tuple[str, bool, Totals]]]:
-    """At every edge, by ledger: its tier, whether it was born under our eyes, and its totals in `USAGE_FIELDS`."""
+) -> Sequence[Mapping[int, LedgerAt]]:
+    """At every edge, by ledger, what it said last."""
     found = session.connection().execute(_usage_totals(len(edges)), {"tiers": tiers, **instants(edges)})
-    at_edge: list[dict[int, tuple[str, bool, Totals]]] = [{} for _ in edges]
-    for k, ledger, tier, is_newborn, *totals in found:
-        at_edge[k][ledger] = (tier, is_newborn, tuple(totals))
+    at_edge: list[dict[int, LedgerAt]] = [{} for _ in edges]
+    for k, ledger, tier, agent, is_newborn, at, capacity, *totals in found:
+        at_edge[k][ledger] = LedgerAt(tier, agent, is_newborn, at, capacity, tuple(totals))
     return at_edge
 
 
@@ -158,9 +173,10 @@ def _usage_totals(edges: int) -> Select[Any]:
         .correlate(Ledger, asked)
         .scalar_subquery()
     )
-    columns = [getattr(UsageSample, name) for name in USAGE_FIELDS]
+    of_ledger = [getattr(Ledger, name) for name in ("id", "tier", "agent", "is_newborn")]
+    of_sample = [getattr(UsageSample, name) for name in ("at", "capacity_per_ks", *USAGE_FIELDS)]
     return (
-        select(asked.c.k, col(Ledger.id), col(Ledger.tier), col(Ledger.is_newborn), *columns)
+        select(asked.c.k, *of_ledger, *of_sample)
         .select_from(asked)
         .join(Ledger, col(Ledger.tier).in_(bindparam("tiers", expanding=True)))
         .join(UsageSample, (col(UsageSample.ledger_id) == Ledger.id) & (col(UsageSample.at) == newest))
@@ -207,6 +223,19 @@ def counters_of(session: Session, tier: str | None) -> Sequence[BillCounter]:
     """The bill counters of one tier, or of all, in the order in which we met them."""
     query = model_select(BillCounter).order_by(col(BillCounter.id))
     return session.exec(query if tier is None else query.where(BillCounter.tier == tier)).all()
+
+
+def currency_of(session: Session, tier: str) -> str:
+    """In which currency a tier is billed: its newest counter's; dollars while there is none."""
+    query = model_select(BillCounter.currency).where(BillCounter.tier == tier)
+    return session.exec(query.order_by(col(BillCounter.id).desc()).limit(1)).first() or USD
+
+
+def currencies_of(session: Session) -> dict[str, str]:
+    """By tier, in which currency it is billed: its newest counter's."""
+    newest = model_select(func.max(BillCounter.id)).group_by(col(BillCounter.tier))
+    rows = session.exec(model_select(BillCounter.tier, BillCounter.currency).where(col(BillCounter.id).in_(newest)))
+    return dict(rows.all())
 
 
 def ledgers_of(session: Session, tier: str) -> Sequence[Ledger]:

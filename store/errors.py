@@ -69,10 +69,8 @@ class StoreUnreachable(StoreError):
 class StoreVersion(StoreError):
     """The store was made by another version of mtok than this one can read."""
 
-    def __init__(self, url: str, found: str) -> None:
-        super().__init__(
-            f"store {url}: its version {found!r} is unknown to this mtok; upgrade mtok, or name another store"
-        )
+    def __init__(self, url: str, found: str, remedy: str = "upgrade mtok, or name another store") -> None:
+        super().__init__(f"store {url}: its version {found!r} is unknown to this mtok; {remedy}")
         self.url, self.found = url, found
 
 

@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 from sqlalchemy import Row
 from sqlmodel import Session
 
+from store.capacity import load_of
 from store.counters import bill_rows, usage_rows
 from store.edges import TierEdge, complete_of, snap_tiers
 from store.money import per_mtok_nusd
 from store.pace import Pace, paces_at
-from store.spend import Spend, spend_of, too_short
+from store.spend import Spend, slowest_step, spend_of, told, too_short
 from store.unknown import Unknown
 from store.usage import AtEdge, Usage, usage_of
 from store.window import Edges, Window
@@ -32,6 +33,11 @@ class Figures:
     edges: Edges | Unknown
     spend: Spend | Unknown
     usage: Usage | Unknown
+
+    @property
+    def currency(self) -> str | None:
+        """What the spend is in, where it is known."""
+        return None if isinstance(self.spend, Unknown) else self.spend.currency
 
     @property
     def output_nusd_per_mtok(self) -> int | Unknown:
@@ -55,6 +61,16 @@ class Figures:
         if not self.usage.running_ms:
             return Unknown("no instance ran")
         return min(Fraction(self.usage.busy_ms, self.usage.running_ms), Fraction(1))
+
+    @property
+    def load(self) -> Fraction | Unknown:
+        """Completion tokens per second ÷ the capacity of the tier's agents, as `mtok agent bench` measured it."""
+        if isinstance(self.usage, Unknown):
+            return self.usage
+        if isinstance(self.usage.capacity_per_ks, Unknown):
+            return self.usage.capacity_per_ks
+        edges = self.usage.edges
+        return load_of(self.usage.completion_tokens, edges.end_at - edges.start_at, self.usage.capacity_per_ks)
 
     def _per_mtok(self, tokens: int) -> int | Unknown:
         if isinstance(self.spend, Unknown):
@@ -140,16 +156,23 @@ def trend(session: Session, tier: str, now: datetime, step: timedelta, count: in
 
 
 def trends(
-    session: Session, tiers: Sequence[str], now: datetime, step: timedelta, count: int
+    session: Session, tiers: Sequence[str], now: datetime, step: timedelta, count: int, then: datetime | None = None
 ) -> dict[str, tuple[int | Unknown, ...]]:
-    """By tier, $/Mtok output of the last `count` steps, oldest first."""
+    """By tier, $/Mtok output of the last `count` steps, oldest first; `then`: see `figures_of`."""
     asked = [now - step * left for left in range(count, -1, -1)]
     complete = complete_of(session, tiers, asked)
-    read = _readings(session, {tier: {edge.at for edge in known.values()} for tier, known in complete.items()})
-    return {
-        tier: tuple(_point(read[tier], known.get(start), known.get(end)) for start, end in pairwise(asked))
-        for tier, known in complete.items()
-    }
+    used = {tier: {edge.at for edge in known.values()} for tier, known in complete.items()}
+    read = _readings(session, used, then)
+    return {tier: _trend(read[tier], known, asked, step) for tier, known in complete.items()}
+
+
+def _trend(
+    reading: "_Reading", known: Mapping[datetime, TierEdge], asked: Sequence[datetime], step: timedelta
+) -> tuple[int | Unknown, ...]:
+    slowest = slowest_step(reading.paces, asked[-1])
+    if slowest > step:  # a bar would be a whole step's money, or none
+        return (Unknown(f"bills every {told(slowest)}"),) * (len(asked) - 1)
+    return tuple(_point(reading, known.get(start), known.get(end)) for start, end in pairwise(asked))
 
 
 def _point(reading: _Reading, start: TierEdge | None, end: TierEdge | None) -> int | Unknown:

@@ -10,12 +10,16 @@ from datetime import datetime, timedelta
 from sqlmodel import Session, col, func, select
 
 from store.anatomy import Reached, phases_in
+from store.capacity import implied_nusd
+from store.counters import currencies_of
 from store.database import Database
 from store.figures import Figures, figures_of, trends
 from store.fleet_rows import TierRows, read_rows
 from store.gate import GatePolicy, Verdict
 from store.keys import KeyUsage, summed_keys
 from store.leader import leader
+from store.machines import NO_AGENT, CapacityView, GpuView, capacity_of, gpus_of
+from store.money import USD
 from store.operations import OperationKind, seen_in, why_not_in
 from store.states import tier_state
 from store.tables import AgentRow, BillCounter, ProviderTick, ResourceRow, Tick, VerdictRow
@@ -65,7 +69,8 @@ class TierView:
     """One tier: its state in one word, its rate as quoted, its figures by window name.
 
     `refusals`: by kind of operation, why it makes no sense now; a kind that is not in it may be asked. `keys`: by
-    label, what each key of its agents has used over their ledgers' whole life.
+    label, what each key of its agents has used over their ledgers' whole life. `capacity`: what its agents can do
+    at most; `no_gpu`: by agent, why it shows no GPU. `currency`: of its newest bill.
     """
 
     spec: TierSpec
@@ -81,6 +86,19 @@ class TierView:
     sleep: SleepView | None
     refusals: Mapping[str, str]
     keys: Mapping[str, KeyUsage] = field(default_factory=dict)
+    capacity: CapacityView | Unknown = NO_AGENT
+    gpu: tuple[GpuView, ...] = ()
+    no_gpu: Mapping[str, str] = field(default_factory=dict)
+    currency: str = USD
+
+    @property
+    def implied_nusd_per_mtok(self) -> int | Unknown:
+        """What a million completion tokens would cost at full load by the quoted rate: a bound, not a figure."""
+        if isinstance(self.capacity, Unknown):
+            return self.capacity
+        if isinstance(self.rate_nusd_per_hour, Unknown):
+            return self.rate_nusd_per_hour
+        return implied_nusd(self.rate_nusd_per_hour, self.capacity.per_ks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +176,15 @@ def fleet_in(
         known = {tier.spec.name: (tier.figures, tier.trend) for tier in before.tiers}
     fresh = [spec.name for spec in tiers if spec.name not in known]
     known = {**known, **figured(session, fresh, policy, now, trend_step)}
-    rows = read_rows(session)
+    rows, currencies = read_rows(session), currencies_of(session)
     return Fleet(
         at=now,
         tick_at=tick_at,
         figures_at=before.figures_at if before is not None and not fresh else now,
-        tiers=tuple(_tier(spec, rows.get(spec.name, TierRows()), *known[spec.name]) for spec in tiers),
+        tiers=tuple(
+            _tier(spec, rows.get(spec.name, TierRows()), currencies.get(spec.name, USD), *known[spec.name])
+            for spec in tiers
+        ),
         verdict=verdict,
         closed_since=_closed_since(last_verdict(session)),
         health=tuple(health(session, name) for name in sorted({spec.provider for spec in specs})),
@@ -197,15 +218,21 @@ def figured(
 ) -> dict[str, tuple[Mapping[str, Figures], tuple[int | Unknown, ...]]]:
     """By tier, its figures by window name, and its trend; `is_past`: as they were read when `now` was now."""
     windows = [named_window(name, now, policy.zone) for name in WINDOWS]
-    found = figures_of(session, tiers, windows, now if is_past else None)
-    points = trends(session, tiers, now, trend_step, TREND_POINTS)
+    then = now if is_past else None
+    found = figures_of(session, tiers, windows, then)
+    points = trends(session, tiers, now, trend_step, TREND_POINTS, then)
     return {tier: (dict(zip(WINDOWS, found[tier], strict=True)), points[tier]) for tier in tiers}
 
 
 def _tier(
-    spec: TierSpec, rows: TierRows, windows: Mapping[str, Figures], points: tuple[int | Unknown, ...]
+    spec: TierSpec,
+    rows: TierRows,
+    currency: str,
+    windows: Mapping[str, Figures],
+    points: tuple[int | Unknown, ...],
 ) -> TierView:
     instances, agents = rows.instances, rows.agents
+    gpus, no_gpu = gpus_of(agents)
     refusals = {kind: why_not_in(instances, kind) for kind in OperationKind}
     return TierView(
         spec=spec,
@@ -221,6 +248,10 @@ def _tier(
         sleep=_sleep(instances),
         refusals={kind: why for kind, why in refusals.items() if why is not None},
         keys=summed_keys(agent.keys for agent in agents),
+        capacity=capacity_of(agents),
+        gpu=gpus,
+        no_gpu=no_gpu,
+        currency=currency,
     )
 
 

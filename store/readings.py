@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """A bill counter as read. Amounts in nano-dollars; `raw` is the provider's own text."""
+    """A bill counter as read. Amounts in nano-dollars; `raw` is the provider's own text.
+
+    `ends_at`: the counter is the bucket of one charge period, zero at `started_at`, and over then. `step`: how
+    often such a bill moves, as its source says, until that has been observed.
+    """
 
     counter: str
     kind: str
@@ -22,6 +26,8 @@ class Bill:
     rate_nusd_per_hour: int | None
     final: bool = False
     excluded: bool = False
+    ends_at: datetime | None = None
+    step: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +61,16 @@ class ProviderReading:
 
 @dataclass(frozen=True, slots=True)
 class AgentReading:
-    """What one agent said at a tick, or why it said nothing. `asleep`: its instance is known to sleep."""
+    """What one agent said at a tick, or why it said nothing. `asleep`: its instance is known to sleep.
+
+    `capacity_per_ks`: completion tokens in 1000 s that it could make at most; None where that is not known.
+    """
 
     tier: str
     totals: LedgerTotals | None
     problem: str | None
     asleep: bool = False
+    capacity_per_ks: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,10 @@ def counted(session: Session, provider: str, start: datetime, end: datetime) -> 
             continue
         if first is None and counter.opening_nusd:
             first = bill_after(session, counter.id, start)
-        yield Counted(counter, first, last, last.total_nusd - (first.total_nusd if first else 0))
+        nusd = last.total_nusd - (first.total_nusd if first else 0)
+        is_over = counter.moved_at is not None and counter.moved_at <= start
+        if nusd or not is_over:  # a bucket of an earlier period is no part of this one, nor of its edges
+            yield Counted(counter, first, last, nusd)
 
 
 def edges_to_ask(parts: Iterable[Counted], start: datetime, end: datetime) -> set[tuple[datetime, datetime]]:

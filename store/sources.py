@@ -1,5 +1,6 @@
 """How each source answers: the providers' bills and the agents' ledgers, tick by tick."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from store.unknown import Unknown
 
 _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
 _AGENT = "agent:"
+_NOT_ASKED = "not asked for a day"
 _NOT_TIMED = Unknown("agents are not timed")
 _OF_BILLS = Unknown("agents do not bill")
 
@@ -49,55 +51,48 @@ class SourceHealth:
     lag: timedelta | Unknown
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What came of one tick's question; `problem` is None where the answer was usable."""
-
-    at: datetime
-    problem: str | None
-
-
 def sources(session: Session, providers: Sequence[str], at: datetime) -> tuple[SourceHealth, ...]:
     """Every provider of `providers`, then every agent that was heard of in the day before `at`."""
     return (*(_provider(session, name, at) for name in providers), *_agents(session, at))
 
 
 def _provider(session: Session, name: str, at: datetime) -> SourceHealth:
-    query = select(ProviderTick).where(ProviderTick.provider == name, ProviderTick.at <= at)
-    ticks = session.exec(query.where(ProviderTick.at > at - _DAY).order_by(col(ProviderTick.at))).all()
-    complete = query.where(col(ProviderTick.complete)).order_by(col(ProviderTick.at).desc()).limit(1)
-    last = session.exec(complete).first()
-    asked = [_Asked(one.at, None if one.complete else one.problem or "incomplete") for one in ticks]
-    times = sorted(one.latency_ms for one in ticks if one.at > at - _HOUR)
+    columns = (ProviderTick.at, ProviderTick.complete, col(ProviderTick.problem), ProviderTick.latency_ms)
+    of_day = select(*columns).where(ProviderTick.provider == name, ProviderTick.at > at - _DAY)
+    rows = session.exec(of_day.where(ProviderTick.at <= at).order_by(col(ProviderTick.at))).all()
+    complete = select(ProviderTick.at).where(ProviderTick.provider == name, col(ProviderTick.complete))
+    last = complete.where(ProviderTick.at <= at).order_by(col(ProviderTick.at).desc()).limit(1)
+    ticks = [when for when, *_ in rows]
+    problems = {when: problem or "incomplete" for when, complete, problem, _ in rows if not complete}
+    times = sorted(latency_ms for when, _, _, latency_ms in rows if when > at - _HOUR)
     step, lag = _pace(session, name, at)
     return SourceHealth(
         kind="provider",
         name=name,
         tier="",
-        last_complete_at=last.at if last else None,
-        problem=asked[-1].problem if asked else "not asked for a day",
+        last_complete_at=session.exec(last).first(),
+        problem=problems.get(ticks[-1]) if ticks else _NOT_ASKED,
         latency_median_ms=_ranked(times, 50),
         latency_p95_ms=_ranked(times, 95),
-        complete=sum(one.problem is None for one in asked),
-        incomplete=sum(one.problem is not None for one in asked),
-        gaps=stretches(asked),
+        complete=len(ticks) - len(problems),
+        incomplete=len(problems),
+        gaps=stretches(ticks, problems),
         step=step,
         lag=lag,
     )
 
 
-def stretches(asked: Sequence[_Asked]) -> tuple[Stretch, ...]:
-    """The gaps among ticks, given oldest first: one while they lie in a row for one reason. Newest first."""
+def stretches(ticks: Sequence[datetime], problems: Mapping[datetime, str]) -> tuple[Stretch, ...]:
+    """The gaps of `problems` among `ticks`, oldest first: one while in a row for one reason. Newest first."""
     found: list[Stretch] = []
-    for index, one in enumerate(asked):
-        if one.problem is None:
-            continue
-        until = asked[index + 1].at if index + 1 < len(asked) else None
+    for at, problem in sorted(problems.items()):
+        index = bisect_right(ticks, at)
+        until = ticks[index] if index < len(ticks) else None
         before = found[-1] if found else None
-        if before is not None and before.until_at == one.at and before.problem == one.problem:
-            found[-1] = Stretch(before.start_at, until, before.ticks + 1, one.problem)
+        if before is not None and before.until_at == at and before.problem == problem:
+            found[-1] = Stretch(before.start_at, until, before.ticks + 1, problem)
         else:
-            found.append(Stretch(one.at, until, 1, one.problem))
+            found.append(Stretch(at, until, 1, problem))
     return tuple(reversed(found))
 
 
@@ -162,18 +157,18 @@ def _agent(
     name: str, tier: str, heard: _Heard | None, ticks: Sequence[datetime], gaps: Mapping[datetime, str]
 ) -> SourceHealth:
     first_at = min([*gaps, *([heard.first_at] if heard else [])])
-    asked = [_Asked(at, gaps.get(at)) for at in ticks if at >= first_at]
+    asked = ticks[bisect_left(ticks, first_at) :]
     return SourceHealth(
         kind="agent",
         name=name,
         tier=heard.tier if heard else tier,
         last_complete_at=heard.last_at if heard else None,
-        problem=asked[-1].problem if asked else "not asked for a day",
+        problem=gaps.get(asked[-1]) if asked else _NOT_ASKED,
         latency_median_ms=_NOT_TIMED,
         latency_p95_ms=_NOT_TIMED,
         complete=len(asked) - len(gaps),
         incomplete=len(gaps),
-        gaps=stretches(asked),
+        gaps=stretches(asked, gaps),
         step=_OF_BILLS,
         lag=_OF_BILLS,
     )

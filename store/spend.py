@@ -77,14 +77,20 @@ def spend_of(rows: Sequence[Row[Any]], start: str, end: str, edges: Edges) -> Sp
 
 def too_short(rows: Sequence[Row[Any] | Pace], window: Window) -> Unknown | None:
     """Why `window` is too short for how often these counters move, as observed; None when it is long enough."""
-    slowest = timedelta(0)
-    for row in rows:
-        step = step_of(row.steps) if row.final_at is None else None
-        if step is not None and is_moving(step, row.moved_at, window.end):
-            slowest = max(slowest, step)
+    slowest = slowest_step(rows, window.end)
     if window.end - window.start >= SHORTEST_WINDOW_STEPS * slowest:
         return None
     return Unknown(f"bills every {told(slowest)}")
+
+
+def slowest_step(rows: Sequence[Row[Any] | Pace], at: datetime) -> timedelta:
+    """How often the slowest of these counters moves that still does so `at`; zero while none has shown it."""
+    slowest = timedelta(0)
+    for row in rows:
+        step = step_of(row.steps) if row.final_at is None else None
+        if step is not None and is_moving(step, row.moved_at, at):
+            slowest = max(slowest, step)
+    return slowest
 
 
 def told(step: timedelta) -> str:
@@ -142,7 +148,8 @@ def debits_of(debits: Sequence[Debit], tier: str | None) -> int | Unknown:
             continue
         if isinstance(debit.nusd, Unknown):
             return debit.nusd
-        currencies.add(debit.currency)
+        if debit.nusd:
+            currencies.add(debit.currency)
         total_nusd += debit.nusd
     if len(currencies) > 1:
         return Unknown(f"bills in {' and '.join(sorted(currencies))}, and the limit is in one currency")

@@ -20,11 +20,12 @@ _LOUDEST_FIRST = (
 
 
 def tier_state(instances: Sequence[ResourceRow], agents: Sequence[AgentRow]) -> str:
-    """One word for a tier: `serving` when an agent with an open lease answers on a running instance."""
+    """One word for a tier: `serving` when an agent with an open lease answers on an instance that may run."""
     states = {row.state for row in instances}
     if not states:
         return State.UNKNOWN
-    if State.RUNNING in states and any(agent.lease_open and agent.problem is None for agent in agents):
+    may_run = State.RUNNING in states or State.UNKNOWN in states  # a bill in files tells no state; an agent does
+    if may_run and any(agent.lease_open and agent.problem is None for agent in agents):
         return SERVING
     for state in _LOUDEST_FIRST:
         if state in states:

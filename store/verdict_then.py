@@ -1,13 +1,25 @@
 """The gate's verdict of a past instant: as it was kept, and dark where nobody was there to keep one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, select
 
 from store.budget_curve import AllowanceView, allowances_at, debits_since, recorded_limit
-from store.gate import FLEET, GateFacts, GatePolicy, Reason, ScopeFacts, ScopeVerdict, Verdict
-from store.tables import GateClosure, Tick, VerdictRow
+from store.gate import (
+    FLEET,
+    GateFacts,
+    GatePolicy,
+    Reason,
+    ScopeFacts,
+    ScopeVerdict,
+    Sight,
+    Verdict,
+    provider_scope,
+)
+from store.money import USD
+from store.tables import GateClosure, ProviderTick, Tick, VerdictRow
 from store.unknown import NOT_RECORDED
 from store.verdicts import by_scope
 from store.window import day_start
@@ -35,20 +47,47 @@ def verdict_at(session: Session, policy: GatePolicy, at: datetime, tick: Tick) -
     row = session.exec(query.limit(1)).first()
     scopes = by_scope(row) if row is not None else {FLEET: (Reason.UNOBSERVED,)}
     facts = _facts(session, policy, at)
-    reasons, since = scopes.pop(FLEET, ()), row.at if row is not None else None
+    own, since = scopes.pop(FLEET, ()), row.at if row is not None else None
     last = facts.last_complete_at
-    if last is not None and at - last > policy.dark_after and Reason.DARK not in reasons:
-        since = last + policy.dark_after if not reasons else since
-        reasons = (Reason.DARK, *reasons)
+    if last is not None and at - last > policy.dark_after and Reason.DARK not in own:
+        since = last + policy.dark_after if not own else since
+        own = (Reason.DARK, *own)
     base = policy.limit_nusd if row is None else recorded_limit(session, policy, row)
-    fleet = ScopeVerdict(reasons, facts.fleet, base + facts.fleet.allowances_nusd, is_below=False)
-    tiers = {
-        tier: ScopeVerdict(own, facts.tiers[tier], limit + facts.tiers[tier].allowances_nusd, is_below=False)
-        for tier, own in scopes.items()
-        if (limit := policy.tier_limits_nusd.get(tier)) is not None
-    }
-    verdict = Verdict(not reasons, reasons, _named(facts, reasons), fleet, tiers)
+    currencies = _scopes(
+        scopes, facts.currencies, policy.currency_limits_nusd, {name: name for name in policy.currency_limits_nusd}
+    )
+    reasons = tuple(dict.fromkeys((*own, *(reason for one in currencies.values() for reason in one.reasons))))
+    verdict = Verdict(
+        not reasons,
+        reasons,
+        _named(facts, own),
+        fleet=ScopeVerdict(own, facts.fleet, base + facts.fleet.allowances_nusd, is_below=False),
+        tiers=_scopes(scopes, facts.tiers, policy.tier_limits_nusd, policy.tier_currencies),
+        currencies=currencies,
+        own=own,
+        blind={name: scopes[provider_scope(name)] for name in facts.providers if provider_scope(name) in scopes},
+        provider_of=policy.provider_of,
+    )
     return Past(verdict, since if reasons else None)
+
+
+def _scopes(
+    reasons: Mapping[str, tuple[Reason, ...]],
+    facts: Mapping[str, ScopeFacts],
+    limits: Mapping[str, int],
+    currencies: Mapping[str, str],
+) -> dict[str, ScopeVerdict]:
+    """What was kept of each scope that has a limit."""
+    return {
+        name: ScopeVerdict(
+            reasons.get(name, ()),
+            facts[name],
+            limit + facts[name].allowances_nusd,
+            is_below=False,
+            currency=currencies.get(name, USD),
+        )
+        for name, limit in limits.items()
+    }
 
 
 def _facts(session: Session, policy: GatePolicy, at: datetime) -> GateFacts:
@@ -62,14 +101,22 @@ def _facts(session: Session, policy: GatePolicy, at: datetime) -> GateFacts:
         complete_in_row=0,
         fleet=_scope(session, policy, at, given, FLEET),
         tiers={tier: _scope(session, policy, at, given, tier) for tier in policy.tier_limits_nusd},
+        currencies={name: _scope(session, policy, at, given, name) for name in policy.currency_limits_nusd},
         closed_by=_closed_by(session, at),
+        providers={name: _sight(session, name, at) for name in set(policy.provider_of.values())},
     )
+
+
+def _sight(session: Session, provider: str, at: datetime) -> Sight:
+    of_it = select(ProviderTick.at).where(ProviderTick.provider == provider, col(ProviderTick.complete))
+    newest = session.exec(of_it.where(ProviderTick.at <= at).order_by(col(ProviderTick.at).desc()).limit(2)).all()
+    return Sight(newest[0] if newest else None, newest[1] if len(newest) > 1 else None, 0)
 
 
 def _scope(
     session: Session, policy: GatePolicy, at: datetime, given: tuple[AllowanceView, ...], scope: str
 ) -> ScopeFacts:
-    spent = debits_since(session, day_start(at, policy.zone), [at], scope)[0]
+    spent = debits_since(session, day_start(at, policy.zone), [at], scope, policy.currency_limits_nusd)[0]
     allowed = sum(one.amount_nusd for one in given if one.scope == scope)
     return ScopeFacts(spent, NOT_RECORDED, allowed)
 

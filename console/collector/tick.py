@@ -38,6 +38,7 @@ from store.gate import Verdict
 from store.inventory import forget_agents, keep_agent, keep_resources, mark_lease, mark_unreachable
 from store.keys import dumped_keys
 from store.leader import check_fence, raise_fence
+from store.machines import dumped_gpus
 from store.operations import OperationKind, under_way
 from store.readings import AgentReading, TickReadings
 from store.retention import thin
@@ -167,6 +168,8 @@ class Collector:
         await self.decide(fence, push_to=agents)
 
     def _doubt(self, bills: Mapping[str, ProviderAnswer]) -> str | None:
+        if not any(answer.bills.has_clock for answer in bills.values()):
+            return None  # files alone: there is no other clock to compare ours with
         agreed = any(answer.bills.provider_now is not None for answer in bills.values())
         apart = [answer.bills.clock_apart for answer in bills.values()]
         return self.trust.doubt(agreed, [one for one in apart if one is not None])
@@ -278,6 +281,10 @@ class Collector:
             quantisation=status.quantisation if status else known.quantisation if known else "",
             version=status.version if status else known.version if known else "",
             keys=dumped_keys(said.labels),
+            capacity_per_ks=said.machine.capacity_per_ks,
+            capacity_measured_at=said.machine.capacity_measured_at,
+            capacity_about=said.machine.capacity_about,
+            gpu=dumped_gpus(said.machine.gpus),
         )
 
     def _verdict(self, fence: int) -> tuple[Verdict, bool, frozenset[str]]:

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from fractions import Fraction
 from pathlib import Path
 
 from console.export.files import write_export
@@ -34,6 +35,7 @@ COLUMNS = (
     "per_mtok_output",
     "per_mtok_total",
     "utilisation",
+    "load",
     "unknown",
 )
 
@@ -100,7 +102,8 @@ def _cells(spec: TierSpec, engine: str, state: str, name: str, figures: Figures,
         "" if isinstance(usage, Unknown) else str(usage.requests),
         _amount(figures.output_nusd_per_mtok),
         _amount(figures.total_nusd_per_mtok),
-        _ratio(figures),
+        _ratio(figures.utilisation),
+        _ratio(figures.load),
         "; ".join(reasons),
     ]
 
@@ -109,6 +112,5 @@ def _amount(value: int | Unknown) -> str:
     return "" if isinstance(value, Unknown) else format_nusd(value)
 
 
-def _ratio(figures: Figures) -> str:
-    utilisation = figures.utilisation
-    return "" if isinstance(utilisation, Unknown) else f"{float(utilisation):.4f}"
+def _ratio(value: Fraction | Unknown) -> str:
+    return "" if isinstance(value, Unknown) else f"{float(value):.4f}"

@@ -5,11 +5,12 @@ from typing import Any
 from sqlmodel import Session, col, func, select
 
 from console.export.status import amount, figures_body, unknown
+from store.capacity import KILOSECOND
 from store.clock import rfc3339
 from store.counters import USAGE_FIELDS, counters_of, first_bill
 from store.figures import Figures, figures
 from store.fleet import TierSpec
-from store.money import format_nusd
+from store.money import USD, format_nusd
 from store.spend import Spend, SpendTerm, spend_terms
 from store.tables import BillCounter, BillSample, Gap, Ledger, UsageSample
 from store.unknown import Unknown
@@ -37,6 +38,7 @@ def explain_body(session: Session, spec: TierSpec, window: Window) -> dict[str, 
             "spend_nusd": "sum over terms of (end.nusd - start.nusd)",
             "usd_per_mtok_output": "spend / completion_tokens * 10^6",
             "usd_per_mtok_total": "spend / (prompt_tokens + completion_tokens) * 10^6",
+            "load": "completion_tokens / (end - start in seconds) / capacity_tokens_per_s",
         },
     }
 
@@ -70,7 +72,8 @@ def _excluded(session: Session, tier: str, found: Figures) -> list[dict[str, Any
         why = _why_excluded(counter, found)
         if why is not None:
             opening = format_nusd(counter.opening_nusd)
-            rows.append({"counter": counter.counter, "why": why, "opening_usd": opening})
+            row = {"counter": counter.counter, "why": why, "currency": counter.currency, "opening": opening}
+            rows.append({**row, "opening_usd": opening} if counter.currency == USD else row)
     return rows
 
 
@@ -90,8 +93,9 @@ def _spend(session: Session, tier: str, found: Figures) -> dict[str, Any]:
     spend: Spend = found.spend
     return {
         "nusd": spend.nusd,
-        "usd": amount(spend.nusd),
         "currency": spend.currency,
+        "amount": amount(spend.nusd),
+        **({"usd": amount(spend.nusd)} if spend.currency == USD else {}),
         "terms": [_spend_term(session, term) for term in spend_terms(session, tier, spend.edges)],
     }
 
@@ -109,7 +113,8 @@ def _spend_term(session: Session, term: SpendTerm) -> dict[str, Any]:
         "start": _bill(term.start) if term.start else _start_of(session, counter),
         "end": _bill(term.end),
         "nusd": term.nusd,
-        "usd": format_nusd(term.nusd),
+        "amount": format_nusd(term.nusd),
+        **({"usd": format_nusd(term.nusd)} if counter.currency == USD else {}),
         "of_which_credited_nusd": credited,
     }
 
@@ -141,8 +146,13 @@ def _usage(session: Session, tier: str, found: Figures) -> dict[str, Any]:
     return {
         **{field: getattr(usage, field) for field in USAGE_FIELDS},
         "running_ms": usage.running_ms,
+        "capacity_tokens_per_s": _capacity(usage.capacity_per_ks),
         "terms": [_usage_term(term) for term in usage_terms(session, tier, usage.edges)],
     }
+
+
+def _capacity(per_ks: int | Unknown) -> str | dict[str, str]:
+    return unknown(per_ks) if isinstance(per_ks, Unknown) else f"{per_ks / KILOSECOND:.3f}"
 
 
 def _usage_term(term: UsageTerm) -> dict[str, Any]:

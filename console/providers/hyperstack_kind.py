@@ -5,18 +5,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
-from pydantic import Field
-
 from console.providers.protocol import Provider
 from console.providers.registry import Facts, Opening, Options, ProviderKind, SimulatorSpec
 from console.providers.trial import Trial
+from console.setting_types import Currency
 from store.clock import SetClock
+from store.money import USD
 
 
 class HyperstackOptions(Options):
     """No payload names a currency: it is assumed."""
 
-    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    currency: Currency = USD
 
 
 def _open(opening: Opening) -> Provider:
@@ -41,8 +41,8 @@ KIND = ProviderKind(
     base_url="https://infrahub-api.nexgencloud.com/v1",
     facts=Facts(
         bill="lifetime",
-        step=timedelta(minutes=1),
-        steps_are="finer than a minute in the captures; fields of one row are up to 4 min apart",
+        step=None,
+        steps_are="not stated; within a minute in captures, fields of one row up to 4 min apart",
         asleep_bills="root disk, attached public address, volumes; SHUTOFF is billed in full",
         sleep_loses="ephemeral disk, GPU reservation",
         bills_volumes=True,

@@ -5,10 +5,12 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import structlog
 from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -28,6 +30,7 @@ from console.tui.thin import ThinOutput
 from console.tui.view import View
 from store.errors import MtokError, StoreUnreachable
 
+log = structlog.get_logger()
 _READ_EVERY_S = 1.0
 _SILENT_AFTER_S = 4.0  # a reading under way for longer is no answer either
 _LOG_LINES = 200
@@ -44,11 +47,13 @@ class MtokApp(ThinOutput, Acts, App[None]):
         super().__init__()
         look = look or Look()
         self.animation_level = "none"  # each frame of an animation is bytes on somebody's SSH line
-        self.is_thin, self.is_ascii = look.is_thin, look.is_ascii
+        self.is_thin, self.is_ascii, self.erases = look.is_thin, look.is_ascii, look.erases
         self.theme = THEMES[look.theme]
         self.service, self.view, self._export_to = service, view, export_to
         self._pages: dict[str, Page] = {"Fleet": self._made("Fleet")}
         self._reading_since_s: float | None = None
+        self.is_hung_up = False
+        self.on_hangup: Callable[[], None] = lambda: None
         if look.keys:
             self.set_keymap(dict(check_keys(look.keys, self.bindings_now())))
 
@@ -73,8 +78,9 @@ class MtokApp(ThinOutput, Acts, App[None]):
     def on_mount(self) -> None:
         """Begin to read, and end cleanly on a signal: Textual alone leaves the terminal broken."""
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self.exit, None, 128 + signum)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         self.set_interval(_READ_EVERY_S, self.read)
         self.read()
 
@@ -101,12 +107,16 @@ class MtokApp(ThinOutput, Acts, App[None]):
     @work(thread=True, group="read", exit_on_error=False)
     def _read(self, name: str, question: Callable[[Service], Any] | None) -> None:
         try:
-            fleet = self.service.fleet()
+            at = self.view.at
+            fleet = self.service.fleet() if at is None else self.service.fleet_at(at)
             answer = question(self.service) if question is not None else None
         except StoreUnreachable as error:
             self.post_message(StoreSilent(f"the store does not answer: {error.reason}"))
         except MtokError as error:
             self.post_message(StoreSilent(str(error)))
+        except Exception as error:  # the screen must go on, and say that it cannot read
+            log.exception("screen_reading_failed")
+            self.post_message(StoreSilent(f"reading failed: {type(error).__name__}: {error}"))
         else:
             self.post_message(StoreRead(fleet, name, answer))
 
@@ -151,7 +161,7 @@ class MtokApp(ThinOutput, Acts, App[None]):
     def action_window(self, step: int) -> None:
         """Show another window; in a replay, another minute."""
         if self.view.at is not None:
-            self._step(step)
+            self._step(self.view.at, step)
             return
         self.view.turn_window(step)
         self.say(f"window: {self.view.window}")
@@ -212,12 +222,28 @@ class MtokApp(ThinOutput, Acts, App[None]):
         self.view.tier = name
         await self.action_page("Tier")
 
-    def _step(self, step: int) -> None:
-        raise NotImplementedError
+    @work(thread=True, exclusive=True, group="step", exit_on_error=False)
+    def _step(self, at: datetime, step: int) -> None:
+        """To the minute before, or after, that is on record."""
+        try:
+            found = self.service.minute_before(at) if step < 0 else self.service.minute_after(at)
+        except MtokError as error:
+            self.post_message(Said(str(error), is_problem=True))
+            return
+        if found is None:
+            self.post_message(Said("replay: nothing is on record beyond this minute", is_problem=True))
+            return
+        self.view.at = found
+        self.call_from_thread(self.read_soon)
 
     def _made(self, name: str) -> Page:
         assert name in PAGES
         return make_page(name, self.view, self.bindings_now)
+
+    def _hang_up(self) -> None:
+        self.is_hung_up = True
+        self.on_hangup()
+        self.exit(None, 128 + signal.SIGHUP)
 
     def _silent(self, problem: str) -> None:
         self.view.problem = problem

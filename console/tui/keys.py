@@ -38,7 +38,7 @@ BINDINGS: list[BindingType] = [
     Binding("e", "export", "Export", id="app.export", tooltip="write what is shown to a CSV file"),
     Binding("p", "pause", "Pause", id="app.pause", show=False, tooltip="let figures stand still; again: go on"),
     Binding("y", "copy", "Copy", id="app.copy", show=False, tooltip="copy the tier's name (OSC 52)"),
-    Binding("upper_y", "copy_row", "Copy row", id="app.copy-row", show=False, tooltip="copy the row"),
+    Binding("Y", "copy_row", "Copy row", id="app.copy-row", show=False, tooltip="copy the row"),
     Binding("colon", "command_palette", "Commands", id="app.commands", show=False, tooltip="all commands by name"),
     Binding("question_mark", "page('Help')", "Help", id="app.help", tooltip="all keys and words"),
     Binding("ctrl+l", "redraw", "Redraw", id="app.redraw", show=False, tooltip="draw every cell again"),

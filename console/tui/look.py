@@ -8,10 +8,14 @@ THEMES = {"dark": "textual-dark", "light": "textual-light", "ansi": "ansi-dark",
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """`theme` is a key of `THEMES`; `is_thin`: only changed cells are sent; `keys`: remapped keys by binding id."""
+    """`theme` is a key of `THEMES`; `is_thin`: only changed cells are sent; `keys`: remapped keys by binding id.
+
+    `erases`: the terminal fills what it erases with the background's colour ("bce"; GNU screen does not).
+    """
 
     theme: str = "dark"
     is_ascii: bool = False
     is_thin: bool = True
+    erases: bool = True
     has_mouse: bool = True
     keys: Mapping[str, str] = field(default_factory=dict)

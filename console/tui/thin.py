@@ -8,6 +8,8 @@ names of Textual, so the version is pinned to a minor one, a test compares the s
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
@@ -22,6 +24,7 @@ from textual.strip import Strip
 from console.tui.glyphs import ascii_sign
 
 _BRIDGE = 5  # to write so few unchanged cells again costs less than a cursor move
+_BLANKS = 12  # so many spaces cost more than to erase them and to move on
 Cell = tuple[str, str]  # glyph ("" to the right of a wide one), colours as SGR parameters
 Piece = tuple[int, int, Strip]  # row, column, what to show there
 
@@ -55,11 +58,24 @@ def _sgr(segment: Segment, colors: ColorSystem) -> str:
     return style._ansi if style._ansi is not None else Strip.render_ansi(style, colors)
 
 
+@lru_cache(maxsize=256)
+def _is_plain(sgr: str) -> bool:
+    """Whether a space in these colours is its background alone: not underlined, reversed or struck through."""
+    codes = iter(sgr.split(";"))
+    for code in codes:
+        if code in ("38", "48"):
+            for _ in range(3 if next(codes, "") == "2" else 1):
+                next(codes, "")
+        elif code in ("4", "7", "9", "21", "53"):
+            return False
+    return True
+
+
 class Memory:
     """What the terminal shows, as far as we have sent it."""
 
-    def __init__(self, *, is_ascii: bool) -> None:
-        self._is_ascii = is_ascii
+    def __init__(self, *, is_ascii: bool, erases: bool) -> None:
+        self._is_ascii, self._erases = is_ascii, erases
         self.size = (0, 0)
         self._rows: list[list[Cell | None]] = []
         self._strips: dict[tuple[int, int], Strip] = {}
@@ -72,7 +88,7 @@ class Memory:
 
     def encode(self, pieces: list[Piece], colors: ColorSystem) -> str:
         """What to send so that the terminal shows these pieces."""
-        pen = _Pen()
+        pen = _Pen(erases=self._erases)
         width, height = self.size
         for y, x, strip in pieces:
             if 0 <= y < height and self._is_news(y, x, strip):
@@ -119,9 +135,10 @@ class Memory:
 
 
 class _Pen:
-    """Writes cells with as few moves and colours as it can."""
+    """Writes cells with as few moves and colours as it can. `erases`: to erase is to fill with the background."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, erases: bool) -> None:
+        self._erases = erases
         self._out: list[str] = []
         self._sgr: str | None = None
         self._at: tuple[int, int] | None = None
@@ -129,11 +146,15 @@ class _Pen:
     def write(self, y: int, x: int, cells: list[Cell]) -> None:
         if self._at != (y, x):
             self._out.append(f"\x1b[{y + 1};{x + 1}H")
-        for glyph, sgr in cells:
+        for (sgr, is_blank), run in groupby(cells, key=lambda cell: (cell[1], cell[0] == " ")):
             if sgr != self._sgr:
                 self._out.append(f"\x1b[0;{sgr}m" if sgr else "\x1b[0m")
                 self._sgr = sgr
-            self._out.append(glyph)
+            glyphs = [glyph for glyph, _ in run]
+            if is_blank and len(glyphs) >= _BLANKS and self._erases and _is_plain(sgr):
+                self._out.append(f"\x1b[{len(glyphs)}X\x1b[{len(glyphs)}C")  # ECH, CUF
+            else:
+                self._out.extend(glyphs)
         self._at = (y, x + len(cells))
 
     def lost(self) -> None:
@@ -168,6 +189,7 @@ class ThinOutput(_Base):
 
     is_thin = True
     is_ascii = False
+    erases = True
     _memory: Memory | None = None
 
     def forget_screen(self) -> None:
@@ -190,7 +212,7 @@ class ThinOutput(_Base):
             return
         memory = self._memory
         if memory is None:
-            memory = self._memory = Memory(is_ascii=self.is_ascii)
+            memory = self._memory = Memory(is_ascii=self.is_ascii, erases=self.erases)
         if isinstance(renderable, LayoutUpdate):
             size = (renderable.region.width, renderable.region.height)
             if memory.size != size:

@@ -7,30 +7,35 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from store.figures import Figures
-from store.money import display_usd
+from store.money import USD, display
 from store.unknown import Unknown
 
 UNKNOWN = "—"
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-def money(nusd: int) -> str:
+def money(nusd: int, currency: str = USD) -> str:
     """An amount in the digits that tell something: cents for dollars, more for cents."""
-    return display_usd(nusd, 2 if abs(nusd) >= 10**10 else 4)
+    return display(nusd, currency, 2 if abs(nusd) >= 10**10 else 4)
 
 
 def axis_usd(nusd: int) -> str:
     """A round amount beside an axis, in no more decimals than it has."""
     if nusd % 10**9 == 0 and nusd:
-        return display_usd(nusd, 0)
-    return display_usd(nusd, next((n for n in range(2, 9) if nusd % 10 ** (9 - n) == 0), 9))
+        return display(nusd, USD, 0)
+    return display(nusd, USD, next((n for n in range(2, 9) if nusd % 10 ** (9 - n) == 0), 9))
 
 
-def per_mtok(value: int | Unknown) -> str:
+def rate(nusd: int | Unknown, currency: str = USD) -> str:
+    """A price per hour, as quoted."""
+    return UNKNOWN if isinstance(nusd, Unknown) else display(nusd, currency)
+
+
+def per_mtok(value: int | Unknown, currency: str | None = USD) -> str:
     """$/Mtok; `no tokens` is not the same as not knowing."""
     if isinstance(value, Unknown):
         return value.reason if value.reason == "no tokens" else UNKNOWN
-    return display_usd(value, 2 if value >= 10**11 else 4)
+    return display(value, currency or USD, 2 if value >= 10**11 else 4)
 
 
 def count(figures: Figures, field: str) -> str:

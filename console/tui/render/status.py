@@ -7,7 +7,8 @@ from console.tui.cells import Role, Row, Span, between, line
 from console.tui.render.figures import UNKNOWN, age, bar, money
 from console.tui.view import View
 from store.fleet import Fleet, ProviderHealth
-from store.money import display_usd
+from store.gate import ScopeVerdict
+from store.money import USD, display
 from store.unknown import Unknown
 
 
@@ -36,12 +37,13 @@ def gate_rows(fleet: Fleet, width: int) -> list[Row]:
     """The gate: open or closed, today's spend against the limit, and why it is closed."""
     verdict = fleet.verdict
     spent = verdict.facts.debits_today_nusd
-    limit = display_usd(verdict.limit_nusd)
+    limit = display(verdict.limit_nusd, USD)
     if isinstance(spent, Unknown):
         budget = f"today {UNKNOWN} of {limit} ({spent.reason})"
     else:
         share = Fraction(spent, verdict.limit_nusd) if verdict.limit_nusd else Fraction(1)
         budget = f"today {money(spent)} of {limit} {bar(share, 12)} {float(share) * 100:.0f}%"
+    budget += "".join(f"  {_budget(scope)}" for scope in verdict.currencies.values())
     if verdict.is_open:
         return [(Span(" GATE OPEN  ", Role.GOOD), Span(budget))]
     reasons = ", ".join(verdict.reasons).upper()
@@ -51,6 +53,12 @@ def gate_rows(fleet: Fleet, width: int) -> list[Row]:
         line(first, Role.BAD),
         *(line(f"   {text}", Role.BAD) for text in wrapped(since + verdict.sentence, width - 3)),
     ]
+
+
+def _budget(scope: ScopeVerdict) -> str:
+    """Today's money in a currency beside the dollars."""
+    spent, limit = scope.facts.debits_nusd, display(scope.limit_nusd, scope.currency)
+    return f"{UNKNOWN if isinstance(spent, Unknown) else money(spent, scope.currency)} of {limit}"
 
 
 def wrapped(text: str, width: int) -> list[str]:
@@ -96,11 +104,14 @@ def banners(view: View, now_s: float) -> list[Row]:
 def _burn(fleet: Fleet) -> str:
     """What goes on being billed unseen: by the quoted rates, hence an estimate, and called so."""
     awake = [tier for tier in fleet.tiers if tier.state not in ("asleep", "gone")]
-    rates = [tier.rate_nusd_per_hour for tier in awake]
-    known = sum(rate for rate in rates if not isinstance(rate, Unknown))
-    missing = sum(isinstance(rate, Unknown) for rate in rates)
+    known: dict[str, int] = {}
+    for tier in awake:
+        if not isinstance(tier.rate_nusd_per_hour, Unknown):
+            known[tier.currency] = known.get(tier.currency, 0) + tier.rate_nusd_per_hour
+    missing = sum(isinstance(tier.rate_nusd_per_hour, Unknown) for tier in awake)
+    rates = " + ".join(display(rate, currency) for currency, rate in known.items()) or UNKNOWN
     more = f" and {missing} unknown" if missing else ""
-    return f"Estimate by quoted rates: {display_usd(known)}/h{more} for {len(awake)} tiers"
+    return f"Estimate by quoted rates: {rates}/h{more} for {len(awake)} tiers"
 
 
 def _dark(health: ProviderHealth, now: datetime) -> str:

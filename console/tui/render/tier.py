@@ -1,5 +1,6 @@
 """All about one tier, as lines: what stands under the fleet's table."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from console.tui.cells import Role, Row, line
@@ -16,8 +17,10 @@ FIGURES_HEADING = (
 )
 
 
-def detail_rows(tier: TierView, now: datetime, closed: str | None = None) -> list[Row]:
-    """Everything about the tier under the cursor; the reason of each figure that is not known.
+def detail_rows(
+    tier: TierView, now: datetime, closed: str | None = None, windows: Sequence[str] = WINDOWS
+) -> list[Row]:
+    """What matters of the tier under the cursor, in these windows; the reason of each figure that is not known.
 
     `closed`: why the tier's own limit keeps it from serving.
     """
@@ -28,7 +31,7 @@ def detail_rows(tier: TierView, now: datetime, closed: str | None = None) -> lis
     if closed is not None:
         rows.append(line(f" ! GATE CLOSED for {closed}", Role.BAD))
     rows.append(line(FIGURES_HEADING, Role.HEADING))
-    rows += [line(figures_line(name, tier.figures[name])) for name in WINDOWS]
+    rows += [line(figures_line(name, tier.figures[name])) for name in windows]
     # the reasons first: a small terminal cuts what is below
     rows += [line(f" — {reason}", Role.WARN) for reason in unknown_reasons(tier)]
     rows.append(line(f" trend {sparkline(tier.trend)}  in flight {_in_flight(tier)}"))
@@ -49,11 +52,11 @@ def figures_line(name: str, figures: Figures) -> str:
     """A window's figures under `FIGURES_HEADING`."""
     spend = figures.spend
     cells = (
-        f"{UNKNOWN if isinstance(spend, Unknown) else money(spend.nusd):>10}",
+        f"{UNKNOWN if isinstance(spend, Unknown) else money(spend.nusd, spend.currency):>10}",
         f"{count(figures, 'prompt_tokens'):>7}",
         f"{count(figures, 'completion_tokens'):>7}",
-        f"{per_mtok(figures.output_nusd_per_mtok):>11}",
-        f"{per_mtok(figures.total_nusd_per_mtok):>11}",
+        f"{per_mtok(figures.output_nusd_per_mtok, figures.currency):>11}",
+        f"{per_mtok(figures.total_nusd_per_mtok, figures.currency):>11}",
         f"{percent(figures.utilisation):>6}",
     )
     return f" {name:<6}{''.join(cells)}  {_since(figures.edges)}"

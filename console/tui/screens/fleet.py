@@ -16,6 +16,10 @@ from console.tui.screens.table_page import TablePage
 from console.tui.table import Column, Entry
 from console.tui.widgets.line_table import LineTable
 from console.tui.widgets.lines import Lines
+from store.fleet import WINDOWS, Fleet
+from store.unknown import Unknown
+
+_LINES_AROUND = 19  # the frame, the table's heading, and a detail with every window
 
 
 class FleetPage(TablePage):
@@ -25,7 +29,9 @@ class FleetPage(TablePage):
 
     def columns(self) -> Sequence[Column]:
         """The table's columns, in the window that is chosen."""
-        return columns(self.view.window)
+        fleet, window = self.view.fleet, self.view.window
+        loads = [tier.figures[window].load for tier in fleet.tiers] if fleet else []
+        return columns(window, has_load=any(not isinstance(load, Unknown) for load in loads))
 
     def entries(self) -> Sequence[Entry]:
         """A tier a row."""
@@ -75,6 +81,11 @@ class FleetPage(TablePage):
             return
         verdict, name = fleet.verdict, tier.spec.name
         own = verdict.tiers[name].reasons if name in verdict.tiers else ()
-        self.query_one("#detail", Lines).show(
-            detail_rows(tier, fleet.at, verdict.sentence_for(name) if own else None)
-        )
+        closed = verdict.sentence_for(name) if own else None
+        self.query_one("#detail", Lines).show(detail_rows(tier, fleet.at, closed, self._windows(fleet)))
+
+    def _windows(self, fleet: Fleet) -> Sequence[str]:
+        """All windows where there is room under the table; else the one in the table, today and this month."""
+        if len(fleet.tiers) + _LINES_AROUND <= self.app.size.height:
+            return WINDOWS
+        return (self.view.window, "today", "month")

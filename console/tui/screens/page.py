@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Vertical
 from textual.screen import Screen
 
 from console.service import Service
@@ -25,7 +26,6 @@ _DISPLAYS = {
     "colon": ":",
     "escape": "Esc",
     "enter": "Enter",
-    "upper_y": "Y",
 }
 
 
@@ -56,7 +56,8 @@ class Page(Screen[None]):
         yield Lines(id="header")
         yield Lines(id="gate")
         yield Lines(id="banners")
-        yield from self.body()
+        with Vertical(id="body"):
+            yield from self.body()
         yield Lines(id="message")
         yield KeyBar()
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import set_cell_size
 from rich.segment import Segment
-from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.events import Click, Resize
 from textual.geometry import Region, Size
@@ -104,10 +104,14 @@ class LineTable(ScrollView, can_focus=True):
         if row >= len(self._lines):
             return Strip.blank(width, looks[Role.PLAIN])
         text, role = self._lines[row]
-        style: Style = looks[role]
-        if self._entries[row].key == self._key:
-            style = self.get_component_rich_style("mtok--cursor")
-        return Strip([Segment(text, style)]).adjust_cell_length(width, style)
+        style = looks[role]
+        if self._entries[row].key != self._key or not self._columns:
+            return Strip([Segment(text, style)]).adjust_cell_length(width, style)
+        # the first column alone: a whole row reversed is hundreds of bytes each time that the cursor moves
+        head = self._columns[0].width
+        cursor = self.get_component_rich_style("mtok--cursor")
+        whole = Strip([Segment(text, style)]).adjust_cell_length(width, style)
+        return Strip.join([Strip([Segment(set_cell_size(text, head), cursor)], head), whole.crop(head)])
 
     def action_move(self, by: int) -> None:
         """Move the cursor."""
@@ -153,7 +157,8 @@ class LineTable(ScrollView, can_focus=True):
         self.refresh()
 
     def _arrange(self) -> None:
-        columns = columns_for(self._all, self._entries, max(self.size.width, 20))
+        width = self.size.width or self.app.size.width - 1  # before the first layout: as good as known
+        columns = columns_for(self._all, self._entries, width)
         above = heading(columns, self._sort)
         if above != self._heading:
             self.refresh(Region(0, 0, self.size.width, 1))

@@ -101,10 +101,11 @@ async def test_a_tier_that_changed_meanwhile_is_not_hibernated(world: FleetWorld
         world.asleep = frozenset({"h100"})
         world.tick()
         app.screen.query_one("#name", Input).value = "h100"
+        await until(pilot, lambda: "h100 is asleep now, no longer serving: close this" in shown(app))
         await asyncio.sleep(0.35)
         app.screen.query_one("#name", Input).focus()
         await pilot.press("enter")
-        await until(pilot, lambda: "no longer" in text_of(app, "message"))
+        assert isinstance(app.screen, ConfirmDialog)
     with world.database.read() as session:
         assert session.exec(select(OperationRow)).all() == []
 
