@@ -82,4 +82,5 @@ def _point(one: Figures) -> HourPoint:
         completion_tokens=usage if isinstance(usage, Unknown) else usage.completion_tokens,
         output_nusd_per_mtok=one.output_nusd_per_mtok,
         utilisation=one.utilisation,
+        load=one.load,
     )
