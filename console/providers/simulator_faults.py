@@ -2,9 +2,7 @@
 
 import json
 import threading
-from typing import Any
-
-from console.providers.simulator_world import SimulatedWorld
+from typing import Any, Protocol
 
 _CODES = {"500": 500, "429": 429}
 _DIGITS = "9" * 400
@@ -17,6 +15,17 @@ _SPOILED: dict[str | None, Any] = {
 }
 _NONSENSE = 98_765.4321
 _HANGS_AT_MOST_S = 30.0
+
+
+class Afflicted(Protocol):
+    """What faults do to a world: its bills stand still at a second, its instances find no capacity."""
+
+    frozen_s: int | None
+    has_capacity: bool
+
+    def now_s(self) -> int:
+        """The present second of the world."""
+        ...
 
 
 class Dropped(Exception):
@@ -34,7 +43,7 @@ class Faults:
     no_stock: restores are refused for want of capacity. rates: every quoted rate is a large nonsense.
     """
 
-    def __init__(self, world: SimulatedWorld) -> None:
+    def __init__(self, world: Afflicted) -> None:
         self._world = world
         self._ended = threading.Event()
         self.kind: str | None = None
