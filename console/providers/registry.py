@@ -28,6 +28,8 @@ from store.clock import Clock, SetClock
 GROUP = "mtok.providers"
 BUILT_IN: Mapping[str, str] = {
     "hyperstack": "console.providers.hyperstack_kind:KIND",
+    "runpod": "console.providers.runpod_kind:KIND",
+    "runpod-simulator": "console.providers.runpod_kind:SIMULATOR",
     "simulator": "console.providers.hyperstack_kind:SIMULATOR",
 }
 

@@ -51,7 +51,10 @@ def account(world: SimulatedRunPod, query: dict[str, str]) -> Body:
         if any(_is_billed(one, start, end, told) for one in world.resources):
             rows.append({**_bucket(start, end), **_account_amounts(world.resources, start, end, told)})
     whole = _account_amounts(world.resources, *_whole(buckets), told)
-    return {"records": rows, "metadata": {"query": _query(size, buckets), "recordCount": len(rows), "totals": whole}}
+    return {
+        "records": rows,
+        "metadata": {"query": _query(size, buckets), "recordCount": len(rows), "totals": whole},
+    }
 
 
 def _answer(

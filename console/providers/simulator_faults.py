@@ -6,14 +6,14 @@ from typing import Any, Protocol
 
 _CODES = {"500": 500, "429": 429}
 _DIGITS = "9" * 400
-_SPOILED: dict[str | None, Any] = {
+SPOILED: dict[str | None, Any] = {
     "nan": float("nan"),
     "string": "12.3",
     "digits": _DIGITS,
     "negative": -5,
     "twice": 10**6,
 }
-_NONSENSE = 98_765.4321
+NONSENSE = 98_765.4321
 _HANGS_AT_MOST_S = 30.0
 
 
@@ -95,11 +95,11 @@ class Faults:
     def spoiled(self, body: dict[str, Any]) -> dict[str, Any]:
         """A usage answer with its first row, or every rate, made unsound."""
         if self.kind == "rates":
-            return {**body, "data": [{**row, "bill_per_minute": _NONSENSE} for row in body["data"]]}
-        if self.kind not in _SPOILED or not body["data"]:
+            return {**body, "data": [{**row, "bill_per_minute": NONSENSE} for row in body["data"]]}
+        if self.kind not in SPOILED or not body["data"]:
             return body
         first, *others = body["data"]
-        rows = [{**first, "total_bill": _SPOILED[self.kind]}]
+        rows = [{**first, "total_bill": SPOILED[self.kind]}]
         if self.kind == "twice":
             rows.insert(0, first)
         return {**body, "data": [*rows, *others]}
