@@ -12,12 +12,13 @@ from sqlalchemy import select as core_select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
+from store.buckets import covered_until, is_ours_from_zero, place
 from store.clock import rfc3339
 from store.debits import Advance, Fall, Mark, advance
 from store.journal import note
 from store.money import format_nusd
 from store.readings import Bill, ProviderReading
-from store.steps import moved, step_of
+from store.steps import moved, stated, step_of
 from store.tables import BillCounter, BillSample, ProviderTick
 from store.words import IGNORED
 
@@ -134,16 +135,19 @@ def _opened(tick: _Tick, bill: Bill) -> BillCounter:
     """A counter at its first sight.
 
     Born after the provider's last complete tick, it starts from zero. Otherwise it ran before our time:
-    what it held then is its opening balance, known to reconciliation and no part of any spend.
+    what it held then is its opening balance, known to reconciliation and no part of any spend. A bucket starts from
+    zero whenever it began in our time, however late it is first stated.
     """
     is_newborn = (
         tick.complete_before is not None
         and bill.started_at is not None
         and bill.started_at >= tick.complete_before.replace(microsecond=0)  # providers state whole seconds
     )
-    counter = _counter(tick, bill, 0 if is_newborn else bill.total_nusd)
+    is_bucket = not is_newborn and is_ours_from_zero(tick.session, tick.provider, bill)
+    counter = _counter(tick, bill, 0 if is_newborn or is_bucket else bill.total_nusd)
     tick.session.add(counter)
     tick.session.flush()
+    place(tick.session, counter, bill, tick.at)
     tick.counters[bill.counter] = counter
     if bill.tier == IGNORED:
         note(tick.session, tick.at, "settings", "ignored", bill.counter, f"{bill.kind} {bill.resource_id}")
@@ -190,6 +194,7 @@ def _counter(tick: _Tick, bill: Bill, opening_nusd: int) -> BillCounter:
         first_seen_at=tick.at,
         opening_nusd=opening_nusd,
         excluded=bill.excluded,
+        steps=stated(bill.step),
     )
 
 
@@ -219,8 +224,10 @@ def _follow(tick: _Tick, counter: BillCounter, bill: Bill, before: Mark) -> None
     if before.at == tick.at:
         return
     if before.total_nusd != bill.total_nusd:  # a step is observed, not assumed
-        steps = moved(counter.steps, counter.moved_at, tick.at)
-        tick.moves.append({"id_": counter.id, "moved_at": tick.at, "steps": steps})
+        moved_at = covered_until(bill, tick.at)
+        is_late = moved_at < tick.at  # a correction of a period that is over is no step
+        steps = counter.steps if is_late else moved(counter.steps, counter.moved_at, tick.at)
+        tick.moves.append({"id_": counter.id, "moved_at": moved_at, "steps": steps})
     elif bill.final:
         counter.final_at = tick.at  # said to be gone, and at rest: it will not be asked for again
 

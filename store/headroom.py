@@ -41,7 +41,7 @@ class Horizon:
 
 @dataclass(frozen=True, slots=True)
 class Metered:
-    """A bill counter as the gate sees it. Rates and slopes are nano-dollars an hour.
+    """A resource's bill as the gate sees it. Rates and slopes are nano-dollars an hour.
 
     `moved_at`: when it last moved, or was first seen. `trails`: how far the provider's own clock was behind at the
     last sample. `runs_since`: since when its instance is said to run; None for anything else. `unplaced_nusd`: an
@@ -62,6 +62,8 @@ class Metered:
     unplaced_nusd: int = 0
     unplaced_since_at: datetime | None = None
     quantum_nusd: int = 0
+    provider: str = ""
+    currency: str = "USD"
 
     @property
     def speed_nusd_per_hour(self) -> int | Unknown:
@@ -85,6 +87,7 @@ class Term:
     speed_nusd_per_hour: int | Unknown
     duration: timedelta
     unplaced_nusd: int = 0
+    currency: str = "USD"
 
     @property
     def nusd(self) -> int | Unknown:
@@ -100,7 +103,7 @@ def headroom(metered: Iterable[Metered], now: datetime, day_end: datetime, horiz
 
 
 def total(terms: Iterable[Term]) -> int | Unknown:
-    """All parts together; not known if one of them is not."""
+    """All parts together, which are of one currency; not known if one of them is not."""
     nusd = 0
     for term in terms:
         if isinstance(term.nusd, Unknown):
@@ -138,6 +141,7 @@ def promised(
             one.course,
             one.speed_nusd_per_hour,
             (one.step or horizon.tick) + one.trails + _ahead(one, now, day_end, patient),
+            currency=one.currency,
         )
         for one in metered
     )
@@ -153,7 +157,8 @@ def _term(one: Metered, now: datetime, day_end: datetime, horizon: Horizon) -> T
     if one.is_asleep:
         unseen = min(unseen, (one.step or horizon.tick) + one.trails)  # at rest, or at the slope of its storage
     duration = unseen + _ahead(one, now, day_end, horizon)
-    return Term(one.counter, one.tier, one.course, one.speed_nusd_per_hour, duration, _unplaced(one))
+    speed, unplaced = one.speed_nusd_per_hour, _unplaced(one)
+    return Term(one.counter, one.tier, one.course, speed, duration, unplaced, one.currency)
 
 
 def _ahead(one: Metered, now: datetime, day_end: datetime, horizon: Horizon) -> timedelta:

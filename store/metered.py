@@ -1,6 +1,7 @@
 """The bill counters as the gate sees them: what bills now, how fast, and since when it has not moved.
 
-Two statements for all counters together: their rows, then the samples between which each slope is measured.
+The counters of one resource are one meter: an hour's bucket goes on where the one before it has ended. Two statements
+for all of them together: their rows, then the samples between which each slope is measured.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,13 +29,50 @@ _ASSUMED_STEP = timedelta(seconds=60)  # until a counter has shown its own
 
 
 def metered_counters(session: Session, day_start: datetime, frozen_after: timedelta) -> tuple[Metered, ...]:
-    """Every counter that may still move, of the whole account; contracts and what is ignored are left out."""
-    rows = session.connection().execute(_rows()).all()
-    spans = {row.id: span for row in rows if (span := _span(row)) is not None}
-    marks = _marks(session, [(id_, edge) for id_, span in spans.items() for edge in span])
+    """Every resource whose bill may still move, of the whole account; contracts and what is ignored are left out."""
+    meters = _meters(session.connection().execute(_rows()).all())
+    spans = [_span(meter) for meter in meters]
+    asked = [
+        (row.id, edge)
+        for meter, span in zip(meters, spans, strict=True)
+        if span is not None
+        for row in meter.rows
+        for edge in span
+    ]
+    marks = _marks(session, asked)
     return tuple(
-        _metered(session, row, _slope(spans.get(row.id), row.id, marks), day_start, frozen_after) for row in rows
+        _metered(session, meter, _slope(meter, span, marks), day_start, frozen_after)
+        for meter, span in zip(meters, spans, strict=True)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Meter:
+    """A resource's counters that may still move. `newest`: the one whose period, or whose life, began last."""
+
+    rows: Sequence[Row[Any]]
+
+    @property
+    def newest(self) -> Row[Any]:
+        return max(self.rows, key=lambda row: (row.started_at or row.first_seen_at, row.id))
+
+    @property
+    def step(self) -> timedelta | None:
+        """The newest counter's, or until it has shown one, that of the counter before it."""
+        known = [(row.id == self.newest.id, row.id, step) for row in self.rows if (step := step_of(row.steps))]
+        return max(known)[2] if known else None
+
+    @property
+    def rate_nusd_per_hour(self) -> int | None:
+        rates = [row.rate_nusd_per_hour for row in self.rows if row.rate_nusd_per_hour is not None]
+        return sum(rates) if rates else None
+
+
+def _meters(rows: Sequence[Row[Any]]) -> list[_Meter]:
+    found: dict[tuple[str, str, str], list[Row[Any]]] = {}
+    for row in rows:
+        found.setdefault((row.provider, row.kind, row.resource_id), []).append(row)
+    return [_Meter(of_one) for of_one in found.values()]
 
 
 @cache
@@ -54,7 +92,10 @@ def _rows() -> Select[Any]:
         .correlate(BillCounter)
         .scalar_subquery()
     )
-    names = ("id", "counter", "tier", "kind", "opening_nusd", "first_seen_at", "started_at", "moved_at", "steps")
+    names = (
+        *("id", "provider", "counter", "tier", "kind", "resource_id", "currency"),
+        *("opening_nusd", "first_seen_at", "started_at", "moved_at", "steps"),
+    )
     is_its_resource = and_(
         col(ResourceRow.provider) == BillCounter.provider,
         col(ResourceRow.kind) == BillCounter.kind,
@@ -81,14 +122,16 @@ def _rows() -> Select[Any]:
     )
 
 
-def _span(row: Row[Any]) -> tuple[datetime, datetime] | None:
+def _span(meter: _Meter) -> tuple[datetime, datetime] | None:
     """Between which instants the slope is measured: over 15 minutes or three steps, within the present state."""
+    row = meter.newest
     is_asleep = row.state == State.ASLEEP
     end = row.read_at if is_asleep else row.moved_at
     if end is None:
         return None
-    step = step_of(row.steps) or _ASSUMED_STEP
-    start = max(end - max(SLOPE_OVER, SLOPE_STEPS * step), row.first_seen_at)
+    step = meter.step or _ASSUMED_STEP
+    first_seen_at = min(one.first_seen_at for one in meter.rows)
+    start = max(end - max(SLOPE_OVER, SLOPE_STEPS * step), first_seen_at)
     if row.state_since_at is not None and row.state in (State.ASLEEP, State.RUNNING):
         settled = row.state_since_at + (step + _trails(row) if is_asleep else timedelta(0))
         start = max(start, settled)
@@ -108,19 +151,25 @@ class _Mark:
 
 
 def _slope(
-    span: tuple[datetime, datetime] | None, id_: int, marks: Mapping[tuple[int, datetime], _Mark]
+    meter: _Meter, span: tuple[datetime, datetime] | None, marks: Mapping[tuple[int, datetime], _Mark]
 ) -> int | None:
     """Nano-dollars an hour between two samples, rounded up; None while there are not two.
 
-    By the provider's clock where more of its time has passed: two looks at once may see two of its seconds.
+    By the provider's clock where more of its time has passed: two looks at once may see two of its seconds. A counter
+    that began in between had nothing before.
     """
     if span is None:
         return None
-    start, end = marks.get((id_, span[0])), marks.get((id_, span[1]))
-    if start is None or end is None or start.at >= end.at:
+    starts = [mark for row in meter.rows if (mark := marks.get((row.id, span[0]))) is not None]
+    ends = [mark for row in meter.rows if (mark := marks.get((row.id, span[1]))) is not None]
+    if not starts or not ends:
+        return None
+    start, end = max(starts, key=lambda mark: mark.at), max(ends, key=lambda mark: mark.at)
+    if start.at >= end.at:
         return None
     elapsed = max(end.at - start.at, end.as_of_at - start.as_of_at)
-    return -(-(end.debits_nusd - start.debits_nusd) * _HOUR_US // (elapsed // timedelta(microseconds=1)))
+    risen_nusd = sum(mark.debits_nusd for mark in ends) - sum(mark.debits_nusd for mark in starts)
+    return -(-risen_nusd * _HOUR_US // (elapsed // timedelta(microseconds=1)))
 
 
 def _marks(session: Session, asked: Sequence[tuple[int, datetime]]) -> dict[tuple[int, datetime], _Mark]:
@@ -159,27 +208,42 @@ def _samples(count: int) -> Select[Any]:
 
 
 def _metered(
-    session: Session, row: Row[Any], slope: int | None, day_start: datetime, frozen_after: timedelta
+    session: Session, meter: _Meter, slope: int | None, day_start: datetime, frozen_after: timedelta
 ) -> Metered:
+    row = meter.newest
     moved_at = row.moved_at or row.first_seen_at
     runs = row.kind == ResourceKind.INSTANCE and row.state in _RUNS
-    is_unplaced = row.first_seen_at >= day_start and row.opening_nusd > 0 and row.origin is None
+    unplaced = [
+        one
+        for one in meter.rows
+        if one.first_seen_at >= day_start
+        and one.opening_nusd > 0
+        and one.origin is None
+        and _may_be_of(one, day_start)
+    ]
     may_be_frozen = runs and row.read_at - moved_at >= frozen_after
     return Metered(
         counter=row.counter,
         tier=row.tier,
         course=_course(row, moved_at),
         moved_at=moved_at,
-        step=step_of(row.steps),
+        step=meter.step,
         trails=_trails(row),
-        rate_nusd_per_hour=row.rate_nusd_per_hour,
+        rate_nusd_per_hour=meter.rate_nusd_per_hour,
         slope_nusd_per_hour=slope,
         is_asleep=row.state == State.ASLEEP,
         runs_since=(row.state_since_at or row.first_seen_at) if runs else None,
-        unplaced_nusd=row.opening_nusd if is_unplaced else 0,
-        unplaced_since_at=_unplaced_since(row, day_start) if is_unplaced else None,
+        unplaced_nusd=sum(one.opening_nusd for one in unplaced),
+        unplaced_since_at=min((_unplaced_since(one, day_start) for one in unplaced), default=None),
         quantum_nusd=_quantum(session, row.id, moved_at) if may_be_frozen else 0,
+        provider=row.provider,
+        currency=row.currency,
     )
+
+
+def _may_be_of(row: Row[Any], day_start: datetime) -> bool:
+    """Whether an opening balance may have been billed today: a bucket that was over by then was not."""
+    return row.moved_at is None or bool(row.moved_at > day_start)
 
 
 def _unplaced_since(row: Row[Any], day_start: datetime) -> datetime:

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """A bill counter as read. Amounts in nano-dollars; `raw` is the provider's own text."""
+    """A bill counter as read. Amounts in nano-dollars; `raw` is the provider's own text.
+
+    `ends_at`: the counter is the bucket of one charge period, zero at `started_at`, and over then. `step`: how often
+    such a bill moves, as its source says, until that has been observed.
+    """
 
     counter: str
     kind: str
@@ -22,6 +26,8 @@ class Bill:
     rate_nusd_per_hour: int | None
     final: bool = False
     excluded: bool = False
+    ends_at: datetime | None = None
+    step: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

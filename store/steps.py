@@ -18,6 +18,11 @@ def moved(steps: str | None, before: datetime | None, at: datetime) -> str:
     return " ".join(f"{seconds:.3f}".rstrip("0").rstrip(".") for seconds in kept)
 
 
+def stated(step: timedelta | None) -> str | None:
+    """The intervals of a counter whose source says how often it moves: they give way to those that are observed."""
+    return None if step is None else " ".join([f"{step.total_seconds():g}"] * _ENOUGH)
+
+
 def step_of(steps: str | None) -> timedelta | None:
     """The observed step, or None while too few movements were seen."""
     seconds = _seconds(steps)

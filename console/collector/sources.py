@@ -120,6 +120,8 @@ def _bill(tiers: TierMap, provider: str, reading: BillReading) -> Bill:
         rate_nusd_per_hour=reading.rate_nusd_per_hour,
         final=reading.final,
         excluded=reading.excluded,
+        ends_at=reading.ends_at,
+        step=reading.step,
     )
 
 

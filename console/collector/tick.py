@@ -166,6 +166,8 @@ class Collector:
         await self.decide(fence, push_to=agents)
 
     def _doubt(self, bills: Mapping[str, ProviderAnswer]) -> str | None:
+        if not any(answer.bills.has_clock for answer in bills.values()):
+            return None  # files alone: there is no other clock to compare ours with
         agreed = any(answer.bills.provider_now is not None for answer in bills.values())
         apart = [answer.bills.clock_apart for answer in bills.values()]
         return self.trust.doubt(agreed, [one for one in apart if one is not None])

@@ -66,7 +66,11 @@ class BillReading:
 
     `counter` identifies the counter within the provider: readings of one `counter` may be subtracted.
     `raw` is the total exactly as the provider wrote it; `rate_raw` its price per hour, shown only.
-    `as_of` is the provider's own clock (its `Date` header). `final`: the resource is gone for good.
+    `as_of` is the provider's own clock (its `Date` header). `final`: nothing more will be billed on it.
+
+    A bucket, the counter of one charge period, has `ends_at`: it was zero at `started_at`. Only the newest bucket of a
+    resource quotes a rate, and none is final before three of its steps after its end. `step`: how often such a bill
+    moves, as documented; it is shown until it has been observed.
     """
 
     counter: str
@@ -81,6 +85,8 @@ class BillReading:
     active: bool
     final: bool = False
     excluded: bool = False
+    ends_at: datetime | None = None
+    step: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,8 @@ class Batch(Generic[Item]):
     """What one question brought: the sound rows, and each problem in one line.
 
     `vanished`: what we know and the provider, answering soundly, lists neither as active nor as deleted.
-    `clock_apart`: how far the provider's clock is from ours, where that spoils the answer.
+    `clock_apart`: how far the provider's clock is from ours, where that spoils the answer. `has_clock`: whether the
+    source has a clock of its own, which could vouch for ours; a folder of files has none.
     """
 
     items: tuple[Item, ...]
@@ -107,6 +114,7 @@ class Batch(Generic[Item]):
     provider_now: datetime | None = None
     vanished: tuple[str, ...] = ()
     clock_apart: timedelta | None = None
+    has_clock: bool = True
 
     @property
     def complete(self) -> bool:
