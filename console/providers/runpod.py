@@ -29,15 +29,7 @@ from console.providers.protocol import (
     WindowBilled,
     permitted,
 )
-from console.providers.runpod_billing import (
-    ACCOUNT,
-    SOURCES,
-    Listed,
-    Source,
-    Told,
-    buckets_to_ask,
-    reading_of,
-)
+from console.providers.runpod_billing import ACCOUNT, HOUR, SOURCES, Hours, Listed, Source
 from console.providers.runpod_http import Failed, Http, told
 from console.providers.runpod_windows import billed, hours, inside, query
 from console.providers.runpod_wire import (
@@ -72,7 +64,7 @@ _NO_CAPACITY = ("not enough", "no longer any", "does not have the resources", "c
 
 
 class RunPod:
-    """One account. `base_url` is another server's in tests and in the demo; `bucket`: which one is the counter."""
+    """One account. `base_url` is another server's in tests and in the demo; `step`: how often its bills move."""
 
     def __init__(
         self,
@@ -82,12 +74,11 @@ class RunPod:
         *,
         clock: Clock,
         client: httpx.AsyncClient | None = None,
-        bucket: Bucket = Bucket.YEAR,
+        step: timedelta | None = None,
     ) -> None:
         self.name = name
-        self._clock, self._bucket = clock, bucket
+        self._clock, self._hours = clock, Hours(clock, step)
         self._http = Http(api_key, base_url, clock, client)
-        self._told = Told(clock)
         self._paths: dict[str, tuple[str, ...]] = {}  # by bill, the path that has answered
 
     async def inventory(self) -> Batch[Resource]:
@@ -98,25 +89,26 @@ class RunPod:
         return Batch((*map(_pod, pods), *(_volume(one, owners.get(one.id)) for one in volumes)), listed.problems)
 
     async def bills(self, known: Collection[str]) -> Batch[BillReading]:
-        """The bucket in progress of every resource, closed ones while they may be revised, and those of `known`."""
+        """Every resource's hour in progress, closed ones while they may be revised, and those of `known`."""
         listed = await self._listed()
         now, problems = listed.now, list(listed.problems)
         if now is None or listed.apart is not None:
             return Batch((), listed.problems, clock_apart=listed.apart)
-        asked = {"bucketSize": str(self._bucket), "lastN": str(buckets_to_ask(known, self._bucket, now))}
+        back = self._hours.to_ask(known, now)
+        asked = {"bucketSize": "hour", "lastN": str(back)}
         answers = await asyncio.gather(*(self._bill(source, asked) for source in SOURCES))
         found: dict[str, BillReading] = {}
         for source, answer in zip(SOURCES, answers, strict=True):
             problems += answer.rows.problems
-            for record in answer.rows.records:
-                reading = reading_of(source, record, self._bucket, listed, answer.now or now)
+            for reading in self._hours.readings(source, answer.rows.records, listed, answer.now or now):
                 if source is ACCOUNT and not reading.total_nusd and reading.counter not in known:
-                    continue  # nothing of this family was ever used
+                    continue  # nothing of this family was used
                 if reading.counter in found:
                     problems.append(f"{source.paths[0]}: {reading.counter} is listed twice")
                 found.setdefault(reading.counter, reading)
         lost = set(known) - found.keys() if not problems else set()
-        items = tuple(one for one in found.values() if self._told.is_due(one, known))
+        items = tuple(one for one in found.values() if self._hours.is_due(one, known))
+        self._hours.forget(now - 2 * back * HOUR)
         apart = next((answer.apart for answer in answers if answer.apart is not None), None)
         return Batch(items, tuple(problems), now, tuple(sorted(lost)), apart)
 
@@ -200,7 +192,7 @@ class RunPod:
 
     async def _bill(self, source: Source, asked: Mapping[str, str]) -> "_Answer":
         """One of the account's bills, from the first of its paths that there is."""
-        parse = partial(_records, source, Bucket(asked["bucketSize"]))
+        parse = partial(_records, source)
         for path in self._paths.get(source.word, source.paths):
             answer = await self._ask(path, asked, parse)
             if answer.status != httpx.codes.NOT_FOUND:
@@ -230,8 +222,10 @@ class _Answer:
     apart: timedelta | None = None
 
 
-def _records(source: Source, bucket: Bucket, text: str) -> Rows:
-    return families_of(text, bucket) if source is ACCOUNT else records_of(text, source.owner, bucket)
+def _records(source: Source, text: str) -> Rows:
+    if source is ACCOUNT:
+        return families_of(text, Bucket.HOUR)
+    return records_of(text, source.owner, Bucket.HOUR)
 
 
 def _pod(pod: PodRow) -> Resource:

@@ -6,15 +6,24 @@ from dataclasses import replace
 from datetime import timedelta
 
 from console.providers.protocol import Provider
-from console.providers.registry import Facts, Opening, ProviderKind, SimulatorSpec
+from console.providers.registry import Facts, Opening, Options, ProviderKind, SimulatorSpec
 from console.providers.trial import Trial
+from console.setting_types import Duration
 from store.clock import SetClock
+
+
+class RunPodOptions(Options):
+    """`bill_step`: how often the bills move, where that is not as documented: a simulator's do so more often."""
+
+    bill_step: Duration | None = None
 
 
 def _open(opening: Opening) -> Provider:
     from console.providers.runpod import RunPod
 
-    return RunPod(opening.name, opening.key, opening.base_url, clock=opening.clock)
+    assert isinstance(opening.options, RunPodOptions)
+    step = opening.options.bill_step
+    return RunPod(opening.name, opening.key, opening.base_url, clock=opening.clock, step=step)
 
 
 @contextmanager
@@ -46,6 +55,7 @@ KIND = ProviderKind(
         source="docs.runpod.io (2026-11-25), OpenAPI document of REST v2 (2026-08-18)",
     ),
     open=_open,
+    options=RunPodOptions,
     simulator=SimulatorSpec("console.providers.runpod_simulator", _trial),
 )
 SIMULATOR = replace(KIND, kind="runpod-simulator", title="SIMULATED RunPod", base_url="", is_simulated=True)

@@ -1,8 +1,8 @@
 """The simulated RunPod: an HTTP server that speaks its REST v2 over a simulated account.
 
-`python -m console.providers.runpod_simulator` runs it as a process. Paths under `/v2` are the provider's; those under
-`/simulator` are ours and say `"simulated": true`. An answer's `Date` is exactly the second of the world at which its
-amounts were computed.
+`python -m console.providers.runpod_simulator` runs it as a process. Paths under `/v2` are the provider's; those
+under `/simulator` are ours and say `"simulated": true`. An answer's `Date` is exactly the second of the world at
+which its amounts were computed.
 """
 
 import argparse
@@ -222,7 +222,7 @@ class _Handler(BaseHTTPRequestHandler):
             simulator.requests.append(f"{self.command} {self.path}")
         if self.headers.get("Authorization") != f"Bearer {simulator.api_key}":
             return self._send(error(401, "missing bearer token"), simulator.world.now_s())
-        self._answer(simulator, target.path, query, body)
+        return self._answer(simulator, target.path, query, body)
 
     def _answer(self, simulator: RunPodSimulator, path: str, query: dict[str, str], body: dict[str, Any]) -> None:
         early, now = simulator.faults.before(path), simulator.world.now_s()

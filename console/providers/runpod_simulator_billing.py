@@ -160,8 +160,8 @@ def _second(query: dict[str, str], name: str, default: int) -> int:
     try:
         at = datetime.fromisoformat(query[name])
     except ValueError:
-        at = datetime.min
-    if at.tzinfo is None:
+        at = None
+    if at is None or at.tzinfo is None:
         msg = f"{name} must be in RFC 3339"
         raise BadQuery(msg)
     return int(at.timestamp())

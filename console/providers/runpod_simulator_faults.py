@@ -10,6 +10,8 @@ Body = dict[str, Any]
 class RunPodFaults(Faults):
     """The same words as `Faults`; the records of a bill are spoilt, each with `recordCount` to match."""
 
+    _missing_owner: str | None = None
+
     def without_one(self, body: Body) -> Body:
         """A bill that lacks one resource, whoever asks for it."""
         if self.kind != "missing":
@@ -42,7 +44,7 @@ class RunPodFaults(Faults):
     def set(self, kind: str | None, prefix: str | tuple[str, ...] = "", times: int | None = None) -> None:
         """Begin a fault, or end the one there is (`None`)."""
         super().set(kind, prefix, times)
-        self._missing_owner: str | None = None
+        self._missing_owner = None
 
 
 def _owner(row: Body) -> str | None:

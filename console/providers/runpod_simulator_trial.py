@@ -16,7 +16,7 @@ _WORLD = {
         {"id": "7h9k2m4n6p", "name": "h100-a", "price_usd_per_hour": "2.39", "asleep_usd_per_hour": "0.0055556"},
         {"id": "3w8r5t1y2u", "name": "l40s-a", "gpu": "NVIDIA L40S", "price_usd_per_hour": "0.86"},
     ],
-    "volumes": [{"id": "2q9m7x4c", "name": "weights", "price_usd_per_hour": "0.0097223"}],
+    "volumes": [{"id": "2q9m7x4c", "name": "weights", "price_usd_per_hour": "0.0097223", "age_s": 90_000}],
     "quota_per_minute": 6000,
 }
 

@@ -148,13 +148,13 @@ class SimulatedRunPod:
         return self.now_s() if self.frozen_s is None else self.frozen_s
 
     def create_pod(self, row: dict[str, Any]) -> SimulatedResource:
-        """Add a pod that runs from now on."""
+        """Add a pod that runs from now on; or has, for `age_s` seconds."""
         return self._add(
             SimulatedResource(
                 id=str(row["id"]),
                 kind="pod",
                 name=row["name"],
-                created_s=self.now_s(),
+                created_s=self.now_s() - row.get("age_s", 0),
                 awake_nusd_per_hour=parse_nusd(row["price_usd_per_hour"]),
                 disk_nusd_per_hour=parse_nusd(row.get("asleep_usd_per_hour", "0")),
                 step_s=self.step_s,
@@ -165,14 +165,14 @@ class SimulatedRunPod:
         )
 
     def create_volume(self, row: dict[str, Any]) -> SimulatedResource:
-        """Add a network volume that is billed from now on."""
+        """Add a network volume that is billed from now on; or has been, for `age_s` seconds."""
         attached = row.get("attached_to")
         return self._add(
             SimulatedResource(
                 id=str(row["id"]),
                 kind="volume",
                 name=row["name"],
-                created_s=self.now_s(),
+                created_s=self.now_s() - row.get("age_s", 0),
                 awake_nusd_per_hour=parse_nusd(row["price_usd_per_hour"]),
                 disk_nusd_per_hour=0,
                 step_s=self.volume_step_s,
