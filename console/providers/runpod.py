@@ -29,7 +29,7 @@ from console.providers.protocol import (
     WindowBilled,
     permitted,
 )
-from console.providers.runpod_billing import ACCOUNT, HOUR, SOURCES, Hours, Listed, Source
+from console.providers.runpod_billing import ACCOUNT, SOURCES, Hours, Listed, Source
 from console.providers.runpod_http import Failed, Http, told
 from console.providers.runpod_windows import billed, hours, inside, query
 from console.providers.runpod_wire import (
@@ -94,8 +94,7 @@ class RunPod:
         now, problems = listed.now, list(listed.problems)
         if now is None or listed.apart is not None:
             return Batch((), listed.problems, clock_apart=listed.apart)
-        back = self._hours.to_ask(known, now)
-        asked = {"bucketSize": "hour", "lastN": str(back)}
+        asked = {"bucketSize": "hour", "lastN": str(self._hours.to_ask(known, now))}
         answers = await asyncio.gather(*(self._bill(source, asked) for source in SOURCES))
         found: dict[str, BillReading] = {}
         for source, answer in zip(SOURCES, answers, strict=True):
@@ -108,7 +107,7 @@ class RunPod:
                 found.setdefault(reading.counter, reading)
         lost = set(known) - found.keys() if not problems else set()
         items = tuple(one for one in found.values() if self._hours.is_due(one, known))
-        self._hours.forget(now - 2 * back * HOUR)
+        self._hours.forget(now)
         apart = next((answer.apart for answer in answers if answer.apart is not None), None)
         return Batch(items, tuple(problems), now, tuple(sorted(lost)), apart)
 

@@ -97,8 +97,9 @@ class Hours:
         since, start = self._new_since, reading.started_at
         return since is not None and start is not None and start >= since
 
-    def forget(self, before: datetime) -> None:
+    def forget(self, now: datetime) -> None:
         """Drop what was told of hours that nobody asks for any more."""
+        before = now - (_LATE_FOR + 1) * HOUR
         for counter in [one for one in self._last if (start := _start_of(one)) is None or start < before]:
             del self._last[counter]
 
