@@ -92,15 +92,16 @@ def gate_open(reason: Why, config: Config = None) -> None:
 
 @gate_app.command("reset")
 def gate_reset(
-    amount: Annotated[str, typer.Option(help="USD added to today's limit, such as 50.")],
+    amount: Annotated[str, typer.Option(help="What is added to today's limit, such as 50.")],
     reason: Why,
     config: Config = None,
     tier: Annotated[str | None, typer.Option(help="The own limit of a tier; else the whole account's.")] = None,
+    currency: Annotated[str, typer.Option(help="The account's limit in this currency.")] = "USD",
 ) -> None:
     """Add money to today's limit, when it is spent or reserved; refused while the gate is blind."""
     from console.gate_commands import reset_gate
 
-    reset_gate(config, amount, reason, tier)
+    reset_gate(config, amount, reason, tier, currency)
 
 
 @host_app.command("check")

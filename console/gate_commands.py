@@ -36,7 +36,7 @@ def open_gate(config: Path | None, reason: str) -> None:
     )
 
 
-def reset_gate(config: Path | None, amount: str, reason: str, tier: str | None) -> None:
+def reset_gate(config: Path | None, amount: str, reason: str, tier: str | None, currency: str) -> None:
     """Add money to today's limit."""
     try:
         nusd = parse_nusd(amount)
@@ -44,6 +44,6 @@ def reset_gate(config: Path | None, amount: str, reason: str, tier: str | None) 
         raise SettingsError(f"--amount {amount}", error.problem, "write one such as 50 or 12.50") from None
     with opened(config) as (settings, database):
         service = Service(database, settings, SystemClock())
-        service.reset_gate(nusd, reason, tier)
+        service.reset_gate(nusd, reason, tier, currency)
         verdict, _ = service.verdict()
     print("the gate is open" if verdict.is_open else f"added, but still closed: {verdict.sentence}")

@@ -19,6 +19,7 @@ from store.fleet import Fleet, read_fleet
 from store.gate import FLEET, Verdict, why_no_reset
 from store.headroom import Term
 from store.leader import leader
+from store.money import USD
 from store.operations import OperationKind, request
 from store.preflight import Check, preflight
 from store.tables import OperationRow
@@ -115,8 +116,8 @@ class Service:
         with self.database.read() as session:
             return leader(self.database, session) is not None
 
-    def reset_gate(self, amount_nusd: int, reason: str, tier: str | None = None) -> None:
-        """Add money to today's limit: the whole account's, or the own limit of `tier`.
+    def reset_gate(self, amount_nusd: int, reason: str, tier: str | None = None, currency: str = USD) -> None:
+        """Add money to today's limit: the whole account's in `currency`, or the own limit of `tier`.
 
         Raises:
             GateRefused: the gate is blind or open, or the amount, the reason or such a limit is missing.
@@ -126,12 +127,15 @@ class Service:
             raise GateRefused("reset", "the amount must be above zero")
         if tier is not None and tier not in policy.tier_limits_nusd:
             raise GateRefused("reset", f"tier {tier!r} has no daily_usd of its own in the settings")
+        if currency not in (USD, *policy.currency_limits_nusd):
+            raise GateRefused("reset", f"[budget.daily] has no limit in {currency}")
+        scope = tier or (FLEET if currency == USD else currency)
         reason = _given("reset", reason)
         with self.database.write() as session:
-            why = why_no_reset(verdict_now(session, policy, now), tier)
+            why = why_no_reset(verdict_now(session, policy, now), scope)
             if why is not None:
                 raise GateRefused("reset", why)
-            add_allowance(session, policy, now, amount_nusd, self.actor, reason, tier or FLEET)
+            add_allowance(session, policy, now, amount_nusd, self.actor, reason, scope)
 
     def close_gate(self, reason: str) -> None:
         """Close the gate until somebody opens it.

@@ -45,6 +45,13 @@ def _usd(value: object) -> int:
         raise ValueError(error.problem) from None
 
 
+def _currency(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Z]{3}", value):
+        msg = f"{value!r} is no currency; write its three letters, such as EUR"
+        raise ValueError(msg)
+    return value
+
+
 def _zone(value: object) -> ZoneInfo:
     try:
         return ZoneInfo(str(value))
@@ -70,4 +77,5 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Idle = Annotated[timedelta | None, BeforeValidator(_idle)]
 Hours = Annotated[WakingHours, BeforeValidator(_hours)]
 Amount = Annotated[int, BeforeValidator(_usd)]
+Currency = Annotated[str, BeforeValidator(_currency)]
 Zone = Annotated[ZoneInfo, BeforeValidator(_zone)]

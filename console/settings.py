@@ -14,10 +14,11 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from console.hosts.target import SshTarget
 from console.provider_settings import ProviderSection
-from console.setting_types import Amount, Duration, Hours, Idle, Section, Zone, listed
+from console.setting_types import Amount, Currency, Duration, Hours, Idle, Section, Zone, listed
 from store.fleet import TierSpec
 from store.gate import GatePolicy
 from store.headroom import Horizon
+from store.money import USD
 from store.retention import Retention
 from store.settings_file import load_file, read_secret
 from store.words import IGNORED, UNASSIGNED, Market
@@ -32,10 +33,14 @@ class StoreSection(Section):
 class BudgetSection(Section):
     """The day's limit, the zone in which a day begins, and how long billing may be silent or stand still.
 
+    `daily`: limits of other currencies, each for what is billed in it; without one, such a bill closes the gate.
+    `scope`: whether a provider that is dark closes the gate of the whole account, or of its own tiers alone.
     `on_exhausted`: whether a spent budget, or a long dark, hibernates every tier, or refuses requests alone.
     """
 
     daily_usd: Amount
+    daily: dict[Currency, Amount] = Field(default_factory=dict)
+    scope: Literal["account", "provider"] = "account"
     timezone: Zone = ZoneInfo("UTC")
     dark_after: Duration = timedelta(seconds=170)
     dark_hibernate_after: Duration = timedelta(minutes=15)
@@ -46,6 +51,9 @@ class BudgetSection(Section):
     def _in_order(self) -> "BudgetSection":
         if self.dark_hibernate_after < self.dark_after:
             msg = "dark_hibernate_after is shorter than dark_after"
+            raise ValueError(msg)
+        if USD in self.daily:
+            msg = "the limit in USD is daily_usd; remove it from daily"
             raise ValueError(msg)
         return self
 
@@ -170,7 +178,7 @@ class TierSection(Section):
 
     `idle_after`: without a token for so long it is hibernated, but not within the hours of `keep_awake` and not
     before it has run for `min_awake`. `rewake`: a pre-empted one is woken again; `fallback` names a tier to wake
-    in its place.
+    in its place. Its own limit is `daily_usd`, or `daily` in the currency that it bills in.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")
@@ -180,12 +188,27 @@ class TierSection(Section):
     instances: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     daily_usd: Amount | None = None
+    daily: dict[Currency, Amount] = Field(default_factory=dict, max_length=1)
     idle_after: Idle = timedelta(minutes=15)
     keep_awake: Annotated[tuple[Hours, ...], BeforeValidator(listed)] = ()
     min_awake: Duration = timedelta(0)
     rewake: bool = False
     fallback: str | None = None
     agents: tuple[AgentSection, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> "TierSection":
+        if self.daily and self.daily_usd is not None:
+            msg = "give either daily_usd or daily: a tier bills in one currency"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def limit(self) -> tuple[str, int] | None:
+        """Its own limit: the currency, and nano-units a day."""
+        if self.daily_usd is not None:
+            return USD, self.daily_usd
+        return next(iter(self.daily.items()), None)
 
 
 class Settings(Section):
@@ -233,11 +256,15 @@ class Settings(Section):
     def gate_policy(self) -> GatePolicy:
         """What the gate decides by."""
         limits, budget = self.collector, self.budget
+        own = {tier.name: tier.limit for tier in self.tiers if tier.limit is not None}
         return GatePolicy(
             limit_nusd=budget.daily_usd,
             zone=budget.timezone,
             dark_after=budget.dark_after,
-            tier_limits_nusd={t.name: t.daily_usd for t in self.tiers if t.daily_usd is not None},
+            tier_limits_nusd={tier: nusd for tier, (_, nusd) in own.items()},
+            tier_currencies={tier: currency for tier, (currency, _) in own.items()},
+            currency_limits_nusd=budget.daily,
+            provider_of={t.name: t.provider for t in self.tiers} if budget.scope == "provider" else {},
             horizon=Horizon(limits.every, limits.drain_within, limits.sleep_within),
             frozen_after=budget.frozen_after,
             dark_hibernate_after=budget.dark_hibernate_after,

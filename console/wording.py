@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from store.fleet import Fleet, TierView
 from store.gate import Reason
-from store.money import display_usd
+from store.money import display, display_usd
 from store.preflight import Check
 from store.unknown import Unknown
 
@@ -65,4 +65,4 @@ def open_consequence(fleet: Fleet) -> str:
 
 def _rate(tier: TierView) -> str:
     rate = tier.rate_nusd_per_hour
-    return "an unknown rate" if isinstance(rate, Unknown) else f"{display_usd(rate)}/h"
+    return "an unknown rate" if isinstance(rate, Unknown) else f"{display(rate, tier.currency)}/h"

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, func, select
 
-from store.gate import FLEET, GatePolicy, Verdict
-from store.money import display_usd
+from store.gate import FLEET, GatePolicy, Verdict, provider_scope
+from store.money import display
 from store.operations import OperationKind, OperationOutcome, Phase, under_way
 from store.tables import AlarmRow, BillCounter, OperationRow, ResourceRow
 from store.unknown import Unknown
@@ -83,6 +83,10 @@ def _closed(verdict: Verdict) -> list[Condition]:
         if scope.reasons:
             text = f"the gate of {tier} is closed: {verdict.sentence_for(tier)}"
             closed.append(Condition("gate_closed", tier, text))
+    for provider, reasons in verdict.blind.items():
+        if reasons:
+            text = f"the gate of every tier at {provider} is closed: {verdict.sentence_of(provider)}"
+            closed.append(Condition("gate_closed", provider_scope(provider), text))
     return closed
 
 
@@ -108,13 +112,14 @@ def _unsettled(session: Session) -> list[Condition]:
 def _budget(policy: GatePolicy, verdict: Verdict) -> list[Condition]:
     """Each share of a limit, once a day."""
     day, found = day_name(verdict.facts.now, policy.zone), []
-    for name, scope in {FLEET: verdict.fleet, **verdict.tiers}.items():
+    for name, scope in {FLEET: verdict.fleet, **verdict.currencies, **verdict.tiers}.items():
         spent = scope.facts.debits_nusd
         if isinstance(spent, Unknown):
             continue
         for share in BUDGET_SHARES:
             if spent * 100 >= scope.limit_nusd * share:
-                text = f"{display_usd(spent)} of {display_usd(scope.limit_nusd)} spent today ({share} %)"
+                of_limit = f"{display(spent, scope.currency)} of {display(scope.limit_nusd, scope.currency)}"
+                text = f"{of_limit} spent today ({share} %)"
                 subject = f"{name or 'fleet'} {share} % {day}"
                 found.append(Condition("budget", subject, f"{name}: {text}" if name else text))
     return found

@@ -1,7 +1,7 @@
 """Buckets: bill counters of one charge period each, which start from zero and end.
 
-A provider states a bucket late: an hour's at the next full hour, a day's on the next morning. Its money belongs to its
-period all the same, so what it held when the period ended is placed there, as its own statement says.
+A provider states a bucket late: an hour's at the next full hour, a day's on the next morning. Its money belongs to
+its period all the same, so what it held when the period ended is placed there, as its own statement says.
 """
 
 from datetime import datetime
@@ -13,7 +13,7 @@ from store.tables import BillCounter, BillSample, ProviderTick, Tick
 
 
 def is_ours_from_zero(session: Session, provider: str, bill: Bill) -> bool:
-    """Whether a bucket began after our first look at its provider: then all that it holds was billed in our time."""
+    """Whether a bucket began after our first look at its provider: all that it holds was billed in our time."""
     if bill.ends_at is None or bill.started_at is None:
         return False
     query = select(ProviderTick.at).where(ProviderTick.provider == provider, col(ProviderTick.complete))
@@ -27,10 +27,10 @@ def covered_until(bill: Bill, at: datetime) -> datetime:
 
 
 def place(session: Session, counter: BillCounter, bill: Bill, at: datetime) -> None:
-    """Place what a new counter holds at the last tick of its period, where that is over before we first see it at `at`.
+    """Place what a new counter holds at the last tick of its period, where that is over before we see it at `at`.
 
-    At the tick, not at the period's end: a window that begins there snaps back to that tick. What was billed before
-    our time is placed nowhere.
+    At the tick, not at the period's end: a window that begins there snaps back to that tick. What was billed
+    before our time is placed nowhere.
     """
     if bill.ends_at is None or not bill.total_nusd:
         return

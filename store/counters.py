@@ -11,6 +11,7 @@ from sqlmodel import Session, col
 from sqlmodel import select as model_select
 from sqlmodel.sql.sqltypes import UTCDateTime
 
+from store.money import USD
 from store.tables import BillCounter, BillSample, Ledger, UsageSample
 from store.words import IGNORED
 
@@ -158,6 +159,12 @@ def counters_of(session: Session, tier: str | None) -> Sequence[BillCounter]:
     """The bill counters of one tier, or of all, in the order in which we met them."""
     query = model_select(BillCounter).order_by(col(BillCounter.id))
     return session.exec(query if tier is None else query.where(BillCounter.tier == tier)).all()
+
+
+def currency_of(session: Session, tier: str) -> str:
+    """In which currency a tier is billed: its newest counter's; dollars while there is none."""
+    query = model_select(BillCounter.currency).where(BillCounter.tier == tier)
+    return session.exec(query.order_by(col(BillCounter.id).desc()).limit(1)).first() or USD
 
 
 def ledgers_of(session: Session, tier: str) -> Sequence[Ledger]:

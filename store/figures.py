@@ -32,6 +32,11 @@ class Figures:
     usage: Usage | Unknown
 
     @property
+    def currency(self) -> str | None:
+        """What the spend is in, where it is known."""
+        return None if isinstance(self.spend, Unknown) else self.spend.currency
+
+    @property
     def output_nusd_per_mtok(self) -> int | Unknown:
         """Spend ÷ completion tokens × 10⁶, in nano-dollars."""
         if isinstance(self.usage, Unknown):

@@ -10,11 +10,13 @@ from datetime import datetime, timedelta
 from sqlmodel import Session, col, func, select
 
 from store.anatomy import Reached, reached_phases
+from store.counters import currency_of
 from store.database import Database
 from store.figures import Figures, figures_of, trend
 from store.gate import GatePolicy, Verdict
 from store.keys import KeyUsage, summed_keys
 from store.leader import leader
+from store.money import USD
 from store.operations import OperationKind, current, instances, seen_state, why_not
 from store.tables import AgentRow, BillCounter, ProviderTick, ResourceRow, Tick, VerdictRow
 from store.unknown import Unknown
@@ -63,7 +65,7 @@ class TierView:
     """One tier: its state in one word, its rate as quoted, its figures by window name.
 
     `refusals`: by kind of operation, why it makes no sense now; a kind that is not in it may be asked. `keys`: by
-    label, what each key of its agents has used over their ledgers' whole life.
+    label, what each key of its agents has used over their ledgers' whole life. `currency`: of its newest bill.
     """
 
     spec: TierSpec
@@ -79,6 +81,7 @@ class TierView:
     sleep: SleepView | None
     refusals: Mapping[str, str]
     keys: Mapping[str, KeyUsage] = field(default_factory=dict)
+    currency: str = USD
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,15 +196,17 @@ def _tier(
         sleep=_sleep(rows),
         refusals={kind: why for kind, why in refusals.items() if why is not None},
         keys=summed_keys(agent.keys for agent in agents),
+        currency=currency_of(session, spec.name),
     )
 
 
 def _state(rows: Sequence[ResourceRow], agents: Sequence[AgentRow]) -> str:
-    """One word for a tier: `serving` when an agent with an open lease answers on a running instance."""
+    """One word for a tier: `serving` when an agent with an open lease answers on an instance that may run."""
     states = {row.state for row in rows}
     if not states:
         return State.UNKNOWN
-    if State.RUNNING in states and any(agent.lease_open and agent.problem is None for agent in agents):
+    may_run = State.RUNNING in states or State.UNKNOWN in states  # a bill in files tells no state; an agent does
+    if may_run and any(agent.lease_open and agent.problem is None for agent in agents):
         return "serving"
     for state in (
         State.RUNNING,

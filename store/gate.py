@@ -9,7 +9,8 @@ reserved         debits and headroom reach the limit, debits do not       after 
 exhausted        debits today reach the limit                             the next day, or by a reset
 manual           an engineer closed it                                    when an engineer opens it
 
-A tier with a limit of its own is `reserved` or `exhausted` alone; every other reason closes the whole fleet.
+A tier with a limit of its own is `reserved` or `exhausted` alone; every other reason closes the whole fleet, a
+limit in another currency too. By `[budget] scope = "provider"`, one that is dark or frozen closes its tiers alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from store.headroom import SLOPE_OVER, Horizon, Term
-from store.money import display_usd
+from store.money import USD, display
 from store.unknown import Unknown
 from store.window import day_start
 
@@ -27,7 +28,12 @@ _CLOCK_BEHIND = timedelta(seconds=30)  # a tick from the future: this clock has 
 _HORIZON = Horizon(tick=timedelta(seconds=60), drain=timedelta(seconds=120), sleep=timedelta(minutes=5))
 TICKS_TO_OPEN = 2  # one good answer may be luck; two in a row are a service
 FLEET = ""
-"""The scope of the whole account; every other scope is a tier's name."""
+"""The scope of the whole account; every other is a tier's name, a currency's code, or `provider_scope`."""
+
+
+def provider_scope(provider: str) -> str:
+    """The scope of a provider; no tier's name and no currency's code has a space."""
+    return f"provider {provider}"
 
 
 class Reason(StrEnum):
@@ -47,12 +53,19 @@ BLIND = frozenset({Reason.UNOBSERVED, Reason.DARK, Reason.FROZEN, Reason.UNSETTL
 
 @dataclass(frozen=True, slots=True)
 class GatePolicy:
-    """What the settings say. `limit_nusd` a day in `zone`, for the whole account; `tier_limits_nusd` beside it."""
+    """What the settings say. `limit_nusd` a day in `zone`, for the whole account's dollars.
+
+    Beside it `currency_limits_nusd`, each for what is billed in it, and `tier_limits_nusd`, in `tier_currencies` or
+    else dollars. `provider_of`, by tier, is there where each provider's sight is its own tiers' alone.
+    """
 
     limit_nusd: int
     zone: ZoneInfo
     dark_after: timedelta
     tier_limits_nusd: Mapping[str, int] = field(default_factory=dict)
+    currency_limits_nusd: Mapping[str, int] = field(default_factory=dict)
+    tier_currencies: Mapping[str, str] = field(default_factory=dict)
+    provider_of: Mapping[str, str] = field(default_factory=dict)
     horizon: Horizon = _HORIZON
     frozen_after: timedelta = SLOPE_OVER
     dark_hibernate_after: timedelta = timedelta(minutes=15)
@@ -81,11 +94,25 @@ class ScopeFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class GateFacts:
-    """What is known at `now`. `complete_in_row`: complete billing ticks up to the newest, without a pause.
+class Sight:
+    """How well the bills are seen. `complete_in_row`: complete billing ticks up to the newest, without a pause.
 
     `previous_complete_at` is the complete tick before the last one: a dark time that nobody was there to record
-    shows as the pause between the two. `frozen` names counters, `closed_by` who closed it by hand and why.
+    shows as the pause between the two. `frozen` names counters.
+    """
+
+    last_complete_at: datetime | None
+    previous_complete_at: datetime | None
+    complete_in_row: int
+    frozen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GateFacts:
+    """What is known at `now`: the sight of every provider together, and the money of every scope.
+
+    `closed_by`: who closed it by hand and why. `providers`: each one's own sight, where it closes its tiers alone;
+    the sight of all is then that of the provider that answers best.
     """
 
     now: datetime
@@ -97,6 +124,14 @@ class GateFacts:
     frozen: tuple[str, ...] = ()
     closed_by: str | None = None
     terms: tuple[Term, ...] = ()
+    currencies: Mapping[str, ScopeFacts] = field(default_factory=dict)
+    providers: Mapping[str, Sight] = field(default_factory=dict)
+
+    @property
+    def sight(self) -> Sight:
+        """Of every provider together; what stands still at one that has a sight of its own is its tiers' alone."""
+        frozen = () if self.providers else self.frozen
+        return Sight(self.last_complete_at, self.previous_complete_at, self.complete_in_row, frozen)
 
     @property
     def debits_today_nusd(self) -> int | Unknown:
@@ -112,43 +147,71 @@ class ScopeVerdict:
     facts: ScopeFacts
     limit_nusd: int
     is_below: bool
+    currency: str = USD
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The decision, every reason for it, and the facts that it was made from."""
+    """The decision, every reason for it, and the facts that it was made from.
+
+    `reasons` close the whole fleet; `own` are those among them that are no other currency's. `blind`: by provider,
+    why its tiers are closed; `provider_of`: whose tiers they are.
+    """
 
     is_open: bool
     reasons: tuple[Reason, ...]
     facts: GateFacts
     fleet: ScopeVerdict
     tiers: Mapping[str, ScopeVerdict] = field(default_factory=dict)
+    currencies: Mapping[str, ScopeVerdict] = field(default_factory=dict)
+    own: tuple[Reason, ...] = ()
+    blind: Mapping[str, tuple[Reason, ...]] = field(default_factory=dict)
+    provider_of: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def limit_nusd(self) -> int:
-        """Today's limit of the whole account, with its allowances."""
+        """Today's limit of the whole account's dollars, with its allowances."""
         return self.fleet.limit_nusd
 
     @property
     def sentence(self) -> str:
         """Why it is closed and what opens it, for a person."""
-        return "; ".join(_sentence(reason, self) for reason in self.reasons) or "open"
+        said = [_sentence(reason, self) for reason in self.own]
+        for scope in self.currencies.values():
+            said += [_of_money(reason, scope) for reason in scope.reasons if reason in self.reasons]
+        return "; ".join(said) or "open"
 
     def reasons_for(self, tier: str) -> tuple[Reason, ...]:
-        """Why `tier` may not serve: the fleet's reasons and its own."""
+        """Why `tier` may not serve: the fleet's reasons, its provider's, and its own."""
         own = self.tiers[tier].reasons if tier in self.tiers else ()
-        return (*self.reasons, *(reason for reason in own if reason not in self.reasons))
+        return tuple(dict.fromkeys((*self.reasons, *self.blind.get(self.provider_of.get(tier, ""), ()), *own)))
 
     def sentence_for(self, tier: str) -> str:
         """Why `tier` may not serve, for a person."""
-        scope = self.tiers.get(tier)
-        own = [_of_money(reason, scope, f"{tier}: ") for reason in scope.reasons] if scope else []
-        return "; ".join(([self.sentence] if self.reasons else []) + own) or "open"
+        said = [self.sentence] if self.reasons else []
+        provider, scope = self.provider_of.get(tier, ""), self.tiers.get(tier)
+        if self.blind.get(provider):
+            said.append(self.sentence_of(provider))
+        said += [_of_money(reason, scope, f"{tier}: ") for reason in scope.reasons] if scope else []
+        return "; ".join(said) or "open"
+
+    def sentence_of(self, provider: str) -> str:
+        """Why the tiers of `provider` may not serve, for a person."""
+        sight, reasons = self.facts.providers[provider], self.blind.get(provider, ())
+        return "; ".join(f"{provider}: {_of_sight(reason, sight, self.facts.now)}" for reason in reasons) or "open"
+
+    def sight_of(self, tier: str) -> Sight:
+        """How well the bills that `tier` depends on are seen."""
+        return self.facts.providers.get(self.provider_of.get(tier, ""), self.facts.sight)
 
     @property
     def by_scope(self) -> Mapping[str, tuple[Reason, ...]]:
         """Every scope's reasons: what the store remembers of a verdict."""
-        return {FLEET: self.reasons, **{tier: scope.reasons for tier, scope in self.tiers.items()}}
+        return {
+            FLEET: self.own,
+            **{name: scope.reasons for name, scope in {**self.tiers, **self.currencies}.items()},
+            **{provider_scope(name): reasons for name, reasons in self.blind.items()},
+        }
 
 
 Before = Mapping[str, Sequence[Reason]]
@@ -157,32 +220,47 @@ Before = Mapping[str, Sequence[Reason]]
 
 def decide(policy: GatePolicy, facts: GateFacts, before: Before) -> Verdict:
     """The verdict at `facts.now`; `before` are the reasons of the verdict before it."""
-    was = before.get(FLEET, ())
-    blind: list[Reason] = []
-    if facts.last_complete_at is None:
-        blind.append(Reason.UNOBSERVED)
-    elif _is_dark(policy, facts, was):
-        blind.append(Reason.DARK)
-    if facts.frozen:
-        blind.append(Reason.FROZEN)
-    fleet = _money(policy.limit_nusd, facts.fleet, was, _is_new_day(policy, facts))
+
+    def money(scope: str, limit_nusd: int, known: ScopeFacts, currency: str) -> ScopeVerdict:
+        return _money(limit_nusd, known, before.get(scope, ()), _is_new_day(policy, facts), currency)
+
+    fleet = money(FLEET, policy.limit_nusd, facts.fleet, USD)
+    currencies = {
+        name: money(name, limit, facts.currencies.get(name, ScopeFacts()), name)
+        for name, limit in policy.currency_limits_nusd.items()
+    }
     tiers = {
-        tier: _money(limit, facts.tiers.get(tier, ScopeFacts()), before.get(tier, ()), _is_new_day(policy, facts))
-        for tier, limit in policy.tier_limits_nusd.items()
+        name: money(name, limit, facts.tiers.get(name, ScopeFacts()), policy.tier_currencies.get(name, USD))
+        for name, limit in policy.tier_limits_nusd.items()
+    }
+    blind = {
+        name: _blind(policy, facts.now, sight, before.get(provider_scope(name), ()))
+        for name, sight in facts.providers.items()
     }
     manual = [Reason.MANUAL] if facts.closed_by is not None else []
-    money = fleet.reasons if facts.last_complete_at is not None else ()
-    reasons = (*blind, *money, *manual)
-    return Verdict(not reasons, reasons, facts, fleet, tiers)
+    is_seen = facts.last_complete_at is not None
+    money_of_all = [scope.reasons for scope in (fleet, *currencies.values()) if is_seen]
+    sight = _blind(policy, facts.now, facts.sight, before.get(FLEET, ()))
+    own = (*sight, *(fleet.reasons if is_seen else ()), *manual)
+    reasons = tuple(dict.fromkeys((*sight, *(reason for some in money_of_all for reason in some), *manual)))
+    return Verdict(not reasons, reasons, facts, fleet, tiers, currencies, own, blind, policy.provider_of)
 
 
-def _is_dark(policy: GatePolicy, facts: GateFacts, was: Sequence[Reason]) -> bool:
-    last, previous = facts.last_complete_at, facts.previous_complete_at
+def _blind(policy: GatePolicy, now: datetime, sight: Sight, was: Sequence[Reason]) -> tuple[Reason, ...]:
+    """Why the bills are not seen well enough."""
+    frozen = (Reason.FROZEN,) if sight.frozen else ()
+    if sight.last_complete_at is None:
+        return (Reason.UNOBSERVED, *frozen)
+    return (Reason.DARK, *frozen) if _is_dark(policy, now, sight, was) else frozen
+
+
+def _is_dark(policy: GatePolicy, now: datetime, sight: Sight, was: Sequence[Reason]) -> bool:
+    last, previous = sight.last_complete_at, sight.previous_complete_at
     assert last is not None
-    if facts.now - last > policy.dark_after or last - facts.now > _CLOCK_BEHIND:
+    if now - last > policy.dark_after or last - now > _CLOCK_BEHIND:
         return True
     was_dark = Reason.DARK in was or (previous is not None and last - previous > policy.dark_after)
-    return was_dark and facts.complete_in_row < TICKS_TO_OPEN
+    return was_dark and sight.complete_in_row < TICKS_TO_OPEN
 
 
 def _is_new_day(policy: GatePolicy, facts: GateFacts) -> bool:
@@ -191,7 +269,9 @@ def _is_new_day(policy: GatePolicy, facts: GateFacts) -> bool:
     return last is not None and last >= day_start(facts.now, policy.zone)
 
 
-def _money(limit_nusd: int, facts: ScopeFacts, was: Sequence[Reason], is_new_day: bool) -> ScopeVerdict:
+def _money(
+    limit_nusd: int, facts: ScopeFacts, was: Sequence[Reason], is_new_day: bool, currency: str
+) -> ScopeVerdict:
     limit_nusd += facts.allowances_nusd
     debits, bound = facts.debits_nusd, facts.bound_nusd
     is_below = isinstance(bound, int) and bound < limit_nusd
@@ -202,15 +282,16 @@ def _money(limit_nusd: int, facts: ScopeFacts, was: Sequence[Reason], is_new_day
         reasons = (Reason.EXHAUSTED,)
     elif not is_below or (Reason.RESERVED in was and facts.ticks_below < TICKS_TO_OPEN):
         reasons = (Reason.RESERVED,)
-    return ScopeVerdict(reasons, facts, limit_nusd, is_below)
+    return ScopeVerdict(reasons, facts, limit_nusd, is_below, currency)
 
 
-def why_no_reset(verdict: Verdict, tier: str | None = None) -> str | None:
-    """Why a reset is refused now, or None: money can be added, sight cannot."""
-    reasons = verdict.reasons if tier is None else verdict.reasons_for(tier)
+def why_no_reset(verdict: Verdict, scope: str = FLEET) -> str | None:
+    """Why a reset of this scope's limit is refused now, or None: money can be added, sight cannot."""
+    is_tier = scope != FLEET and scope not in verdict.currencies
+    reasons = verdict.reasons_for(scope) if is_tier else verdict.reasons
     blind = [reason for reason in reasons if reason in BLIND]
     if blind:
-        why = "; ".join(_sentence(reason, verdict) for reason in blind)
+        why = verdict.sentence_for(scope) if is_tier else verdict.sentence
         return f"the gate is {' and '.join(blind)}: {why}"
     if Reason.EXHAUSTED not in reasons and Reason.RESERVED not in reasons:
         return "the gate is open" if not reasons else "it was closed by hand; mtok gate open"
@@ -219,26 +300,30 @@ def why_no_reset(verdict: Verdict, tier: str | None = None) -> str | None:
 
 def _sentence(reason: Reason, verdict: Verdict) -> str:
     facts = verdict.facts
-    if reason is Reason.UNOBSERVED:
-        return "no complete billing tick yet; opens at the first"
-    if reason is Reason.DARK:
-        age_s = (facts.now - facts.last_complete_at).total_seconds() if facts.last_complete_at else 0
-        return f"last complete billing tick {age_s:.0f} s ago; opens after two complete ticks"
-    if reason is Reason.FROZEN:
-        return f"{', '.join(facts.frozen)} stands still while its instance runs; opens when it moves or sleeps"
     if reason is Reason.MANUAL:
         return f"closed by {facts.closed_by}; opens by mtok gate open"
+    if reason in (Reason.UNOBSERVED, Reason.DARK, Reason.FROZEN):
+        return _of_sight(reason, facts.sight, facts.now)
     return _of_money(reason, verdict.fleet)
 
 
+def _of_sight(reason: Reason, sight: Sight, now: datetime) -> str:
+    if reason is Reason.UNOBSERVED:
+        return "no complete billing tick yet; opens at the first"
+    if reason is Reason.DARK:
+        age_s = (now - sight.last_complete_at).total_seconds() if sight.last_complete_at else 0
+        return f"last complete billing tick {age_s:.0f} s ago; opens after two complete ticks"
+    return f"{', '.join(sight.frozen)} stands still while its instance runs; opens when it moves or sleeps"
+
+
 def _of_money(reason: Reason, scope: ScopeVerdict, head: str = "") -> str:
-    facts, limit = scope.facts, display_usd(scope.limit_nusd)
+    facts, limit = scope.facts, display(scope.limit_nusd, scope.currency)
     if isinstance(facts.debits_nusd, Unknown):
         return f"{head}spend today is not known ({facts.debits_nusd.reason})"
-    spent = display_usd(facts.debits_nusd)
+    spent = display(facts.debits_nusd, scope.currency)
     if reason is Reason.EXHAUSTED:
         return f"{head}{spent} of {limit} spent today; opens tomorrow, or by a reset"
     if isinstance(facts.headroom_nusd, Unknown):
         return f"{head}what is not billed yet has no bound ({facts.headroom_nusd.reason}); opens when it has"
-    room = display_usd(facts.headroom_nusd)
+    room = display(facts.headroom_nusd, scope.currency)
     return f"{head}{spent} spent and up to {room} not billed yet, of {limit}; opens after two ticks below"

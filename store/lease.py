@@ -38,7 +38,7 @@ def grant(
     a clock that was set back must not lengthen it.
     """
     reasons = tuple(str(reason) for reason in verdict.reasons_for(tier)) + ((DRAINING,) if is_draining else ())
-    last = verdict.facts.last_complete_at
+    last = verdict.sight_of(tier).last_complete_at
     left = last + policy.dark_after - verdict.facts.now if last else timedelta(0)
     ttl_s = min(max(left.total_seconds(), 0.0), policy.dark_after.total_seconds())
     return LeaseGrant(nonce, seq, not reasons, reasons, ttl_s)

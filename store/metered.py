@@ -1,7 +1,7 @@
 """The bill counters as the gate sees them: what bills now, how fast, and since when it has not moved.
 
-The counters of one resource are one meter: an hour's bucket goes on where the one before it has ended. Two statements
-for all of them together: their rows, then the samples between which each slope is measured.
+The counters of one resource are one meter: an hour's bucket goes on where the one before it has ended. Two
+statements for all of them together: their rows, then the samples between which each slope is measured.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ _ASSUMED_STEP = timedelta(seconds=60)  # until a counter has shown its own
 
 
 def metered_counters(session: Session, day_start: datetime, frozen_after: timedelta) -> tuple[Metered, ...]:
-    """Every resource whose bill may still move, of the whole account; contracts and what is ignored are left out."""
+    """Every resource whose bill may still move, of the whole account; without contracts and what is ignored."""
     meters = _meters(session.connection().execute(_rows()).all())
     spans = [_span(meter) for meter in meters]
     asked = [
@@ -155,8 +155,8 @@ def _slope(
 ) -> int | None:
     """Nano-dollars an hour between two samples, rounded up; None while there are not two.
 
-    By the provider's clock where more of its time has passed: two looks at once may see two of its seconds. A counter
-    that began in between had nothing before.
+    By the provider's clock where more of its time has passed: two looks at once may see two of its seconds. A
+    counter that began in between had nothing before.
     """
     if span is None:
         return None

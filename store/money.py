@@ -9,6 +9,7 @@ from fractions import Fraction
 from store.errors import AmountError
 
 NUSD = 10**9
+USD = "USD"
 _MAX_NUSD = 2**63 - 1
 _MAX_CHARACTERS = 64  # the longest float repr has 24; beyond this it is no price but an attack or a fault
 _EXACT = Context(prec=120, rounding=ROUND_HALF_EVEN)
@@ -44,11 +45,20 @@ def format_nusd(nusd: int) -> str:
     return f"{sign}{whole}.{part:09d}"
 
 
-def display_usd(nusd: int, decimals: int = 2) -> str:
-    """The amount for a screen, rounded half even: `$12.34`, `-$0.05`."""
+_SIGNS = {USD: "$", "EUR": "€"}  # signs that mean one currency; a dollar sign is the US dollar's alone
+
+
+def display(nusd: int, currency: str, decimals: int = 2) -> str:
+    """The amount for a screen, rounded half even, with its currency: `$12.34`, `-€0.05`, `CHF 12.34`."""
     rounded = round(Fraction(abs(nusd), NUSD), decimals)
     text = f"{Decimal(rounded.numerator) / Decimal(rounded.denominator):,.{decimals}f}"
-    return f"-${text}" if nusd < 0 and rounded else f"${text}"
+    sign = _SIGNS.get(currency, f"{currency} ")
+    return f"-{sign}{text}" if nusd < 0 and rounded else f"{sign}{text}"
+
+
+def display_usd(nusd: int, decimals: int = 2) -> str:
+    """Dollars for a screen: `$12.34`, `-$0.05`."""
+    return display(nusd, USD, decimals)
 
 
 def per_mtok_nusd(spend_nusd: int, tokens: int) -> int:

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 class Bill:
     """A bill counter as read. Amounts in nano-dollars; `raw` is the provider's own text.
 
-    `ends_at`: the counter is the bucket of one charge period, zero at `started_at`, and over then. `step`: how often
-    such a bill moves, as its source says, until that has been observed.
+    `ends_at`: the counter is the bucket of one charge period, zero at `started_at`, and over then. `step`: how
+    often such a bill moves, as its source says, until that has been observed.
     """
 
     counter: str

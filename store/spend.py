@@ -141,7 +141,8 @@ def debits_of(debits: Sequence[Debit], tier: str | None) -> int | Unknown:
             continue
         if isinstance(debit.nusd, Unknown):
             return debit.nusd
-        currencies.add(debit.currency)
+        if debit.nusd:
+            currencies.add(debit.currency)
         total_nusd += debit.nusd
     if len(currencies) > 1:
         return Unknown(f"bills in {' and '.join(sorted(currencies))}, and the limit is in one currency")

@@ -5,9 +5,10 @@ from datetime import timedelta
 
 from sqlmodel import Session, col, func, select
 
+from store.counters import currency_of
 from store.gate import GatePolicy, Reason, Verdict
 from store.headroom import billed_nusd
-from store.money import display_usd
+from store.money import USD, display
 from store.operations import OperationKind, instances, under_way
 from store.tables import BillCounter, BillSample
 from store.unknown import Unknown
@@ -23,14 +24,17 @@ def must_sleep(policy: GatePolicy, verdict: Verdict, tiers: Collection[str]) -> 
     """
     if not policy.hibernates:
         return {}
-    facts = verdict.facts
-    last = facts.last_complete_at
     if Reason.EXHAUSTED in verdict.reasons:
         return dict.fromkeys(tiers, verdict.sentence)
-    if Reason.DARK in verdict.reasons and last is not None and facts.now - last > policy.dark_hibernate_after:
-        return dict.fromkeys(tiers, verdict.sentence)
     spent = {tier for tier, scope in verdict.tiers.items() if Reason.EXHAUSTED in scope.reasons}
-    return {tier: verdict.sentence_for(tier) for tier in tiers if tier in spent}
+    long_dark = {tier for tier in tiers if _is_long_dark(policy, verdict, tier)}
+    return {tier: verdict.sentence_for(tier) for tier in tiers if tier in spent | long_dark}
+
+
+def _is_long_dark(policy: GatePolicy, verdict: Verdict, tier: str) -> bool:
+    last = verdict.sight_of(tier).last_complete_at
+    is_dark = Reason.DARK in verdict.reasons_for(tier)
+    return is_dark and last is not None and verdict.facts.now - last > policy.dark_hibernate_after
 
 
 def why_no_wake(session: Session, policy: GatePolicy, verdict: Verdict, tier: str) -> str | None:
@@ -38,18 +42,24 @@ def why_no_wake(session: Session, policy: GatePolicy, verdict: Verdict, tier: st
     if verdict.reasons_for(tier):
         return f"the gate is closed: {verdict.sentence_for(tier)}"
     cost_nusd = wake_cost_nusd(session, policy, verdict, tier)
-    others_nusd = sum(wake_cost_nusd(session, policy, verdict, other) for other in _coming_up(session, tier))
+    currency = currency_of(session, tier)
+    account = verdict.fleet if currency == USD else verdict.currencies.get(currency)
+    if account is None:
+        return f"it bills in {currency}, and [budget.daily] has no limit in it"
+    coming = [other for other in _coming_up(session, tier) if currency_of(session, other) == currency]
+    others_nusd = sum(wake_cost_nusd(session, policy, verdict, other) for other in coming)
     own = verdict.tiers.get(tier)
-    for scope in (verdict.fleet, *([own] if own else [])):
+    for scope in (account, *([own] if own else [])):
         bound = scope.facts.bound_nusd
-        if scope is verdict.fleet and isinstance(bound, int):
+        if scope is account and isinstance(bound, int):
             bound += others_nusd  # no bill speaks of them yet
         if isinstance(bound, Unknown):
             return f"today has no upper bound ({bound.reason})"
         if bound + cost_nusd >= scope.limit_nusd:
             return (
-                f"it may cost {display_usd(cost_nusd)} before it could be stopped again, and up to "
-                f"{display_usd(bound)} of {display_usd(scope.limit_nusd)} are spoken for; mtok gate reset"
+                f"it may cost {display(cost_nusd, currency)} before it could be stopped again, and up to "
+                f"{display(bound, currency)} of {display(scope.limit_nusd, currency)} are spoken for; "
+                "mtok gate reset"
             )
     return None
 

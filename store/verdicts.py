@@ -2,17 +2,30 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from sqlmodel import Session, col, func, select
 
-from store.gate import FLEET, GateFacts, GatePolicy, Reason, ScopeFacts, ScopeVerdict, Verdict, decide
-from store.headroom import Term, headroom, is_frozen, promised, total
+from store.gate import (
+    FLEET,
+    GateFacts,
+    GatePolicy,
+    Reason,
+    ScopeFacts,
+    ScopeVerdict,
+    Sight,
+    Verdict,
+    decide,
+    provider_scope,
+)
+from store.headroom import Metered, Term, headroom, is_frozen, promised, total
 from store.journal import note
 from store.metered import metered_counters
-from store.money import format_nusd
-from store.spend import debits_by_tier, debits_of
-from store.tables import Allowance, GateClosure, GateMemory, Tick, VerdictRow
+from store.money import USD, format_nusd
+from store.sights import best_sight, complete_ticks_since, sight_of, sight_of_all
+from store.spend import Debit, debits_by_tier, debits_of
+from store.tables import Allowance, GateClosure, GateMemory, VerdictRow
 from store.unknown import Unknown
 from store.window import day_end, day_name, day_start
 
@@ -20,31 +33,85 @@ from store.window import day_end, day_name, day_start
 def gate_facts(session: Session, policy: GatePolicy, now: datetime) -> GateFacts:
     """What the store knows at `now` that the gate decides by."""
     today, midnight = day_start(now, policy.zone), day_end(now, policy.zone)
-    complete = _last_two_complete(session)
     metered = metered_counters(session, today, policy.frozen_after)
+    providers = _sights(session, policy, metered)
+    sight = (
+        best_sight(session, providers.values(), policy.dark_after)
+        if providers
+        else sight_of_all(session, policy.dark_after)
+    )
+    last, closure = sight.last_complete_at, closed_by_hand(session)
     terms = headroom(metered, now, midnight, policy.horizon)
-    debits = debits_by_tier(session, today, now)
-    allowances, below = _allowances(session, policy, now), _ticks_below(session)
-
-    def scope(name: str, parts: Sequence[Term], spent: int | Unknown) -> ScopeFacts:
-        return ScopeFacts(spent, total(parts), allowances.get(name, 0), below.get(name, 0))
-
-    last = complete[0] if complete else None
-    closure = closed_by_hand(session)
+    money = _Money(
+        debits_by_tier(session, today, now),
+        terms,
+        _allowances(session, policy, now),
+        _ticks_below(session, of_any=bool(providers)),
+    )
     return GateFacts(
         now=now,
         last_complete_at=last,
-        previous_complete_at=complete[1] if len(complete) > 1 else None,
-        complete_in_row=_complete_in_row(session, policy.dark_after),
-        fleet=scope(FLEET, terms, debits_of(debits, None)),
+        previous_complete_at=sight.previous_complete_at,
+        complete_in_row=sight.complete_in_row,
+        fleet=money.of_fleet(policy, metered),
         tiers={
-            tier: scope(tier, [term for term in terms if term.tier == tier], debits_of(debits, tier))
-            for tier in policy.tier_limits_nusd
+            tier: money.of(tier, tier, policy.tier_currencies.get(tier, USD)) for tier in policy.tier_limits_nusd
         },
+        currencies={currency: money.of(currency, None, currency) for currency in policy.currency_limits_nusd},
         frozen=tuple(one.counter for one in metered if last and is_frozen(one, last, policy.frozen_after)),
         closed_by=f"{closure.actor} ({closure.reason})" if closure else None,
         terms=terms,
+        providers=providers,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Money:
+    """Today's money of the whole account, from which each scope takes its part."""
+
+    debits: Sequence[Debit]
+    terms: Sequence[Term]
+    allowances: Mapping[str, int]
+    below: Mapping[str, int]
+
+    def of(self, scope: str, tier: str | None, currency: str) -> ScopeFacts:
+        """One currency of one tier, or of the whole account."""
+        debits = [one for one in self.debits if tier in (None, one.tier)]
+        terms = [one for one in self.terms if tier in (None, one.tier)]
+        if tier is None:
+            debits = [one for one in debits if one.currency == currency]
+            terms = [one for one in terms if one.currency == currency]
+        others = sorted(({one.currency for one in terms} | _currencies(debits)) - {currency})
+        spent = debits_of(debits, tier)
+        if others:
+            spent = Unknown(f"it bills in {' and '.join(others)}, and its limit is in {currency}")
+        return ScopeFacts(spent, total(terms), self.allowances.get(scope, 0), self.below.get(scope, 0))
+
+    def of_fleet(self, policy: GatePolicy, metered: Sequence[Metered]) -> ScopeFacts:
+        """The account's dollars; not known while something bills in a currency that has no limit."""
+        facts = self.of(FLEET, None, USD)
+        billed = {one.currency for one in metered} | _currencies(self.debits)
+        others = sorted(billed - {USD, *policy.currency_limits_nusd})
+        if not others:
+            return facts
+        unknown = Unknown(f"bills in {' and '.join(others)}, and [budget.daily] has no limit in it")
+        return replace(facts, debits_nusd=unknown)
+
+
+def _currencies(debits: Sequence[Debit]) -> set[str]:
+    """Those in which something was billed, or may have been."""
+    return {one.currency for one in debits if isinstance(one.nusd, Unknown) or one.nusd}
+
+
+def _sights(session: Session, policy: GatePolicy, metered: Sequence[Metered]) -> dict[str, Sight]:
+    """Each provider's own sight, where it closes its tiers alone."""
+    found = {}
+    for name in sorted(set(policy.provider_of.values())):
+        last = sight_of(session, name, policy.dark_after).last_complete_at
+        frozen = (one.counter for one in metered if last and is_frozen(one, last, policy.frozen_after))
+        mine = {one.counter for one in metered if one.provider == name}
+        found[name] = sight_of(session, name, policy.dark_after, tuple(one for one in frozen if one in mine))
+    return found
 
 
 def overspend_terms(session: Session, policy: GatePolicy, now: datetime) -> tuple[Term, ...]:
@@ -63,18 +130,18 @@ def verdict_now(session: Session, policy: GatePolicy, now: datetime) -> Verdict:
 def record_verdict(session: Session, verdict: Verdict) -> bool:
     """Keep `verdict` if it differs from the last one kept; answers whether it did. Remembers who is below."""
     _remember(session, FLEET, verdict.fleet, verdict)
-    for tier, scope in verdict.tiers.items():
-        _remember(session, tier, scope, verdict)
+    for name, scope in {**verdict.tiers, **verdict.currencies}.items():
+        _remember(session, name, scope, verdict)
     last = last_verdict(session)
     if last is not None and by_scope(last) == _compact(verdict.by_scope):
         return False
     debits = verdict.facts.debits_today_nusd
-    tiers = {tier: list(scope.reasons) for tier, scope in verdict.tiers.items() if scope.reasons}
+    tiers = {name: list(reasons) for name, reasons in verdict.by_scope.items() if reasons and name != FLEET}
     session.add(
         VerdictRow(
             at=verdict.facts.now,
             is_open=verdict.is_open,
-            reasons=json.dumps(list(verdict.reasons)),
+            reasons=json.dumps(list(verdict.own)),
             debits_today_nusd=None if isinstance(debits, Unknown) else debits,
             limit_nusd=verdict.limit_nusd,
             tier_reasons=json.dumps(tiers),
@@ -91,8 +158,14 @@ def _journal(session: Session, verdict: Verdict, before: Mapping[str, Sequence[R
         if was == reasons:
             continue
         change = f"{', '.join(was) or 'open'} → {', '.join(reasons) or 'open'}"
-        why = verdict.sentence if name == FLEET else verdict.sentence_for(name)
-        note(session, verdict.facts.now, "gate", "verdict", name or "gate", f"{change}: {why}")
+        note(session, verdict.facts.now, "gate", "verdict", name or "gate", f"{change}: {_why(verdict, name)}")
+
+
+def _why(verdict: Verdict, scope: str) -> str:
+    for provider in verdict.blind:
+        if scope == provider_scope(provider):
+            return verdict.sentence_of(provider)
+    return verdict.sentence_for(scope) if scope in verdict.tiers else verdict.sentence
 
 
 def _remember(session: Session, scope: str, money: ScopeVerdict, verdict: Verdict) -> None:
@@ -105,13 +178,10 @@ def _remember(session: Session, scope: str, money: ScopeVerdict, verdict: Verdic
         session.delete(known)
 
 
-def _ticks_below(session: Session) -> dict[str, int]:
+def _ticks_below(session: Session, *, of_any: bool) -> dict[str, int]:
     """By scope, the complete ticks from the first that saw it below."""
-    found = {}
-    for memory in session.exec(select(GateMemory)).all():
-        ticks = select(func.count()).where(col(Tick.complete), col(Tick.at) >= memory.below_since_at)
-        found[memory.scope] = session.exec(ticks.select_from(Tick)).one()
-    return found
+    memories = session.exec(select(GateMemory)).all()
+    return {one.scope: complete_ticks_since(session, one.below_since_at, of_any=of_any) for one in memories}
 
 
 def last_verdict(session: Session) -> VerdictRow | None:
@@ -120,7 +190,7 @@ def last_verdict(session: Session) -> VerdictRow | None:
 
 
 def reasons_of(row: VerdictRow) -> tuple[Reason, ...]:
-    """The reasons that a kept verdict names for the whole fleet."""
+    """The reasons that a kept verdict names for the whole fleet; those of a currency's limit are its scope's."""
     return tuple(Reason(code) for code in json.loads(row.reasons))
 
 
@@ -176,19 +246,3 @@ def _allowances(session: Session, policy: GatePolicy, now: datetime) -> dict[str
         Allowance.day == day_name(now, policy.zone)
     )
     return {scope: int(nusd) for scope, nusd in session.exec(query.group_by(col(Allowance.scope))).all()}
-
-
-def _last_two_complete(session: Session) -> Sequence[datetime]:
-    query = select(Tick.at).where(col(Tick.complete)).order_by(col(Tick.at).desc()).limit(2)
-    return session.exec(query).all()
-
-
-def _complete_in_row(session: Session, longest_pause: timedelta) -> int:
-    """How many of the newest ticks were complete, one after the other; counts to three."""
-    newest = session.exec(select(Tick).order_by(col(Tick.at).desc()).limit(3)).all()
-    count = 0
-    for index, tick in enumerate(newest):
-        if not tick.complete or (index and newest[index - 1].at - tick.at > longest_pause):
-            break
-        count += 1
-    return count

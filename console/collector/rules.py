@@ -94,7 +94,8 @@ class Rules:
     def _due(self, verdict: Verdict) -> Mapping[str, str]:
         """What the gate demands. A clock that has jumped may make a moment's dark look like a long one."""
         policy, doubted = self._collector.policy, self._collector.trust.doubted_for()
-        if doubted is not None and doubted < policy.dark_hibernate_after and Reason.DARK in verdict.reasons:
+        reasons = {reason for scope in verdict.by_scope.values() for reason in scope}
+        if doubted is not None and doubted < policy.dark_hibernate_after and Reason.DARK in reasons:
             return {}
         return must_sleep(policy, verdict, self._tiers)
 

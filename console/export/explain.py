@@ -9,7 +9,7 @@ from store.clock import rfc3339
 from store.counters import USAGE_FIELDS, counters_of, first_bill
 from store.figures import Figures, figures
 from store.fleet import TierSpec
-from store.money import format_nusd
+from store.money import USD, format_nusd
 from store.spend import Spend, SpendTerm, spend_terms
 from store.tables import BillCounter, BillSample, Gap, Ledger, UsageSample
 from store.unknown import Unknown
@@ -70,7 +70,8 @@ def _excluded(session: Session, tier: str, found: Figures) -> list[dict[str, Any
         why = _why_excluded(counter, found)
         if why is not None:
             opening = format_nusd(counter.opening_nusd)
-            rows.append({"counter": counter.counter, "why": why, "opening_usd": opening})
+            row = {"counter": counter.counter, "why": why, "currency": counter.currency, "opening": opening}
+            rows.append({**row, "opening_usd": opening} if counter.currency == USD else row)
     return rows
 
 
@@ -90,8 +91,9 @@ def _spend(session: Session, tier: str, found: Figures) -> dict[str, Any]:
     spend: Spend = found.spend
     return {
         "nusd": spend.nusd,
-        "usd": amount(spend.nusd),
         "currency": spend.currency,
+        "amount": amount(spend.nusd),
+        **({"usd": amount(spend.nusd)} if spend.currency == USD else {}),
         "terms": [_spend_term(session, term) for term in spend_terms(session, tier, spend.edges)],
     }
 
@@ -109,7 +111,8 @@ def _spend_term(session: Session, term: SpendTerm) -> dict[str, Any]:
         "start": _bill(term.start) if term.start else _start_of(session, counter),
         "end": _bill(term.end),
         "nusd": term.nusd,
-        "usd": format_nusd(term.nusd),
+        "amount": format_nusd(term.nusd),
+        **({"usd": format_nusd(term.nusd)} if counter.currency == USD else {}),
         "of_which_credited_nusd": credited,
     }
 

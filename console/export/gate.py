@@ -5,19 +5,24 @@ from typing import Any
 
 from rich.table import Table
 
-from console.export.status import amount
+from console.export.status import amount, dollars
 from console.export.text import rendered
 from store.clock import rfc3339
 from store.gate import GatePolicy, ScopeVerdict, Verdict
 from store.headroom import Term, total
-from store.money import format_nusd
+from store.money import USD, format_nusd
 from store.unknown import Unknown
 
 
 def gate_body(policy: GatePolicy, verdict: Verdict, promise: Sequence[Term]) -> dict[str, Any]:
     """The gate as JSON has it. Durations are seconds, amounts decimal strings."""
     facts = verdict.facts
-    bound = total(promise) if policy.hibernates else Unknown('on_exhausted = "refuse" promises none')
+    bounds = {
+        currency: total(one for one in promise if one.currency == currency)
+        if policy.hibernates
+        else Unknown('on_exhausted = "refuse" promises none')
+        for currency in (USD, *policy.currency_limits_nusd)
+    }
     return {
         "as_of": rfc3339(facts.now),
         "state": "open" if verdict.is_open else "closed",
@@ -43,10 +48,13 @@ def gate_body(policy: GatePolicy, verdict: Verdict, promise: Sequence[Term]) -> 
             "closed_by": facts.closed_by,
         },
         "fleet": _scope(verdict.fleet),
+        "currencies": {name: _scope(scope) for name, scope in verdict.currencies.items()},
         "tiers": {tier: _scope(scope) for tier, scope in verdict.tiers.items()},
+        "providers": {name: [str(reason) for reason in reasons] for name, reasons in verdict.blind.items()},
         "headroom": [_term(term) for term in facts.terms],
         "overspend_bound": {
-            "usd": amount(bound),
+            "usd": amount(bounds.pop(USD)),
+            "currencies": {currency: amount(bound) for currency, bound in bounds.items()},
             "terms": [_term(term) for term in promise],
             "assumes": [
                 "a collector leads, no bill is frozen, and the provider hibernates within sleep_within",
@@ -66,45 +74,59 @@ def gate_text(body: dict[str, Any]) -> str:
     room, upper = _known(fleet["headroom_usd"]), _known(fleet["bound_usd"])
     lines.append(f"not billed yet, at most {room}; upper bound of today {upper}")
     lines += [
-        f"{tier}: {', '.join(scope['reasons']) or 'open'}, {_known(scope['debits_usd'])} of {scope['limit_usd']}"
-        for tier, scope in body["tiers"].items()
+        f"{name}: {', '.join(scope['reasons']) or 'open'}, "
+        f"{_known(scope['debits'])} of {scope['limit']} {scope['currency']}"
+        for name, scope in {**body["currencies"], **body["tiers"]}.items()
     ]
+    lines += [f"{name}: {', '.join(reasons) or 'seen'}" for name, reasons in body["providers"].items()]
     lines.append(f"last complete tick {body['inputs']['last_complete_tick'] or 'never'}")
     lines.append(f"beyond the limit, at most {_known(bound['usd'])}")
+    lines += [f"beyond the limit in {name}, at most {_known(one)}" for name, one in bound["currencies"].items()]
     if not body["headroom"]:
         return "\n".join(lines)
     table = Table(box=None, pad_edge=False, header_style="")
-    for heading in ("counter", "tier", "bills", "at most USD/h", "for s", "USD"):
-        is_text = heading in ("counter", "tier", "bills")
+    for heading in ("counter", "tier", "bills", "", "at most an hour", "for s", "at most"):
+        is_text = heading in ("counter", "tier", "bills", "")
         table.add_column(heading, justify="left" if is_text else "right", overflow="fold")
     for term in body["headroom"]:
-        cells = (term["counter"], term["tier"], term["course"], _known(term["usd_per_hour"]))
-        table.add_row(*cells, f"{term['duration_s']:.0f}", _known(term["usd"]))
+        cells = (term["counter"], term["tier"], term["course"], term["currency"], _known(term["per_hour"]))
+        table.add_row(*cells, f"{term['duration_s']:.0f}", _known(term["amount"]))
     return "\n".join([*lines, "", rendered(table)])
 
 
 def _scope(scope: ScopeVerdict) -> dict[str, Any]:
     facts = scope.facts
+    amounts = {
+        "debits": amount(facts.debits_nusd),
+        "headroom": amount(facts.headroom_nusd),
+        "bound": amount(facts.bound_nusd),
+        "allowances": format_nusd(facts.allowances_nusd),
+        "limit": format_nusd(scope.limit_nusd),
+    }
     return {
         "reasons": [str(reason) for reason in scope.reasons],
-        "debits_usd": amount(facts.debits_nusd),
-        "headroom_usd": amount(facts.headroom_nusd),
-        "bound_usd": amount(facts.bound_nusd),
-        "allowances_usd": format_nusd(facts.allowances_nusd),
-        "limit_usd": format_nusd(scope.limit_nusd),
+        "currency": scope.currency,
+        **amounts,
+        **(dollars(amounts) if scope.currency == USD else {}),
         "ticks_below": facts.ticks_below,
     }
 
 
 def _term(term: Term) -> dict[str, Any]:
+    amounts = {
+        "per_hour": amount(term.speed_nusd_per_hour),
+        "unplaced": format_nusd(term.unplaced_nusd),
+        "amount": amount(term.nusd),
+    }
+    in_usd = ("usd_per_hour", "unplaced_usd", "usd")
     return {
         "counter": term.counter,
         "tier": term.tier,
         "course": str(term.course),
-        "usd_per_hour": amount(term.speed_nusd_per_hour),
+        "currency": term.currency,
         "duration_s": term.duration.total_seconds(),
-        "unplaced_usd": format_nusd(term.unplaced_nusd),
-        "usd": amount(term.nusd),
+        **amounts,
+        **(dict(zip(in_usd, amounts.values(), strict=True)) if term.currency == USD else {}),
     }
 
 

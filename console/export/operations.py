@@ -10,7 +10,7 @@ from console.export.status import amount
 from store.anatomy import Anatomy, Reached, spread, whole
 from store.clock import rfc3339
 from store.fleet import Fleet
-from store.money import display_usd
+from store.money import USD, display
 from store.operations import PHASES, OperationKind, Phase
 from store.unknown import Unknown
 
@@ -49,7 +49,9 @@ def operation_body(one: Anatomy) -> dict[str, Any]:
         "provider_calls": one.calls,
         "took_s": None if one.took is None else _seconds(one.took),
         "phases": [_phase_body(reached) for reached in one.reached],
-        "cost_usd": amount(one.cost if isinstance(one.cost, Unknown) else one.cost.nusd),
+        "currency": None if isinstance(one.cost, Unknown) else one.cost.currency,
+        "cost": amount(one.cost if isinstance(one.cost, Unknown) else one.cost.nusd),
+        "cost_usd": _usd(one),
     }
 
 
@@ -113,7 +115,15 @@ def _is_used(phase: Phase, found: Sequence[Anatomy]) -> bool:
 
 
 def _cost(one: Anatomy) -> str:
-    return UNKNOWN if isinstance(one.cost, Unknown) else display_usd(one.cost.nusd, 4)
+    return UNKNOWN if isinstance(one.cost, Unknown) else display(one.cost.nusd, one.cost.currency, 4)
+
+
+def _usd(one: Anatomy) -> str | dict[str, str]:
+    if isinstance(one.cost, Unknown):
+        return amount(one.cost)
+    if one.cost.currency != USD:
+        return {"unknown": f"it bills in {one.cost.currency}, and not in USD"}
+    return amount(one.cost.nusd)
 
 
 def _took(time: timedelta | None) -> str:

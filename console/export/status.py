@@ -4,6 +4,7 @@ Amounts are decimal strings with nine decimals, instants RFC 3339 in UTC; what i
 `{"unknown": reason}` in the place of its value.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -11,8 +12,8 @@ from typing import Any
 from store.clock import rfc3339
 from store.figures import Figures
 from store.fleet import Fleet, ProviderHealth, TierView
-from store.gate import Reason
-from store.money import format_nusd
+from store.gate import Reason, ScopeVerdict
+from store.money import USD, format_nusd
 from store.unknown import Unknown
 from store.usage import Usage
 
@@ -31,6 +32,8 @@ def status_body(fleet: Fleet) -> dict[str, Any]:
             "upper_bound_usd": amount(verdict.fleet.facts.bound_nusd),
             "spend_today_usd": amount(verdict.facts.debits_today_nusd),
             "limit_usd": format_nusd(verdict.limit_nusd),
+            "currencies": {name: _budget(scope) for name, scope in verdict.currencies.items()},
+            "providers": {name: [str(reason) for reason in reasons] for name, reasons in verdict.blind.items()},
         },
         "billing": {
             "last_complete_tick": _instant(verdict.facts.last_complete_at),
@@ -47,6 +50,11 @@ def amount(nusd: int | Unknown) -> str | dict[str, str]:
     return unknown(nusd) if isinstance(nusd, Unknown) else format_nusd(nusd)
 
 
+def dollars(amounts: Mapping[str, Any]) -> dict[str, Any]:
+    """The same amounts under names that say that they are dollars: `debits` as `debits_usd`."""
+    return {f"{name}_usd": value for name, value in amounts.items()}
+
+
 def unknown(value: Unknown) -> dict[str, str]:
     """What stands in the place of a figure that is not known."""
     return {"unknown": value.reason}
@@ -60,19 +68,26 @@ def age_s(now: datetime, at: datetime | None) -> float | None:
 def figures_body(figures: Figures) -> dict[str, Any]:
     """One window of one tier."""
     spend, usage, edges = figures.spend, figures.usage, figures.edges
-    utilisation = figures.utilisation
+    utilisation, currency = figures.utilisation, figures.currency
+    output, total = amount(figures.output_nusd_per_mtok), amount(figures.total_nusd_per_mtok)
+    billed = amount(spend if isinstance(spend, Unknown) else spend.nusd)
+    elsewhere = None if currency in (None, USD) else {"unknown": f"it bills in {currency}, and not in USD"}
     return {
         "start": None if isinstance(edges, Unknown) else rfc3339(edges.start_at),
         "end": None if isinstance(edges, Unknown) else rfc3339(edges.end_at),
         "since_first_tick": None if isinstance(edges, Unknown) else edges.since,
-        "spend_usd": amount(spend if isinstance(spend, Unknown) else spend.nusd),
+        "currency": currency,
+        "spend": billed,
+        "per_mtok_output": output,
+        "per_mtok_total": total,
+        "spend_usd": elsewhere or billed,
         "prompt_tokens": _count(usage, "prompt_tokens"),
         "cached_tokens": _count(usage, "cached_tokens"),
         "completion_tokens": _count(usage, "completion_tokens"),
         "reserved_completion_tokens": _count(usage, "reserved_completion_tokens"),
         "requests": _count(usage, "requests"),
-        "usd_per_mtok_output": amount(figures.output_nusd_per_mtok),
-        "usd_per_mtok_total": amount(figures.total_nusd_per_mtok),
+        "usd_per_mtok_output": elsewhere or output,
+        "usd_per_mtok_total": elsewhere or total,
         "utilisation": unknown(utilisation) if isinstance(utilisation, Unknown) else f"{float(utilisation):.4f}",
     }
 
@@ -93,10 +108,26 @@ def _tier(tier: TierView, reasons: tuple[Reason, ...]) -> dict[str, Any]:
         "engine": tier.engine or None,
         "problem": tier.problem,
         "gate": [str(reason) for reason in reasons],
-        "rate_usd_per_hour": amount(tier.rate_nusd_per_hour),
+        "currency": tier.currency,
+        "rate_per_hour": amount(tier.rate_nusd_per_hour),
+        "rate_usd_per_hour": (
+            amount(tier.rate_nusd_per_hour)
+            if tier.currency == USD
+            else {"unknown": f"it bills in {tier.currency}, and not in USD"}
+        ),
         "operation": None if operation is None else {"kind": operation.kind, "phase": operation.phase},
         "keys": {label: asdict(used) for label, used in tier.keys.items()},
         "windows": {name: figures_body(figures) for name, figures in tier.figures.items()},
+    }
+
+
+def _budget(scope: ScopeVerdict) -> dict[str, Any]:
+    """Today's money in one currency beside the dollars."""
+    return {
+        "reasons": [str(reason) for reason in scope.reasons],
+        "upper_bound": amount(scope.facts.bound_nusd),
+        "spend_today": amount(scope.facts.debits_nusd),
+        "limit": format_nusd(scope.limit_nusd),
     }
 
 

@@ -7,7 +7,8 @@ from rich.table import Table
 
 from store.figures import Figures
 from store.fleet import Fleet
-from store.money import display_usd
+from store.gate import ScopeVerdict
+from store.money import USD, display, display_usd
 from store.unknown import Unknown
 
 
@@ -35,6 +36,8 @@ def status_text(fleet: Fleet) -> str:
             head = (tier.spec.name, tier.state, tier.spec.market) if index == 0 else ("", "", "")
             table.add_row(*head, name, *_cells(figures))
     lines = [f"gate {word}; spend today {today} of {display_usd(verdict.limit_nusd)}"]
+    lines += [f"spend today {_of_limit(scope)}" for scope in verdict.currencies.values()]
+    lines += [f"gate CLOSED for {verdict.sentence_of(name)}" for name, reasons in verdict.blind.items() if reasons]
     if any(tier.spec.is_simulated for tier in fleet.tiers):
         lines.append("SIMULATED PROVIDER: no money is spent")
     lines += sorted({f"engine: {tier.engine}" for tier in fleet.tiers if tier.engine})
@@ -59,30 +62,37 @@ def explanation_text(body: dict[str, Any]) -> str:
         table.add_column(heading, overflow="fold")
     for term in body["spend"]["terms"]:
         start, end = term["start"], term["end"]
-        table.add_row(term["counter"], start["at"] or "", start["raw"], end["at"], end["raw"], term["usd"])
-    usage = body["usage"]
-    lines += [rendered(table), f"spend {body['spend']['usd']} {body['spend']['currency']}"]
+        table.add_row(term["counter"], start["at"] or "", start["raw"], end["at"], end["raw"], term["amount"])
+    usage, currency = body["usage"], body["spend"]["currency"]
+    per = "$/Mtok" if currency == USD else f"{currency}/Mtok"
+    lines += [rendered(table), f"spend {body['spend']['amount']} {body['spend']['currency']}"]
     lines.append(f"prompt {usage['prompt_tokens']}, completion {usage['completion_tokens']} tokens")
-    lines.append(f"$/Mtok output {_known(figures['usd_per_mtok_output'])}")
-    lines.append(f"$/Mtok total {_known(figures['usd_per_mtok_total'])}")
+    lines.append(f"{per} output {_known(figures['per_mtok_output'])}")
+    lines.append(f"{per} total {_known(figures['per_mtok_total'])}")
     return "\n".join(lines)
 
 
 def _cells(figures: Figures) -> tuple[str, ...]:
     spend, usage = figures.spend, figures.usage
     return (
-        f"— ({spend.reason})" if isinstance(spend, Unknown) else display_usd(spend.nusd, 4),
+        f"— ({spend.reason})" if isinstance(spend, Unknown) else display(spend.nusd, spend.currency, 4),
         "—" if isinstance(usage, Unknown) else f"{usage.prompt_tokens:,}",
         "—" if isinstance(usage, Unknown) else f"{usage.completion_tokens:,}",
-        _per_mtok(figures.output_nusd_per_mtok),
-        _per_mtok(figures.total_nusd_per_mtok),
+        _per_mtok(figures.output_nusd_per_mtok, figures.currency),
+        _per_mtok(figures.total_nusd_per_mtok, figures.currency),
     )
 
 
-def _per_mtok(value: int | Unknown) -> str:
+def _of_limit(scope: ScopeVerdict) -> str:
+    spent = scope.facts.debits_nusd
+    today = "—" if isinstance(spent, Unknown) else display(spent, scope.currency)
+    return f"{today} of {display(scope.limit_nusd, scope.currency)}"
+
+
+def _per_mtok(value: int | Unknown, currency: str | None) -> str:
     if isinstance(value, Unknown):
         return value.reason if value.reason == "no tokens" else "—"
-    return display_usd(value, 4)
+    return display(value, currency or USD, 4)
 
 
 def _known(value: str | dict[str, str]) -> str:

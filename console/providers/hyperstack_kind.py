@@ -5,18 +5,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
-from pydantic import Field
-
 from console.providers.protocol import Provider
 from console.providers.registry import Facts, Opening, Options, ProviderKind, SimulatorSpec
 from console.providers.trial import Trial
+from console.setting_types import Currency
 from store.clock import SetClock
+from store.money import USD
 
 
 class HyperstackOptions(Options):
     """No payload names a currency: it is assumed."""
 
-    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    currency: Currency = USD
 
 
 def _open(opening: Opening) -> Provider:

@@ -68,9 +68,9 @@ class BillReading:
     `raw` is the total exactly as the provider wrote it; `rate_raw` its price per hour, shown only.
     `as_of` is the provider's own clock (its `Date` header). `final`: nothing more will be billed on it.
 
-    A bucket, the counter of one charge period, has `ends_at`: it was zero at `started_at`. Only the newest bucket of a
-    resource quotes a rate, and none is final before three of its steps after its end. `step`: how often such a bill
-    moves, as documented; it is shown until it has been observed.
+    A bucket, the counter of one charge period, has `ends_at`: it was zero at `started_at`. Only the newest bucket
+    of a resource quotes a rate, and none is final before three of its steps after its end. `step`: how often such
+    a bill moves, as documented; it is shown until it has been observed.
     """
 
     counter: str

@@ -10,8 +10,9 @@ from fractions import Fraction
 
 from store.figures import Figures
 from store.fleet import WINDOWS, Fleet, OperationView, ProviderHealth, TierView
+from store.gate import ScopeVerdict
 from store.keys import KeyUsage
-from store.money import display_usd
+from store.money import USD, display
 from store.unknown import Unknown
 from store.window import Edges
 
@@ -70,16 +71,16 @@ def tier_cells(tier: TierView, columns: Sequence[Column], window: str) -> list[s
         "tier": tier.spec.name,
         "state": _STATES.get(tier.state, tier.state),
         "market": str(tier.spec.market),
-        "rate": UNKNOWN if isinstance(tier.rate_nusd_per_hour, Unknown) else display_usd(tier.rate_nusd_per_hour),
-        "today": UNKNOWN if isinstance(today, Unknown) else money(today.nusd),
+        "rate": _rate(tier),
+        "today": UNKNOWN if isinstance(today, Unknown) else money(today.nusd, today.currency),
         "in": count(figures, "prompt_tokens"),
         "out": count(figures, "completion_tokens"),
-        "output": per_mtok(figures.output_nusd_per_mtok),
+        "output": per_mtok(figures.output_nusd_per_mtok, figures.currency),
         "util": percent(figures.utilisation),
         "trend": sparkline(tier.trend),
     }
     for name in ("5m", "1h", "24h"):
-        texts[f"output_{name}"] = per_mtok(tier.figures[name].output_nusd_per_mtok)
+        texts[f"output_{name}"] = per_mtok(tier.figures[name].output_nusd_per_mtok, tier.figures[name].currency)
     return [aligned(texts[column.key], column) for column in columns]
 
 
@@ -90,16 +91,21 @@ def aligned(text: str, column: Column) -> str:
     return f" {cut:>{room}}" if column.is_number else f"{cut:<{room}} "
 
 
-def money(nusd: int) -> str:
+def money(nusd: int, currency: str = USD) -> str:
     """An amount in the digits that tell something: cents for dollars, more for cents."""
-    return display_usd(nusd, 2 if abs(nusd) >= 10**10 else 4)
+    return display(nusd, currency, 2 if abs(nusd) >= 10**10 else 4)
 
 
-def per_mtok(value: int | Unknown) -> str:
+def _rate(tier: TierView) -> str:
+    rate = tier.rate_nusd_per_hour
+    return UNKNOWN if isinstance(rate, Unknown) else display(rate, tier.currency)
+
+
+def per_mtok(value: int | Unknown, currency: str | None = USD) -> str:
     """$/Mtok; `no tokens` is not the same as not knowing."""
     if isinstance(value, Unknown):
         return value.reason if value.reason == "no tokens" else UNKNOWN
-    return display_usd(value, 2 if value >= 10**11 else 4)
+    return display(value, currency or USD, 2 if value >= 10**11 else 4)
 
 
 def count(figures: Figures, field: str) -> str:
@@ -152,18 +158,25 @@ def gate_line(fleet: Fleet, width: int) -> str:
     """The gate: open or closed, today's spend against the limit, and why it is closed."""
     verdict = fleet.verdict
     spent = verdict.facts.debits_today_nusd
-    limit = display_usd(verdict.limit_nusd)
+    limit = display(verdict.limit_nusd, USD)
     if isinstance(spent, Unknown):
         budget = f"today {UNKNOWN} of {limit} ({spent.reason})"
     else:
         share = Fraction(spent, verdict.limit_nusd) if verdict.limit_nusd else Fraction(1)
         budget = f"today {money(spent)} of {limit} {bar(share, 12)} {float(share) * 100:.0f}%"
+    budget += "".join(f"  {_budget(scope)}" for scope in verdict.currencies.values())
     if verdict.is_open:
         return f" GATE OPEN    {budget}"
     reasons = ", ".join(verdict.reasons).upper()
     first = f" GATE CLOSED  {reasons}  {budget}"
     since = f"since {fleet.closed_since:%H:%M:%S}: " if fleet.closed_since else ""
     return f"{first[:width]}\n   {since}{verdict.sentence}"
+
+
+def _budget(scope: ScopeVerdict) -> str:
+    """Today's money in a currency beside the dollars."""
+    spent, limit = scope.facts.debits_nusd, display(scope.limit_nusd, scope.currency)
+    return f"{UNKNOWN if isinstance(spent, Unknown) else money(spent, scope.currency)} of {limit}"
 
 
 def bar(share: Fraction, width: int) -> str:
@@ -220,11 +233,11 @@ def operation_lines(operation: OperationView, now: datetime) -> list[str]:
 def _window_line(name: str, figures: Figures) -> str:
     spend = figures.spend
     cells = (
-        f"{UNKNOWN if isinstance(spend, Unknown) else money(spend.nusd):>10}",
+        f"{UNKNOWN if isinstance(spend, Unknown) else money(spend.nusd, spend.currency):>10}",
         f"{count(figures, 'prompt_tokens'):>7}",
         f"{count(figures, 'completion_tokens'):>7}",
-        f"{per_mtok(figures.output_nusd_per_mtok):>11}",
-        f"{per_mtok(figures.total_nusd_per_mtok):>11}",
+        f"{per_mtok(figures.output_nusd_per_mtok, figures.currency):>11}",
+        f"{per_mtok(figures.total_nusd_per_mtok, figures.currency):>11}",
         f"{percent(figures.utilisation):>6}",
     )
     return f" {name:<6}{''.join(cells)}  {_since(figures.edges)}"
