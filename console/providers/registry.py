@@ -31,6 +31,8 @@ BUILT_IN: Mapping[str, str] = {
     "runpod": "console.providers.runpod_kind:KIND",
     "runpod-simulator": "console.providers.runpod_kind:SIMULATOR",
     "simulator": "console.providers.hyperstack_kind:SIMULATOR",
+    "vast": "console.providers.vast_kind:KIND",
+    "vast-simulator": "console.providers.vast_kind:SIMULATOR",
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from store.clock import Clock
 from store.money import parse_nusd
@@ -80,7 +80,7 @@ class SimulatedWorld:
         self.has_capacity = True
 
     @classmethod
-    def from_json(cls, body: dict[str, Any], clock: Clock) -> "SimulatedWorld":
+    def from_json(cls, body: dict[str, Any], clock: Clock) -> Self:
         """A world as a world file describes it."""
         world = cls(clock, hibernate_s=body.get("hibernate_s", 3), restore_s=body.get("restore_s", 4))
         for row in body.get("instances", []):
