@@ -130,7 +130,7 @@ class RunPodSimulator:
             )
             return 200, bodies.account(self.world, start, end)
         if path == "/instances":
-            return 200, bodies.states(self.world)
+            return 200, bodies.neutral_states(self.world)
         if path == "/requests":
             return 200, {"simulated": True, "requests": list(self.requests)}
         if path == "/faults":

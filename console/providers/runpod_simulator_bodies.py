@@ -5,10 +5,12 @@ from typing import Any
 from console.providers.runpod_simulator_world import SimulatedResource, SimulatedRunPod
 from console.providers.simulator_world import instant
 from store.money import NUSD
+from store.words import State
 
 Body = dict[str, Any]
 _DATA_CENTER = "SIM-1"
 _SSH_PORT = 22
+_NEUTRAL = {"RUNNING": State.RUNNING, "STARTING": State.STARTING, "EXITED": State.ASLEEP, "ERROR": State.ERROR}
 
 
 def pods(world: SimulatedRunPod) -> Body:
@@ -114,8 +116,8 @@ def account_by_second(world: SimulatedRunPod, most_s: int = 7200) -> Body:
     return {"simulated": True, "resources": rows}
 
 
-def states(world: SimulatedRunPod) -> Body:
-    """Which instances there are, and whether each runs: what the demo's hosts follow, whichever the provider."""
+def neutral_states(world: SimulatedRunPod) -> Body:
+    """By id, the state of every pod in our own words: for the demo's hosts, not on the wire."""
     now = world.now_s()
     living = (one for one in world.resources if one.kind == "pod" and one.deleted_s is None)
-    return {"simulated": True, "instances": {one.id: one.state_at(now) == "RUNNING" for one in living}}
+    return {one.id: {"state": str(_NEUTRAL.get(one.state_at(now), State.UNKNOWN))} for one in living}

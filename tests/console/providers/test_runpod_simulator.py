@@ -167,7 +167,7 @@ def test_buckets_follow_one_another_whatever_their_size() -> None:
 
 
 def test_what_is_ours_says_so(simulator: RunPodSimulator) -> None:
-    assert ask(simulator, "/simulator/instances")[1] == {"simulated": True, "instances": {"a": True, "b": True}}
+    assert ask(simulator, "/simulator/instances")[1] == {"a": {"state": "running"}, "b": {"state": "running"}}
     account = ask(simulator, "/simulator/account")[1]
     assert account["simulated"] is True
     assert account["billed_nusd"] == sum(row["billed_nusd"] for row in account["resources"]) > 0
