@@ -1,24 +1,18 @@
 """The demo at other providers: each tier's spend is its simulator's own account, to the nano-dollar."""
 
+import contextlib
 import json
-import subprocess
-import sys
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from console.cli import main
 from console.demo.fleets import FLEETS, TIERS, providers_of
+from console.demo.world import World
 from console.providers.registry import provider_kind
-
-MTOK = [sys.executable, "-c", "import sys; from console.cli import main; sys.exit(main())"]
-
-
-def mtok_json(*words: str) -> Any:
-    """What a command prints as JSON."""
-    done = subprocess.run([*MTOK, *words], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def told(state: Path) -> dict[str, dict[str, int]]:
@@ -28,30 +22,44 @@ def told(state: Path) -> dict[str, dict[str, int]]:
     return {str(row["resource_id"]): row["total_nusd"] for row in rows}
 
 
-def check_every_spend(state: Path, status: Any) -> None:
-    """Add each tier's bill up again from the accounts; a resource may have a counter for each hour."""
-    totals = told(state)
-    for tier in status["tiers"]:
-        edges = [tier["windows"]["24h"][edge] for edge in ("start", "end")]
-        window = ("--from", edges[0], "--to", edges[1])
-        explained = mtok_json("explain", tier["tier"], *window, "--json", "--config", str(state / "mtok.toml"))
-        terms, billed = explained["spend"]["terms"], 0
-        for resource in {term["resource_id"] for term in terms}:
-            own = [term for term in terms if term["resource_id"] == resource]
-            first = min(term["start"]["as_of"] for term in own if term["start"] is not None)
-            last = max(term["end"]["as_of"] for term in own)
-            billed += totals[resource][last] - totals[resource][first]
-        assert explained["spend"]["nusd"] == billed > 0
+def billed(explained: Any, totals: dict[str, dict[str, int]]) -> int:
+    """A tier's bill added up again from the accounts; a resource may have a counter for each hour."""
+    terms, nusd = explained["spend"]["terms"], 0
+    for resource in {term["resource_id"] for term in terms}:
+        own = [term for term in terms if term["resource_id"] == resource]
+        first = min(term["start"]["as_of"] for term in own if term["start"] is not None)
+        last = max(term["end"]["as_of"] for term in own)
+        nusd += totals[resource][last] - totals[resource][first]
+    return nusd
+
+
+def wait_for_ticks(state: Path, count: int) -> None:
+    """Until the collector has ticked so often."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(state / "mtok.db")) as store:
+            if store.execute("SELECT count(*) FROM ticks WHERE complete").fetchone()[0] >= count:
+                return
+        time.sleep(0.2)
+    pytest.fail("the collector does not tick")
 
 
 @pytest.mark.processes
-def test_at_runpod_spend_is_the_simulators_account(tmp_path: Path) -> None:
+def test_at_runpod_spend_is_the_simulators_account(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = tmp_path / "state"
-    demo = ("demo", "--provider", "runpod", "--headless", "--for", "10s", "--json", "--state", str(state))
-    status = mtok_json(*demo)
-    assert status["simulated"] is True
-    assert {tier["provider"] for tier in status["tiers"]} == {"simulated-runpod"}
-    check_every_spend(state, status)
+    world = World(state, tiers=FLEETS["runpod"][:1])
+    world.start()
+    try:
+        wait_for_ticks(state, 6)
+    finally:
+        world.stop()
+    totals = told(state)
+    for tier in world.tiers:
+        capsys.readouterr()
+        assert main(["explain", tier.name, "--window", "1h", "--json", "--config", str(world.settings)]) == 0
+        explained = json.loads(capsys.readouterr().out)
+        assert explained["simulated"] is True
+        assert explained["spend"]["nusd"] == billed(explained, totals) > 0
 
 
 def test_every_fleet_has_the_same_three_tiers_and_only_simulated_providers() -> None:
@@ -62,8 +70,8 @@ def test_every_fleet_has_the_same_three_tiers_and_only_simulated_providers() -> 
         assert len(kinds) == (3 if name == "mixed" else 1)
 
 
-def test_an_unknown_fleet_is_one_line_and_a_usage_error() -> None:
-    done = subprocess.run([*MTOK, "demo", "--provider", "acme"], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "hyperstack, runpod, vast, mixed" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_an_unknown_fleet_is_one_line_and_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--provider", "acme"]) == 2
+    told = capsys.readouterr().err
+    assert "hyperstack, runpod, vast, mixed" in told
+    assert "Traceback" not in told
