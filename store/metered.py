@@ -211,7 +211,7 @@ def _metered(
     session: Session, meter: _Meter, slope: int | None, day_start: datetime, frozen_after: timedelta
 ) -> Metered:
     row = meter.newest
-    moved_at = row.moved_at or row.first_seen_at
+    moved_at = _moved_at(meter, day_start)
     runs = row.kind == ResourceKind.INSTANCE and row.state in _RUNS
     unplaced = [
         one
@@ -239,6 +239,21 @@ def _metered(
         provider=row.provider,
         currency=row.currency,
     )
+
+
+def _moved_at(meter: _Meter, day_start: datetime) -> datetime:
+    """Up to when the bill speaks, as far as today is concerned.
+
+    A bucket that is first stated when it is over is placed in its own period: what is not stated yet of the periods
+    that ended before today will be yesterday's money.
+    """
+    row = meter.newest
+    moved_at: datetime = row.moved_at or row.first_seen_at
+    step = meter.step
+    is_stated_late = moved_at < row.first_seen_at and row.origin != "moved"
+    if not is_stated_late or step is None or moved_at >= day_start:
+        return moved_at
+    return moved_at + (day_start - moved_at) // step * step
 
 
 def _may_be_of(row: Row[Any], day_start: datetime) -> bool:

@@ -152,8 +152,12 @@ def tier_resources(tier: TierSection, inventory: Batch[Resource]) -> TierResourc
 
 
 def rates_of(bills: Batch[BillReading]) -> Mapping[tuple[ResourceKind, str], int | None]:
-    """The rate that each resource's bill quotes."""
-    return {(bill.ref.kind, bill.ref.id): bill.rate_nusd_per_hour for bill in bills.items}
+    """The rate that each resource's bills quote, together: of several buckets the newest alone quotes one."""
+    rates: dict[tuple[ResourceKind, str], int | None] = {}
+    for bill in bills.items:
+        key, rate = (bill.ref.kind, bill.ref.id), bill.rate_nusd_per_hour
+        rates[key] = rate if rates.get(key) is None else (rates[key] or 0) + (rate or 0)
+    return rates
 
 
 def resource_rows(

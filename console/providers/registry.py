@@ -27,6 +27,7 @@ from store.clock import Clock, SetClock
 
 GROUP = "mtok.providers"
 BUILT_IN: Mapping[str, str] = {
+    "files": "console.providers.files_kind:KIND",
     "hyperstack": "console.providers.hyperstack_kind:KIND",
     "runpod": "console.providers.runpod_kind:KIND",
     "runpod-simulator": "console.providers.runpod_kind:SIMULATOR",
