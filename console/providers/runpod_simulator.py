@@ -39,7 +39,6 @@ _TITLES = {
     500: "Internal Server Error",
 }
 _TAKEN = "There are not enough free GPUs on the host machine to start this pod."
-_RETRY_AFTER_S = 12
 
 
 class RunPodSimulator:
@@ -231,7 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
         if early is not None or left < 0:
             status = early or 429
             detail = "rate limit exceeded for the minute window" if status == 429 else "a simulated fault"
-            wait = _RETRY_AFTER_S if early else 60 - now % 60
+            wait = simulator.world.retry_after_s if early else 60 - now % 60
             return self._send(error(status, detail), now, self._limits(0, wait, status))
         with simulator.lock, simulator.world.standing_still() as second:
             known = path.removeprefix("/v2")

@@ -112,6 +112,7 @@ class SimulatedRunPod:
         self.step_s, self.volume_step_s = step_s, volume_step_s
         self.resources: list[SimulatedResource] = []
         self.quota_per_min = 60
+        self.retry_after_s = 12
         self.volume_path = "network-volumes"
         self.frozen_s: int | None = None
         self.has_capacity = True
@@ -124,6 +125,7 @@ class SimulatedRunPod:
         step_s, volume_step_s = body.get("billing_step_s", _STEP_S), body.get("volume_step_s", _VOLUME_STEP_S)
         world = cls(clock, start_s=body.get("restore_s", 4), step_s=step_s, volume_step_s=volume_step_s)
         world.quota_per_min = body.get("quota_per_minute", world.quota_per_min)
+        world.retry_after_s = body.get("retry_after_s", world.retry_after_s)
         for row in body.get("instances", []):
             world.create_pod(row)
         for row in body.get("volumes", []):
