@@ -10,8 +10,10 @@ from sqlmodel import col, select
 
 from console.collector.build import build_collector
 from console.collector.tick import Collector
+from console.errors import ProviderError
 from console.providers.runpod_simulator import RunPodSimulator, running_runpod
 from console.providers.runpod_simulator_world import SimulatedResource, SimulatedRunPod
+from console.reconcile import reconcile_window
 from console.settings import load_settings
 from store.clock import SetClock
 from store.database import Database
@@ -149,3 +151,18 @@ async def test_hours_that_passed_while_nobody_looked_are_counted_each_from_zero(
     assert (
         fleet.spend("storage", *whole) == fleet.told(volume, *whole) - 9_722_300
     )  # of 08:00, partly before our time
+
+
+async def test_whole_hours_are_reconciled_with_the_windowed_bill(fleet: Fleet, clock: SetClock) -> None:
+    """The samples do not fall on the hours; what they say of an hour is all of it, and no edge is asked for."""
+    await fleet.run(clock, START + timedelta(minutes=95), every_s=170)
+    fleet.simulator.world.do(fleet.pod, "terminate")
+    await fleet.run(clock, START + timedelta(minutes=270), every_s=290)  # a volume's next hour has been stated too
+    hours = [START.replace(hour=hour, minute=0, second=0) for hour in (9, 12)]
+    provider = fleet.collector.account.providers["cloud"]
+    found = await reconcile_window(fleet.database, provider, *hours)
+    assert found.holds, found
+    assert [line.explanation for line in found.lines] == ["", ""]
+    assert found.theirs_nusd == found.organisation_nusd == sum(line.ours_nusd or 0 for line in found.lines) > 0
+    with pytest.raises(ProviderError, match="bills by the hour"):
+        await reconcile_window(fleet.database, provider, hours[0] + timedelta(minutes=10), hours[1])
