@@ -10,6 +10,7 @@ import typer
 
 from console.cli_fleet import gate_app, host_app, tier_app
 from console.cli_options import Config, From, Json, To, WindowName
+from console.cli_provider import provider_app
 from console.cli_records import counter_app, export_app, store_app
 from store.commandline import run_command
 from store.errors import ExitCode
@@ -26,6 +27,7 @@ for name, commands in (
     ("gate", gate_app),
     ("tier", tier_app),
     ("host", host_app),
+    ("provider", provider_app),
     ("counter", counter_app),
     ("store", store_app),
     ("export", export_app),

@@ -4,7 +4,8 @@ MtokError
 ├── ProviderError            3
 ├── KindRefused              2   a kind of provider that cannot be had
 │   ├── KindUnknown              no package here registers it
-│   └── KindBroken               its package cannot be used
+│   ├── KindBroken               its package cannot be used
+│   └── KindUntried              it has no simulator
 ├── AgentUnreachable         1
 ├── HostUnreachable          1   no authenticated SSH connection, or none any more
 │   └── HostKeyRefused           its key is unknown, or not the one that is known
@@ -48,6 +49,14 @@ class KindBroken(KindRefused):
     def __init__(self, kind: str, problem: str) -> None:
         super().__init__(f"kind of provider {kind!r}: {problem}; mend or remove that package")
         self.kind, self.problem = kind, problem
+
+
+class KindUntried(KindRefused):
+    """A kind without a simulator: nothing can be tried."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"kind of provider {kind!r}: has no simulator to be tried against; see docs/providers.md")
+        self.kind = kind
 
 
 class AgentUnreachable(MtokError):

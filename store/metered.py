@@ -48,13 +48,18 @@ def metered_counters(session: Session, day_start: datetime, frozen_after: timede
 
 @dataclass(frozen=True, slots=True)
 class _Meter:
-    """A resource's counters that may still move. `newest`: the one whose period, or whose life, began last."""
+    """A resource's counters that may still move.
+
+    `newest`: the one whose period, or whose life, began last, of those that have moved if any has: a new hour's
+    bucket says nothing while it is empty, and the bill speaks up to where the hour before it has come.
+    """
 
     rows: Sequence[Row[Any]]
 
     @property
     def newest(self) -> Row[Any]:
-        return max(self.rows, key=lambda row: (row.started_at or row.first_seen_at, row.id))
+        moved = [row for row in self.rows if row.moved_at is not None]
+        return max(moved or self.rows, key=lambda row: (row.started_at or row.first_seen_at, row.id))
 
     @property
     def step(self) -> timedelta | None:

@@ -48,7 +48,8 @@ class Facts:
     """What is known of a kind's bills, shown by `mtok provider list` and in docs/providers.md.
 
     `step`: how often a bill moves, as documented; None where nobody states it. `lag`: how far it may trail.
-    `least_poll`: asking more often is not allowed. `source`: where all this was read, with its date.
+    `least_poll`: asking more often is not allowed. `quantum_nusd`: to what an amount is rounded, in nano-units.
+    `source`: where all this was read, with its date.
     """
 
     bill: Literal["lifetime", "window", "bucket"]
@@ -62,6 +63,7 @@ class Facts:
     source: str
     lag: timedelta | None = None
     steps_are: str = ""
+    quantum_nusd: int = 1
 
 
 @dataclass(frozen=True, slots=True)

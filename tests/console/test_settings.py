@@ -29,6 +29,9 @@ control_secret_file = "secret" }]
 """
 
 
+KIND, KEY = 'kind = "hyperstack"', 'api_key_env = "CLOUD_KEY"'
+
+
 def written(folder: Path, text: str) -> Path:
     path = folder / "mtok.toml"
     path.write_text(text, encoding="utf-8")
@@ -54,7 +57,33 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
         (("[budget]", "[budget]\ncolour = 1"), ["budget.colour", "no such setting"]),
         (('provider = "cloud"', 'provider = "clod"'), ["'h100'", "'clod'", "cloud"]),
         (('market = "spot"', 'market = "sport"'), ["tiers.1.market"]),
-        (('kind = "hyperstack"', 'kind = "overstack"'), ["providers.cloud.kind"]),
+        (('kind = "hyperstack"', 'kind = "overstack"'), ["providers.cloud.kind", "'overstack'", "hyperstack"]),
+        (
+            ('kind = "hyperstack"', 'kind = "hyperstack"\nregion = "eu"'),
+            ["providers.cloud.region", "no such setting"],
+        ),
+        (
+            ('kind = "hyperstack"', 'kind = "hyperstack"\ncurrency = "$"'),
+            ["providers.cloud.currency", "such as EUR"],
+        ),
+        (('kind = "hyperstack"', 'kind = "files"\nfolder = "x"'), ["providers.cloud", "has no key; remove"]),
+        (
+            ('kind = "hyperstack"\napi_key_env = "CLOUD_KEY"', 'kind = "files"'),
+            ["providers.cloud.folder", "missing"],
+        ),
+        (
+            (
+                'kind = "hyperstack"\napi_key_env = "CLOUD_KEY"',
+                'kind = "files"\nfolder = "x"\ncorrections_for = "1h"',
+            ),
+            ["providers.cloud", "corrections_for is shorter than newest_within"],
+        ),
+        (("[budget]", "[budget]\nscope = 'tier'"), ["budget.scope"]),
+        (("[budget]", "[budget]\ndaily = { EUR = 180 }"), ["budget.daily.EUR", "as text"]),
+        (("[budget]", "[budget]\ndaily = { euro = '180' }"), ["budget.daily", "such as EUR"]),
+        (("[budget]", "[budget]\ndaily = { USD = '180' }"), ["budget", "the limit in USD is daily_usd"]),
+        (('gpu = "H100 PCIe"', 'daily_usd = "1"\ndaily = { EUR = "1" }'), ["tiers.1", "bills in one currency"]),
+        (('gpu = "H100 PCIe"', 'daily = { EUR = "1", CHF = "1" }'), ["tiers.1.daily"]),
         (('api_key_env = "CLOUD_KEY"', ""), ["providers.cloud", "api_key_env or api_key_file"]),
         (('instance = "8429"', 'instance = "1"'), ["'h100-a'", "no instance '1'"]),
         (('name = "h100"\n', 'name = "unassigned"\n'), ["unassigned", "taken"]),
@@ -78,6 +107,18 @@ def test_a_fault_is_one_line_that_names_its_place(
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot read"):
         load_settings(tmp_path / "none.toml")
+
+
+def test_limits_in_several_currencies_and_a_scope_are_the_gates_policy(tmp_path: Path) -> None:
+    budget = "[budget]\nscope = 'provider'\ndaily = { EUR = '180', CHF = '1.5' }"
+    tier = 'gpu = "H100 PCIe"\ndaily = { EUR = "40" }'
+    policy = load_settings(
+        written(tmp_path, GOOD.replace("[budget]", budget).replace('gpu = "H100 PCIe"', tier))
+    ).gate_policy
+    assert policy.currency_limits_nusd == {"EUR": 180 * 10**9, "CHF": 1_500_000_000}
+    assert (policy.tier_limits_nusd, policy.tier_currencies) == ({"h100": 40 * 10**9}, {"h100": "EUR"})
+    assert policy.provider_of == {"h100": "cloud"}
+    assert load_settings(written(tmp_path, GOOD)).gate_policy.provider_of == {}
 
 
 def test_a_secret_comes_from_the_environment_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

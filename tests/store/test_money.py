@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.errors import AmountError
-from store.money import display_usd, format_nusd, parse_nusd, per_mtok_nusd
+from store.money import display, display_usd, format_nusd, parse_nusd, per_mtok_nusd
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,10 @@ def test_the_screen_rounds_and_shows_the_sign() -> None:
     assert display_usd(12_345_678_900) == "$12.35"
     assert display_usd(-50_000_000) == "-$0.05"
     assert display_usd(-1) == "$0.00"
+
+
+def test_only_dollars_have_a_dollar_sign() -> None:
+    assert display(12_345_678_900, "USD") == "$12.35"
+    assert display(1_234_567_890_000, "EUR", 4) == "€1,234.5679"
+    assert display(-50_000_000, "CHF") == "-CHF 0.05"
+    assert display(50_000_000, "AUD") == "AUD 0.05"
