@@ -23,7 +23,10 @@ test: $(STAMP) ## every test, in its short form
 
 prove: $(STAMP) ## the long suites: 10,000 examples a property and requests of schemathesis, Locust, transformers
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[prove]'
-	MTOK_HYPOTHESIS=prove MTOK_PROVE=1 $(BIN)/pytest tests/store/test_properties.py tests/console/test_reconcile.py \
+	test -x .venv-vast/bin/python || $(PYTHON) -m venv .venv-vast
+	.venv-vast/bin/pip install --quiet --disable-pip-version-check vastai==1.9.1
+	MTOK_VAST_SDK=.venv-vast/bin/python MTOK_HYPOTHESIS=prove MTOK_PROVE=1 \
+	  $(BIN)/pytest tests/console/providers/test_vast_sdk.py tests/store/test_properties.py tests/console/test_reconcile.py \
 	  tests/console/collector/test_crashes.py tests/chaos/test_leaders.py \
 	  tests/agent/test_storm.py tests/agent/test_crash.py tests/agent/test_openapi.py tests/agent/test_locust.py \
 	  tests/agent/engine/test_oracle.py -rP --durations=0 --durations-min=1
@@ -50,4 +53,4 @@ screenshots: $(STAMP) ## screenshots/ from the running demo
 	$(BIN)/python -m tests.screenshots
 
 clean: ## forget the environment and every cache
-	rm -rf .venv dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-vast dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -5,7 +5,7 @@ looked at; its charges remain.
 """
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -36,7 +36,8 @@ from store.words import ResourceKind, State
 
 BASE_URL = "https://console.vast.ai"
 SINCE = datetime(2018, 1, 1, tzinfo=UTC)  # before the provider's first contract: totals are whole lives
-_HISTORY = timedelta(days=2)  # a contract that ended longer ago, and that nobody knows, is not ours to count
+_FINAL_AFTER = timedelta(hours=3)  # nobody states by how much the charges of what has ended trail
+_ENDED_LATELY = timedelta(days=2)  # what began and ended while we were away, if that was no longer
 _GOES_ON = timedelta(days=1)  # a contract that exists has no end yet
 _STATES = {Action.SLEEP: "stopped", Action.WAKE: "running"}
 # no document says how a start without a free GPU is refused: by such words, or by waiting for it for ever
@@ -82,11 +83,11 @@ class Vast:
         for since, table in tables.items():
             problems += table.problems
             now, apart = table.provider_now or now, table.apart or apart
-            mine = [
-                one for one in table.charges.values() if starts.get(one[0].source, self._charges.since) == since
-            ]
-            for reading in self._readings(mine, since, existing, set(known)):
-                readings[reading.counter] = reading
+            for charge, as_of in table.charges.values():
+                is_its_start = starts.get(charge.source, self._charges.since) == since
+                if is_its_start and (charge.source in starts or self._is_news(charge, as_of, existing, starts)):
+                    reading = _reading(charge, since, as_of, existing)
+                    readings[reading.counter] = reading
         lost = sorted(set(known) - readings.keys()) if not problems else ()
         return Batch(tuple(readings.values()), tuple(problems), now, tuple(lost), apart)
 
@@ -164,19 +165,22 @@ class Vast:
         """The charges from every fixed start that a counter has; as a rule there is one."""
         return {since: await self._charges.table(since) for since in sorted({self._charges.since, *known_starts})}
 
-    def _readings(
-        self, rows: list[tuple[Charge, datetime]], since: datetime, existing: Listing, known: Collection[str]
-    ) -> Iterator[BillReading]:
-        for charge, as_of in rows:
-            reading = _reading(charge, since, as_of, existing)
-            if reading.active or reading.counter in known or not _is_history(charge, as_of):
-                yield reading
+    def _is_news(self, charge: Charge, as_of: datetime, existing: Listing, starts: Mapping[str, datetime]) -> bool:
+        """Whether a contract that nobody knows is to be known: it exists, or has begun and ended in our time.
+
+        Where counters have another start than the settings say, one that is over may be known and final by that.
+        """
+        if Ref(charge.kind, charge.id) in existing.rates_nusd:
+            return True
+        if charge.ended_at is not None and charge.ended_at < as_of - _ENDED_LATELY:
+            return False
+        return not _is_gone(charge, existing) or {*starts.values()} == {self._charges.since}
 
 
 def _reading(charge: Charge, since: datetime, as_of: datetime, existing: Listing) -> BillReading:
     """A contract's charge as a counter. A contract is one charge period: what it holds was zero when it began."""
     ref = Ref(charge.kind, charge.id)
-    is_gone = _is_gone(ref, charge, as_of, existing)
+    is_gone = _is_gone(charge, existing)
     started_at = None if charge.started_at is None else max(charge.started_at, since)
     ends_at = charge.ended_at or as_of if is_gone else as_of + _GOES_ON
     return BillReading(
@@ -190,22 +194,18 @@ def _reading(charge: Charge, since: datetime, as_of: datetime, existing: Listing
         as_of=as_of,
         rate_nusd_per_hour=existing.rates_nusd.get(ref),
         active=ref in existing.rates_nusd,
-        final=is_gone,
+        final=is_gone and (charge.ended_at is None or charge.ended_at <= as_of - _FINAL_AFTER),
         ends_at=None if started_at is None else ends_at,
     )
 
 
-def _is_history(charge: Charge, as_of: datetime) -> bool:
-    return charge.ended_at is not None and charge.ended_at < as_of - _HISTORY
-
-
-def _is_gone(ref: Ref, charge: Charge, as_of: datetime, existing: Listing) -> bool:
-    """Not in a whole inventory. Other kinds of contract are in none: they are over when they ended long ago."""
-    if ref.kind is ResourceKind.OTHER:
-        return _is_history(charge, as_of)
-    listed_at = existing.provider_now
-    if existing.problems or listed_at is None or (charge.started_at is not None and charge.started_at >= listed_at):
+def _is_gone(charge: Charge, existing: Listing) -> bool:
+    """Not in a whole inventory that was read after it began; other kinds of contract are in none."""
+    if charge.kind is ResourceKind.OTHER or existing.problems or existing.provider_now is None:
+        return charge.kind is ResourceKind.OTHER
+    if charge.started_at is not None and charge.started_at >= existing.provider_now:
         return False
+    ref = Ref(charge.kind, charge.id)
     return all(one.ref != ref or one.state is State.GONE for one in existing.resources)
 
 

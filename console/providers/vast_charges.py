@@ -115,7 +115,10 @@ class Charges:
             return {}
         is_over = at <= self.clock.now()
         if is_over and self.windows == "day" and at.astimezone(UTC).time() != time(0):
-            raise ReadFailed(f"it is not known whether a bound inside a day, {at:%FT%TZ}, is honoured")
+            raise ReadFailed(
+                f"it is not known whether a bound inside a day, {at:%FT%TZ}, is honoured; "
+                'where that has been measured, set windows = "second"'
+            )
         table = await self.table(self.since, at if is_over else None)
         if table.problems:
             raise ReadFailed("; ".join(table.problems), table.apart)

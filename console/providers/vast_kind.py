@@ -10,6 +10,7 @@ from console.providers.protocol import Provider
 from console.providers.registry import Facts, Opening, Options, ProviderKind, SimulatorSpec
 from console.providers.trial import Trial
 from store.clock import SetClock
+from store.errors import SettingsError
 
 
 class VastOptions(Options):
@@ -34,6 +35,11 @@ def _open(opening: Opening) -> Provider:
 
     assert isinstance(opening.options, VastOptions)
     since = datetime.combine(opening.options.charges_since, time(0), UTC)
+    if since > opening.clock.now():
+        where = f"[providers.{opening.name}] charges_since"
+        raise SettingsError(
+            where, "lies in the future: every bill would be zero until then", "give a day that is over"
+        )
     return Vast(
         opening.name,
         opening.key,
@@ -66,6 +72,7 @@ KIND = ProviderKind(
         can_backfill=False,
         currency="assumed",
         least_poll=timedelta(seconds=6),
+        quantum_nusd=1_000_000,
         source="docs.vast.ai, OpenAPI document (2026-08-07)",
     ),
     open=_open,

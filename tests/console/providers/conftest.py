@@ -1,5 +1,6 @@
 """The providers' own documents beside the checkout, and a simulated world to ask."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 from console.providers.simulator import Simulator, running_simulator
 from console.providers.simulator_world import SimulatedWorld
 from store.clock import SystemClock
+
+# the official SDK pins other versions of half our dependencies: it has an environment of its own, see `make prove`
+collect_ignore = [] if os.environ.get("MTOK_VAST_SDK") else ["test_vast_sdk.py"]
 
 WORLD = {
     "instances": [
