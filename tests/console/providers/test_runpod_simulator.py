@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from openapi_schema_validator import OAS31Validator
 
+from console.providers.conformance import CHECKS, check_kind
+from console.providers.conformance_bench import Check
+from console.providers.registry import provider_kind
 from console.providers.runpod_simulator import RunPodSimulator, running_runpod
 from console.providers.runpod_simulator_world import SimulatedRunPod, bucket_at
 from store.clock import SetClock
@@ -171,3 +174,9 @@ def test_what_is_ours_says_so(simulator: RunPodSimulator) -> None:
     account = ask(simulator, "/simulator/account")[1]
     assert account["simulated"] is True
     assert account["billed_nusd"] == sum(row["billed_nusd"] for row in account["resources"]) > 0
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=[check.name for check in CHECKS])
+async def test_the_adapter_keeps_every_promise_before_it(check: Check) -> None:
+    (one,) = await check_kind(provider_kind("runpod"), [check])
+    assert one.problem is None
