@@ -18,6 +18,7 @@ from store.words import ResourceKind
 CURRENCY = "USD"  # stated by the document: "cost in USD for the bucket"
 HOUR = timedelta(hours=1)
 _REVISED_FOR = 3  # hours that each minute reads again
+_FIRST_LOOK = 24  # so that the gate knows what was billed today before our time
 _LATE_FOR = 48  # and those that one read an hour does: no document says for how long a closed hour is revised
 _MOST_HOURS = 24 * 40
 _DONE_AFTER_STEPS = 3
@@ -74,7 +75,8 @@ class Hours:
     def to_ask(self, known: Collection[str], now: datetime) -> int:
         """How many hours back, the one in progress included."""
         starts = [start for one in known if (start := _start_of(one)) is not None]
-        back = max([_REVISED_FOR, *((now - start) // HOUR for start in starts)]) + 1
+        least = _REVISED_FOR if known or self._late_s is not None else _FIRST_LOOK
+        back = max([least, *((now - start) // HOUR for start in starts)]) + 1
         self._new_since = now - back * HOUR
         now_s = self.clock.monotonic_s()
         if self._late_s is None:

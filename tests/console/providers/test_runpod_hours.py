@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlmodel import col, select
 
+from console.collector.backfill import Backfill
 from console.collector.build import build_collector
 from console.collector.tick import Collector
 from console.errors import ProviderError
@@ -166,3 +167,12 @@ async def test_whole_hours_are_reconciled_with_the_windowed_bill(fleet: Fleet, c
     assert found.theirs_nusd == found.organisation_nusd == sum(line.ours_nusd or 0 for line in found.lines) > 0
     with pytest.raises(ProviderError, match="bills by the hour"):
         await reconcile_window(fleet.database, provider, hours[0] + timedelta(minutes=10), hours[1])
+
+
+async def test_the_first_day_is_debited_from_its_start(fleet: Fleet, clock: SetClock) -> None:
+    """The hours that were over before our first look too: each of them began today from zero."""
+    await fleet.run(clock, START + timedelta(minutes=12))
+    await Backfill(fleet.collector).run(fleet.fence)
+    with fleet.database.read() as session:
+        debits = debits_of(debits_by_tier(session, START.replace(hour=0, minute=0, second=0), clock.now()), "h100")
+    assert debits == fleet.pod.total_nusd(int(fleet.ticks[-1].timestamp())) > 5_000_000_000  # it began at 06:10
