@@ -146,6 +146,6 @@ class Hours:
 def _start_of(counter: str) -> datetime | None:
     """When the hour of a counter began; None where it is no counter of an hour."""
     try:
-        return datetime.fromisoformat(counter.partition(":hour:")[2])
+        return datetime.fromisoformat(counter.rpartition(":hour:")[2])
     except ValueError:
         return None
