@@ -13,7 +13,7 @@ from sqlmodel import Session
 from store.counters import bill_rows, usage_rows
 from store.edges import TierEdge, complete_at, snap_all
 from store.money import per_mtok_nusd
-from store.spend import Spend, spend_of, too_short
+from store.spend import Spend, slowest_step, spend_of, told, too_short
 from store.unknown import Unknown
 from store.usage import AtEdge, Usage, usage_of
 from store.window import Edges, Window
@@ -116,6 +116,9 @@ def trend(session: Session, tier: str, now: datetime, step: timedelta, count: in
     if not instants:
         return (_NO_TICKS,) * count
     bills, ledgers = bill_rows(session, [tier], instants), usage_rows(session, [tier], instants)
+    slowest = slowest_step(bills, now)
+    if slowest > step:  # a bar would be a whole step's money, or none
+        return (Unknown(f"bills every {told(slowest)}"),) * count
     reading = _Reading(session, tier, bills, ledgers, instants)
     return tuple(_point(reading, complete.get(start), complete.get(end)) for start, end in pairwise(asked))
 

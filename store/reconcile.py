@@ -95,7 +95,11 @@ def counted(session: Session, provider: str, start: datetime, end: datetime) -> 
         if first is None and counter.opening_nusd:
             first = bill_after(session, counter.id, start)
         is_over = is_over or (counter.final_at is not None and last is newest)
-        yield Counted(counter, first, last, last.total_nusd - (first.total_nusd if first else 0), is_over)
+        nusd = last.total_nusd - (first.total_nusd if first else 0)
+        if (
+            nusd or counter.moved_at is None or counter.moved_at > start
+        ):  # at rest since before, it has no part here
+            yield Counted(counter, first, last, nusd, is_over)
 
 
 def _followed(counters: Sequence[BillCounter]) -> dict[int, datetime]:
