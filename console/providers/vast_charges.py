@@ -20,7 +20,7 @@ from typing import Literal
 from console.providers.hyperstack_wire import Unreadable
 from console.providers.protocol import Batch, Ref, WindowBilled
 from console.providers.vast_http import ReadFailed, VastHttp
-from console.providers.vast_wire import Charge, charge_row
+from console.providers.vast_wire import Charge, charge_row, line_of
 from store.clock import Clock
 from store.money import format_nusd
 
@@ -29,6 +29,7 @@ Windows = Literal["day", "second"]
 _PER_PAGE = "500"  # the most that it gives
 _AHEAD = timedelta(days=1)  # the upper bound lies after now, so that it cuts nothing off
 _LOOKS_KEPT = 8
+_NAMED = 3
 _COUNTER = re.compile(r"vast:charges:([a-z]+-[0-9]+):gte=([0-9]{1,12})")
 CURRENCY = "USD"
 
@@ -98,7 +99,7 @@ class Charges:
         except ReadFailed as error:
             return Batch((), (f"{PATH}: {error}",), clock_apart=error.apart)
         lost = sorted(before.keys() - after.keys())
-        problems = (f"{PATH}: no longer listed: {', '.join(lost)}",) if lost else ()
+        problems = (f"{PATH}: {len(lost)} no longer listed: {', '.join(lost[:_NAMED])}",) if lost else ()
         return Batch(tuple(_billed(before, after.values(), start, end)), problems)
 
     async def _by(self, at: datetime) -> Mapping[str, Charge]:
@@ -121,7 +122,7 @@ class Charges:
             )
         table = await self.table(self.since, at if is_over else None)
         if table.problems:
-            raise ReadFailed("; ".join(table.problems), table.apart)
+            raise ReadFailed("; ".join(table.problems[:_NAMED]), table.apart)
         return _alone(table)
 
     def _remember(self, table: Table) -> None:
@@ -156,4 +157,4 @@ def _billed(
 
 def _label(row: object) -> str:
     source = row.get("source") if isinstance(row, dict) else None
-    return " ".join(source.split())[:40] if isinstance(source, str) and source.strip() else "a row"
+    return line_of(source)[:40] if isinstance(source, str) and source.strip() else "a row"

@@ -15,7 +15,7 @@ import httpx
 import stamina
 
 from console.providers.hyperstack_wire import Unreadable, rows_of
-from console.providers.vast_wire import body_of, next_token, told
+from console.providers.vast_wire import body_of, line_of, next_token, told
 from store.clock import Clock
 
 _MOST_PAGES = 200
@@ -154,5 +154,5 @@ def refusal(answer: httpx.Response) -> str:
         body = answer.json()
         words = told(body) if isinstance(body, dict) else ""
     except (ValueError, RecursionError):
-        words = " ".join(answer.text.split())[:120]
+        words = line_of(answer.text)
     return f"HTTP {answer.status_code}: {words}" if words else f"HTTP {answer.status_code}"

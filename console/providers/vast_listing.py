@@ -37,7 +37,8 @@ _COLUMNS = (
 _STARTING = frozenset({"created", "loading", "rebooting"})
 _SILENT = frozenset({"unknown", "offline"})
 _RUNS = frozenset({"running", "frozen"})  # frozen keeps its memory, and is billed in full
-_RESTS = frozenset({"stopped", "unloaded"})
+_RESTS = frozenset({"stopped", "unloaded", "scheduling"})
+_SCHEDULING = "scheduling"
 _SLEEP = SleepEffect(
     billed="storage", keeps_memory=False, loses=("memory", "GPU: others may rent it, and waking then waits for it")
 )
@@ -105,12 +106,18 @@ def state_of(row: InstanceRow) -> State:
     if row.actual in _RUNS:
         return State.SLEEPING if "stopped" in (row.intended, row.next) else State.RUNNING
     if row.actual in _RESTS or row.cur in _RESTS:
-        return State.WAKING if row.next in _RUNS or row.next == "scheduling" else State.ASLEEP
+        return State.WAKING if _waits_for_its_gpu(row) else State.ASLEEP
     if row.intended == "stopped":
         return State.SLEEPING if row.actual in (*_STARTING, "exited", None) else State.UNKNOWN
     if row.actual is None or row.actual in _STARTING:
         return State.STARTING
     return State.ERROR if row.actual == "exited" else State.UNKNOWN
+
+
+def _waits_for_its_gpu(row: InstanceRow) -> bool:
+    """Told to start, and not yet running: nobody says which of the words change first, and any will do."""
+    is_meant = row.intended in _RUNS and row.cur in _RUNS
+    return is_meant or row.next in _RUNS or _SCHEDULING in (row.actual, row.cur, row.next)
 
 
 def is_outbid(row: InstanceRow) -> bool:

@@ -98,7 +98,13 @@ def body_of(text: str) -> dict[str, Any]:
 def told(body: Mapping[str, Any]) -> str:
     """What an answer says in words: under `msg`, `error` or `detail`, as the endpoint likes."""
     words = (body.get(name) for name in ("msg", "error", "detail", "message"))
-    return next((" ".join(one.split())[:120] for one in words if isinstance(one, str) and one.strip()), "")
+    return next((line_of(one) for one in words if isinstance(one, str) and one.strip()), "")
+
+
+def line_of(text: str) -> str:
+    """The provider's words as one short line that a terminal only shows."""
+    shown = (character if character.isprintable() else "?" for character in " ".join(text.split())[:120])
+    return "".join(shown)
 
 
 def next_token(body: Mapping[str, Any]) -> str | None:

@@ -176,6 +176,9 @@ async def test_a_wake_that_waits_for_its_gpu_is_seen_waking_and_can_be_ended(
         (("running", "running", "stopped", "stopped"), State.SLEEPING, set()),
         (("exited", "stopped", "stopped", "stopped"), State.ASLEEP, {Action.WAKE}),
         (("exited", "running", "running", "running"), State.ERROR, {Action.SLEEP}),
+        (("stopped", "stopped", "scheduling", "running"), State.WAKING, {Action.SLEEP}),
+        (("scheduling", "stopped", "stopped", "running"), State.WAKING, {Action.SLEEP}),
+        (("stopped", "running", "running", "running"), State.WAKING, {Action.SLEEP}),
         (("offline", "running", "running", "running"), State.UNKNOWN, {Action.SLEEP}),
         (("unknown", "stopped", "stopped", "stopped"), State.UNKNOWN, set()),
         (("new\x1b[2J, words=1", "running", "running", "running"), State.UNKNOWN, {Action.SLEEP}),
@@ -374,9 +377,12 @@ def test_whatever_is_answered_nothing_raises_and_no_bill_is_invented(text: str, 
         assert all(f'"amount": {reading.raw}' in text for reading in batch.items)
         found = {reading.counter for reading in batch.items}
         assert batch.problems or {*batch.vanished, *found} >= {"of another provider"}
-        await cloud.inventory()
-        await cloud.billed(NOW - timedelta(hours=1), NOW)
-        assert not isinstance(await cloud.act(BID, Action.SLEEP, seen="running"), Accepted) or status == 200
+        listed = await cloud.inventory()
+        billed = await cloud.billed(NOW - timedelta(hours=1), NOW)
+        assert all(one.isprintable() and len(one) < 1000 for one in (*batch.problems, *listed.problems))
+        assert all(one.isprintable() and len(one) < 1000 for one in billed.problems)
+        outcome = await cloud.act(BID, Action.SLEEP, seen="running")
+        assert not isinstance(outcome, Accepted) or status == 200
         await cloud.close()
 
     asyncio.run(ask())
