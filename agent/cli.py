@@ -3,12 +3,15 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from agent.engine.protocol import Engine
+from agent.settings import AgentSettings
 from store.commandline import run_command
 
 app = typer.Typer(
@@ -33,12 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 @app.command()
 def serve(config: Config = Path("agent.toml")) -> None:
     """Serve until SIGTERM: the OpenAI API on one address, the control API on another."""
-    # before numpy: its matrices are small, and several agents share the cores of one machine
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    _one_thread()
     import uvloop
 
-    from agent.engine.protocol import Engine
     from agent.ledger import Ledger
+    from agent.loading import Loading
     from agent.server import serve
     from agent.settings import load_agent_settings
     from agent.sockets import Sockets, allow_connections
@@ -51,53 +53,60 @@ def serve(config: Config = Path("agent.toml")) -> None:
     settings.tls_files()
     sockets = Sockets(settings)
     allow_connections(settings.limits.max_connections)
-
-    def opened() -> Engine:
-        from agent.engine.open import open_engine
-
-        engine = open_engine(settings)
-        if settings.engine_journal is None:
-            return engine
-        from agent.engine.journal import JournaledEngine
-
-        return JournaledEngine(engine, settings.beside(settings.engine_journal))
-
-    ledger = Ledger(settings.beside(settings.ledger))
+    ledger, loading = Ledger(settings.beside(settings.ledger)), Loading()
     try:
-        uvloop.run(serve(settings, opened, ledger, sockets))
+        uvloop.run(serve(settings, partial(_opened, settings, loading.say), ledger, sockets, loading))
     finally:
         ledger.close()
 
 
 @app.command()
-def check(config: Config = Path("agent.toml")) -> None:
+def check(
+    config: Config = Path("agent.toml"),
+    engine: Annotated[
+        str | None, typer.Option("--engine", metavar="NAME", help="Only what this engine needs; no settings.")
+    ] = None,
+) -> None:
     """Whether it could serve: settings, secrets, addresses, storage, ledger, model; one line each."""
-    from agent.engine.open import open_engine
-    from agent.ledger import Ledger
-    from agent.settings import load_agent_settings
-    from agent.sockets import Sockets
-    from agent.storage import check_storage
+    from agent.check import check_agent, check_engine
 
-    settings = load_agent_settings(config)
-    settings.control_secret()
-    settings.keys()
-    settings.tls_files()
-    print(f"settings  ok: {settings.path}")
-    Sockets(settings)
-    print(f"addresses ok: {settings.public_address}, {settings.control_address}")
-    if settings.allow_vanishing:
-        print("storage   not asked: allow_vanishing = true")
+    if engine is not None:
+        check_engine(engine)
     else:
-        for what, path in (("ledger", settings.ledger), ("model", settings.model_dir)):
-            check_storage(what, settings.beside(path), settings.vanishing_paths)
-        print("storage   ok: ledger and model outlive a sleep")
-    ledger = Ledger(settings.beside(settings.ledger))
-    try:
-        print(f"ledger    ok: {ledger.uuid}, totals are the sum of its entries")
-    finally:
-        ledger.close()
-    engine = open_engine(settings)
-    print(f"model     ok: {engine.info.model}; {engine.info.label}")
+        check_agent(config)
+
+
+@app.command()
+def bench(
+    config: Config = Path("agent.toml"),
+    batch: Annotated[list[int] | None, typer.Option("--batch", min=1, help="Only these; not kept then.")] = None,
+    runs: Annotated[int, typer.Option(min=1, max=20, help="Of each batch; their median counts.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.01, max=60, help="How long a run takes.")] = 3.0,
+    prompt_tokens: Annotated[int, typer.Option(min=1, help="Of each prompt.")] = 128,
+    completion_tokens: Annotated[int, typer.Option(min=2, help="Of each answer, at most.")] = 256,
+    force: Annotated[bool, typer.Option("--force", help="Also while others are served; not kept then.")] = False,
+    usd_per_hour: Annotated[str | None, typer.Option(metavar="USD", help="A quoted rate: what it implies.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Measure prefill and throughput by batch, and keep the capacity that follows, for the figure `load`.
+
+    A running agent is asked through its control API: it needs an open lease, and refuses while others are served;
+    a request that comes in meanwhile is served, and ends the benchmark. Where no agent runs, the engine is opened
+    for it. Either way each token is really generated and on record in the ledger, under the label `mtok.bench`.
+    The result lies beside the ledger, and holds while engine, model, quantisation, attention, device and the most
+    sequences at once stay as they are.
+    """
+    _one_thread()
+    from agent import bench_command
+    from agent.settings import load_agent_settings
+
+    settings, rate = load_agent_settings(config), bench_command.quoted_rate(usd_per_hour)
+    plan = bench_command.planned(batch, runs, seconds, prompt_tokens, completion_tokens, force=force)
+    said = bench_command.bench(
+        settings, plan, partial(_opened, settings), lambda text: print(text, file=sys.stderr)
+    )
+    result = bench_command.with_price(said, rate)
+    print(json.dumps(result) if as_json else bench_command.table(result))
 
 
 @app.command()
@@ -170,3 +179,20 @@ def revoke(
     settings = load_agent_settings(config)
     gone = revoke_key(settings.beside(settings.keys_file), name)
     print(f"revoked {gone} {'key' if gone == 1 else 'keys'}", file=sys.stderr)
+
+
+def _one_thread() -> None:
+    """Called before numpy is loaded: its matrices are small, and several agents share the cores of one machine."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _opened(settings: AgentSettings, say: Callable[[str], None] = lambda _doing: None) -> Engine:
+    """The engine that the settings name, with its journal where they ask for one."""
+    from agent.engine.open import open_engine
+
+    engine = open_engine(settings, say)
+    if settings.engine_journal is None:
+        return engine
+    from agent.engine.journal import JournaledEngine
+
+    return JournaledEngine(engine, settings.beside(settings.engine_journal))

@@ -1,4 +1,4 @@
-"""The control API, for the collector alone: usage, lease, status, probe. On its own address, with its own secret.
+"""The control API: usage, lease, status, probe and benchmark. On its own address, with its own secret.
 
 It answers from the first moment, while the engine is still being loaded.
 """
@@ -13,14 +13,19 @@ from typing import Any, Literal, TypeVar
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from agent.bench import Bench, Plan
+from agent.bench_stream import NDJSON, bench_lines
 from agent.engine.protocol import Delta, EngineInfo, Failed, Finished, GenRequest
 from agent.entries import Counts
+from agent.errors import BenchStopped
 from agent.job import Caller, Job, new_request_id
 from agent.lease import LeaseBook
 from agent.ledger import Ledger
+from agent.loading import Loading
+from agent.machine import Machine
 from agent.meter import LOST_AT_MOST_S, Meter
 from agent.metrics import TEXT, Metrics
 from agent.openai import ApiError
@@ -62,7 +67,9 @@ class Control:
     meter: Meter
     leases: LeaseBook
     secret: str
+    machine: Machine
     metrics: Metrics = field(default_factory=Metrics)
+    loading: Loading = field(default_factory=Loading)
 
     def routes(self) -> list[Route]:
         """The endpoints, by path."""
@@ -72,6 +79,7 @@ class Control:
             Route("/control/status", guarded(self.status), methods=["GET"]),
             Route("/control/metrics", guarded(self.measures), methods=["GET"]),
             Route("/control/probe", guarded(self.probe), methods=["POST"]),
+            Route("/control/bench", guarded(self.bench), methods=["POST"]),
         ]
 
     async def usage(self, request: Request) -> Response:
@@ -90,6 +98,7 @@ class Control:
                 "busy_ms": ledger.busy_ms,
                 "in_flight": self.meter.in_flight,
                 "last_token_at": None if last is None else _instant(last),
+                **self.machine.body(self._info),
                 "labels": {label: _counts(counts) for label, counts in labels.items()},
             }
         )
@@ -110,18 +119,18 @@ class Control:
         """What this agent is and how it does."""
         self._authorise(request)
         ledger, scheduler = self.meter.ledger, self.meter.scheduler
-        info = scheduler.engine.info if scheduler.engine is not None else None
+        info = self._info
         return JSONResponse(
             {
                 "name": self.name,
                 "version": version("mtok"),
                 "loaded": info is not None,
-                **_engine_body(self.engine_name, info),
+                **_engine_body(self.engine_name, self.loading.text, info),
                 "lease": self._lease_body(),
                 "queue": max(scheduler.in_flight - info.max_batch, 0) if info else 0,
                 "in_flight": self.meter.in_flight,
                 "heartbeat_age_s": round(scheduler.heartbeat_age_s, 3),
-                "gpu": {"unknown": "this engine uses no GPU"},
+                **self.machine.body(info),
                 "ledger": _ledger_body(ledger),
             }
         )
@@ -144,6 +153,27 @@ class Control:
         wanted = GenRequest(new_request_id(), engine.tokens.encode(PROBE_TEXT), body.max_tokens, temperature=0)
         job = self.meter.begin([wanted], Caller(PROBE_LABEL, "probe", engine.info.model))
         return JSONResponse(await _first_token(job))
+
+    async def bench(self, request: Request) -> Response:
+        """Measure the engine; a line of JSON for each step, the result in the last one."""
+        self._authorise(request)
+        raw = await request.body()
+        plan = _parsed(Plan, raw, "invalid_bench") if raw else Plan()
+        engine = self.meter.scheduler.engine
+        if engine is None:
+            raise ApiError(503, "The model is being loaded.", "loading", retry_after_s=5)
+        bench = Bench(engine, self.meter, self.leases, plan)
+        try:
+            bench.check()
+        except BenchStopped as error:
+            raise ApiError(409, error.problem, error.code) from None
+        return StreamingResponse(bench_lines(bench, self.machine.capacity), media_type=NDJSON)
+
+    @property
+    def _info(self) -> EngineInfo | None:
+        """What the engine says of itself, once it is loaded."""
+        engine = self.meter.scheduler.engine
+        return None if engine is None else engine.info
 
     def _authorise(self, request: Request) -> None:
         kind, _, secret = request.headers.get("Authorization", "").partition(" ")
@@ -199,13 +229,13 @@ def _parsed(kind: type[Body], raw: bytes, code: str) -> Body:
         raise ApiError(400, f"{param}: {fault['msg']}", code, param) from None
 
 
-def _engine_body(name: str, info: EngineInfo | None) -> dict[str, Any]:
+def _engine_body(name: str, doing: str, info: EngineInfo | None) -> dict[str, Any]:
     """What the engine says of itself; only its name is known until it is loaded."""
     return {
         "engine": {
             "name": info.name if info else name,
             "version": info.version if info else None,
-            "label": info.label if info else f"{name} engine, loading",
+            "label": info.label if info else f"{name} engine, {doing}",
         },
         "device": info.device if info else None,
         "attention": info.attention if info else None,

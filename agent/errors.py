@@ -7,6 +7,10 @@ MtokError
     ├── VanishingStorage         a path whose contents sleeping destroys
     ├── KeyRefused               a key that cannot be made or revoked
     ├── EngineFailed             the engine's thread or a step of it broke
+    ├── EngineLacks              something that the engine needs is not on this machine
+    ├── BuildFailed              the engine's extension could not be compiled
+    ├── GpuUnread                a GPU's figure that its driver does not give
+    ├── BenchStopped             a benchmark that has no result
     └── LedgerError              exit code 4
         ├── LedgerUnreadable         cannot be opened, or is another program's file
         ├── LedgerVersion            a newer mtok made it
@@ -66,6 +70,38 @@ class EngineFailed(AgentError):
     def __init__(self, problem: str) -> None:
         super().__init__(f"engine: {problem}; its log has the traceback")
         self.problem = problem
+
+
+class EngineLacks(AgentError):
+    """What an engine needs of this machine, and does not find."""
+
+    def __init__(self, engine: str, what: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{engine} needs {what}: {problem}; {remedy}")
+        self.what, self.problem, self.remedy = what, problem, remedy
+
+
+class BuildFailed(AgentError):
+    """The extension was not built; the log has all that the compiler said."""
+
+    def __init__(self, problem: str, log: Path) -> None:
+        super().__init__(f"building the exllamav2 extension: {problem}; see {log}, then start again: it goes on")
+        self.problem, self.log = problem, log
+
+
+class GpuUnread(AgentError):
+    """The driver, its library or a GPU that does not give a figure."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"no GPU figures: {reason}")
+        self.reason = reason
+
+
+class BenchStopped(AgentError):
+    """A benchmark that cannot be begun or finished. `code` is that of the error envelope."""
+
+    def __init__(self, problem: str, code: str) -> None:
+        super().__init__(f"bench: {problem}")
+        self.problem, self.code = problem, code
 
 
 class LedgerError(AgentError):

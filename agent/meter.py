@@ -53,6 +53,7 @@ class Meter:
     ) -> None:
         self.ledger, self.scheduler = ledger, scheduler
         self.last_token_at: datetime | None = None
+        self.begun = 0  # jobs since the start
         self._leases, self._max_in_flight_s, self._max_request_s = leases, max_in_flight_s, max_request_s
         self._quotas = quotas
         self._jobs: dict[str, _Running] = {}
@@ -84,6 +85,7 @@ class Meter:
         job = Job(wanted, caller, self.scheduler, self.settle)
         running = _Running(job, caller.label, _now_s())
         self._jobs[job.id] = running
+        self.begun += 1
         self._empty.clear()
         if self._opening is None:
             loop = asyncio.get_running_loop()

@@ -1,14 +1,17 @@
 """Figures for Prometheus: the ledger's totals as counters, by label, and how the agent does."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from agent.gpu import GpuFigures
 from agent.lease import LeaseBook
+from agent.machine import Machine
 from agent.meter import Meter
+from store.unknown import Unknown
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _COUNTS = {
@@ -20,10 +23,20 @@ _COUNTS = {
 }
 
 
+_GPU: dict[str, tuple[str, Callable[[GpuFigures], float | None]]] = {
+    "utilisation_ratio": ("Share of time with work.", lambda one: _over(one.utilisation_percent, 100)),
+    "memory_used_bytes": ("Memory in use.", lambda one: one.memory_used_bytes),
+    "memory_bytes": ("Memory there is.", lambda one: one.memory_total_bytes),
+    "power_watts": ("Power drawn.", lambda one: _over(one.power_mw, 1000)),
+    "temperature_celsius": ("Temperature.", lambda one: one.temperature_c),
+}
+
+
 class Metrics:
     """What is counted beside the ledger, and the text of it all."""
 
-    def __init__(self) -> None:
+    def __init__(self, machine: Machine | None = None) -> None:
+        self._machine = machine
         self._refused: Counter[str] = Counter()
 
     def refuse(self, code: str) -> None:
@@ -33,15 +46,23 @@ class Metrics:
     def text(self, meter: Meter, leases: LeaseBook, label: str | None = None) -> bytes:
         """Everything as it stands now; of one label's totals, or of every label's with None."""
         registry = CollectorRegistry()
-        registry.register(_Now(meter, leases, label, self._refused))
+        registry.register(_Now(meter, leases, label, self._refused, self._machine))
         return generate_latest(registry)
 
 
 class _Now(Collector):
     """The state at this instant."""
 
-    def __init__(self, meter: Meter, leases: LeaseBook, label: str | None, refused: Counter[str]) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        leases: LeaseBook,
+        label: str | None,
+        refused: Counter[str],
+        machine: Machine | None,
+    ) -> None:
         self._meter, self._leases, self._label, self._refused = meter, leases, label, refused
+        self._machine = machine
 
     def collect(self) -> Iterator[Metric]:
         """Every figure."""
@@ -64,6 +85,25 @@ class _Now(Collector):
             gauge = GaugeMetricFamily(f"mtok_agent_{name}", what)
             gauge.add_metric([], value)
             yield gauge
+        if self._machine is not None:
+            yield from self._of_machine(self._machine)
+
+    def _of_machine(self, machine: Machine) -> Iterator[Metric]:
+        """What is not known has no sample."""
+        engine = self._meter.scheduler.engine
+        found = machine.capacity.now(None if engine is None else engine.info)
+        if not isinstance(found, Unknown):
+            what = "Completion tokens per second that a benchmark has sustained."
+            yield GaugeMetricFamily("mtok_agent_capacity_tokens_per_second", what, found.capacity_tokens_per_s)
+        gpus = machine.gpus.now()
+        if isinstance(gpus, Unknown):
+            return
+        for name, (what, figure) in _GPU.items():
+            gauge = GaugeMetricFamily(f"mtok_agent_gpu_{name}", what, labels=["gpu", "name"])
+            for gpu in gpus:
+                if (value := figure(gpu)) is not None:
+                    gauge.add_metric([str(gpu.index), gpu.name], value)
+            yield gauge
 
     def _totals(self) -> Iterator[Metric]:
         totals = self._meter.ledger.totals()
@@ -73,3 +113,7 @@ class _Now(Collector):
                 if self._label in (None, label):
                     family.add_metric([label], getattr(counts, name))
             yield family
+
+
+def _over(value: int | None, unit: int) -> float | None:
+    return None if value is None else value / unit

@@ -71,11 +71,42 @@ def _agent() -> None:
 def console(
     config: Config = None,
     no_collect: Annotated[bool, typer.Option("--no-collect", help="Never lead; only show.")] = False,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Nothing can be changed from this screen.")
+    ] = False,
+    at: Annotated[
+        str | None, typer.Option(metavar="INSTANT", help="Replay a past minute, such as 2026-11-20T03:10Z.")
+    ] = None,
+    theme: Annotated[str, typer.Option(help="auto, dark, light, ansi or ansi-light; auto asks the terminal.")] = "",
+    ascii_: Annotated[bool, typer.Option("--ascii", help="Signs of ASCII alone.")] = False,
+    no_mouse: Annotated[bool, typer.Option("--no-mouse", help="Leave the mouse to the terminal.")] = False,
+    plain_output: Annotated[
+        bool, typer.Option("--plain-output", help="Send what Textual sends, not only the cells that changed.")
+    ] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Lines that are only added: screen readers, logs.")
+    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="What `mtok status` prints, and end.")] = False,
+    json: Json = False,
 ) -> int:
     """The screen. It collects too when nobody else does and it holds every secret."""
-    from console.commands import open_console
+    from console.commands import instant_of, print_status
+    from console.screen import Wish, open_console
 
-    return open_console(config, no_collect=no_collect)
+    if once or json:
+        print_status(config, as_json=json)
+        return 0
+    wish = Wish(
+        no_collect=no_collect,
+        read_only=read_only,
+        at=instant_of("--at", at) if at is not None else None,
+        theme=theme,
+        is_ascii=ascii_,
+        no_mouse=no_mouse,
+        plain_output=plain_output,
+        is_plain=plain,
+    )
+    return open_console(config, wish)
 
 
 @app.command()

@@ -26,15 +26,15 @@ from store.words import IGNORED, UNASSIGNED, Market
 
 
 @contextmanager
-def opened(config: Path | None) -> Iterator[tuple[Settings, Database]]:
-    """The settings and the store that they name.
+def opened(config: Path | None, *, read_only: bool = False) -> Iterator[tuple[Settings, Database]]:
+    """The settings and the store that they name; `read_only`: the store refuses every write.
 
     Raises:
         SettingsError: the settings file cannot be used.
         StoreError: the store cannot be used.
     """
     settings = load_settings(find_settings(config))
-    database = open_database(settings.store_url)
+    database = open_database(settings.store_url, read_only=read_only)
     try:
         yield settings, database
     finally:
@@ -113,20 +113,6 @@ def run_collector(config: Path | None, clock: Clock | None = None) -> None:
         asyncio.run(work())
 
 
-def open_console(config: Path | None, *, no_collect: bool, greeting: str | None = None) -> int:
-    """The screen, with a collector inside where one may lead."""
-    from console.collector.inside import collecting
-    from console.tui.app import MtokApp
-
-    with (
-        opened(config) as (settings, database),
-        collecting(database, settings, wanted=not no_collect) as note,
-    ):
-        screen = MtokApp(Service(database, settings, SystemClock()), Path.cwd(), greeting or note)
-        screen.run()
-        return screen.return_code or 0
-
-
 def dumped(body: dict[str, Any]) -> str:
     """JSON for a person and a program alike."""
     return json.dumps(body, indent=2, ensure_ascii=False)
@@ -150,8 +136,8 @@ def window_of(settings: Settings, name: str, start: str | None, end: str | None)
     """
     now = datetime.now(UTC)
     if start is not None or end is not None:
-        begin = _instant("--from", start)
-        until = _instant("--to", end) if end is not None else now
+        begin = instant_of("--from", start)
+        until = instant_of("--to", end) if end is not None else now
         if begin >= until:
             raise SettingsError("--from", "is not before --to", "swap them")
         return Window(begin, until)
@@ -160,7 +146,12 @@ def window_of(settings: Settings, name: str, start: str | None, end: str | None)
     return named_window(name, now, settings.budget.timezone)
 
 
-def _instant(option: str, text: str | None) -> datetime:
+def instant_of(option: str, text: str | None) -> datetime:
+    """The instant that an option gives.
+
+    Raises:
+        SettingsError: it is none, or has no zone.
+    """
     try:
         instant = datetime.fromisoformat(text or "")
     except ValueError:

@@ -5,17 +5,16 @@ It reads and writes the store alone; the leading collector carries operations ou
 
 import getpass
 import os
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from console.export.csv import write_csv
+from console.export.csv import write_table
+from console.reading import Reading
 from console.settings import Settings, TierSection
 from store.anatomy import Anatomy, anatomy, past
 from store.clock import Clock
 from store.database import Database
 from store.errors import MtokError
-from store.fleet import Fleet, read_fleet
 from store.gate import FLEET, Verdict, why_no_reset
 from store.headroom import Term
 from store.leader import leader
@@ -41,30 +40,29 @@ class GateRefused(MtokError):
         self.what, self.why = what, why
 
 
-class Service:
-    """The engineer's side of one store."""
+class ReadOnly(MtokError):
+    """This console may look, and nothing else; nothing was changed."""
 
-    def __init__(self, database: Database, settings: Settings, clock: Clock, actor: str | None = None) -> None:
-        self.database, self.settings, self.clock = database, settings, clock
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}: this console is read-only; nothing was changed; start it without --read-only")
+        self.what = what
+
+
+class Service(Reading):
+    """The engineer's side of one store. A read-only one refuses whatever would change something."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        clock: Clock,
+        actor: str | None = None,
+        *,
+        is_read_only: bool = False,
+    ) -> None:
+        super().__init__(database, settings, clock)
+        self.is_read_only = is_read_only
         self.actor = actor or current_actor()
-        self._last: Fleet | None = None
-
-    def fleet(self) -> Fleet:
-        """The fleet now.
-
-        Raises:
-            StoreUnreachable: the store does not answer.
-        """
-        step = timedelta(seconds=max(self.settings.collector.every.total_seconds() * 2, 4.0))
-        self._last = read_fleet(
-            self.database,
-            self.settings.tier_specs,
-            self.settings.gate_policy,
-            self.clock.now(),
-            step,
-            self._last,
-        )
-        return self._last
 
     def ask(self, kind: OperationKind, tier: str, *, seen: str, reason: str = "") -> int:
         """Ask for a hibernate or a wake of a tier whose state the engineer saw as `seen`; answers its id.
@@ -72,6 +70,7 @@ class Service:
         Raises:
             OperationRefused: it makes no sense now, or the state has changed.
         """
+        self._writing(f"{kind} {tier}")
         with self.database.write() as session:
             row = request(session, self.clock.now(), kind, tier, actor=self.actor, reason=reason, seen=seen)
             assert row.id is not None
@@ -122,6 +121,7 @@ class Service:
         Raises:
             GateRefused: the gate is blind or open, or the amount, the reason or such a limit is missing.
         """
+        self._writing("gate reset")
         policy, now = self.settings.gate_policy, self.clock.now()
         if amount_nusd <= 0:
             raise GateRefused("reset", "the amount must be above zero")
@@ -143,6 +143,7 @@ class Service:
         Raises:
             GateRefused: it is closed by hand already, or the reason is missing.
         """
+        self._writing("gate close")
         reason = _given("close", reason)
         with self.database.write() as session:
             closure = closed_by_hand(session)
@@ -156,6 +157,7 @@ class Service:
         Raises:
             GateRefused: nobody has closed it by hand, or the reason is missing.
         """
+        self._writing("gate open")
         reason = _given("open", reason)
         with self.database.write() as session:
             closure = closed_by_hand(session)
@@ -174,13 +176,21 @@ class Service:
         with self.database.read() as session:
             return verdict_now(session, policy, now), overspend_terms(session, policy, now)
 
-    def export_csv(self, directory: Path) -> Path:
+    def export_table(
+        self, directory: Path, name: str, headings: Sequence[str], rows: Iterable[Sequence[str]]
+    ) -> Path:
         """Write what is shown to a new file in `directory`; answers its path.
 
         Raises:
             ExportFailed: the file cannot be written.
         """
-        return write_csv(self.fleet(), directory)
+        path = directory / f"mtok-{name}-{self.clock.now():%Y%m%dT%H%M%SZ}.csv"
+        write_table(path, headings, rows)
+        return path
+
+    def _writing(self, what: str) -> None:
+        if self.is_read_only:
+            raise ReadOnly(what)
 
 
 def _given(what: str, reason: str) -> str:

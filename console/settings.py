@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from console.hosts.target import SshTarget
 from console.provider_settings import ProviderSection
+from console.screen_settings import ConsoleSection
 from console.setting_types import Amount, Currency, Duration, Hours, Idle, Section, Zone, listed
 from store.fleet import TierSpec
 from store.gate import GatePolicy, provider_scope
@@ -221,6 +222,7 @@ class Settings(Section):
     retention: RetentionSection = RetentionSection()
     alarms: AlarmsSection = AlarmsSection()
     ssh: SshSection = SshSection()
+    console: ConsoleSection = ConsoleSection()
     providers: dict[str, ProviderSection]
     tiers: tuple[TierSection, ...]
 

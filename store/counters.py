@@ -3,9 +3,20 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Row, ScalarSelect, Select, Subquery, bindparam, func, literal_column, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    ScalarSelect,
+    Select,
+    Subquery,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    union_all,
+)
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 from sqlmodel import select as model_select
@@ -26,6 +37,29 @@ USAGE_FIELDS = (
     "reserved_completion_tokens",
 )
 Totals = tuple[int, ...]
+
+
+_AT_ONCE = 100  # SQLite takes 500 terms of a compound select
+Item = TypeVar("Item")
+
+
+class LedgerAt(NamedTuple):
+    """A ledger's last sample at or before an edge. `is_newborn`: it was born under our eyes.
+
+    `totals` are in `USAGE_FIELDS`; `capacity_per_ks` is its agent's, None where it was not known then.
+    """
+
+    tier: str
+    agent: str
+    is_newborn: bool
+    at: datetime
+    capacity_per_ks: int | None
+    totals: Totals
+
+
+def batched(items: Sequence[Item]) -> list[Sequence[Item]]:
+    """`items` in parts that one statement can take."""
+    return [items[begin : begin + _AT_ONCE] for begin in range(0, len(items), _AT_ONCE)]
 
 
 def edges_table(count: int) -> Subquery:
@@ -75,6 +109,35 @@ def _debits() -> Select[Any]:
     return select(*columns, at_start, at_end).where(col(BillCounter.tier) != IGNORED).order_by(col(BillCounter.id))
 
 
+def debits_at(session: Session, edges: Sequence[datetime]) -> Sequence[Row[Any]]:
+    """Every counter that counts, by its columns, with its debits at each of `edges`: `edge0`, `edge1`, …"""
+    return session.connection().execute(_debits_at(len(edges)), instants(edges)).all()
+
+
+@cache
+def _debits_at(edges: int) -> Select[Any]:
+    columns = [getattr(BillCounter, name) for name in ("id", "tier", "counter", "currency", "unsettled_at")]
+    totals = [_newest("debits_nusd", f"at{k}").label(f"edge{k}") for k in range(edges)]
+    return select(*columns, *totals).where(col(BillCounter.tier) != IGNORED).order_by(col(BillCounter.id))
+
+
+def samples_of(
+    session: Session, which: ColumnElement[bool] | bool, at: datetime
+) -> Sequence[tuple[BillCounter, BillSample | None]]:
+    """The bill counters for which `which` holds and that were known at `at`, each with its last sample by then."""
+    older = aliased(BillSample)
+    newest = (
+        select(func.max(older.at))
+        .where(col(older.counter_id) == BillCounter.id, col(older.at) <= at)
+        .correlate(BillCounter)
+        .scalar_subquery()
+    )
+    is_it = (col(BillSample.counter_id) == BillCounter.id) & (col(BillSample.at) == newest)
+    query = model_select(BillCounter, BillSample).outerjoin(BillSample, is_it)
+    query = query.where(which, BillCounter.first_seen_at <= at)
+    return session.exec(query.order_by(col(BillCounter.id))).all()
+
+
 def _newest(column: str, instant: str) -> ScalarSelect[Any]:
     """A column of a counter's last sample at or before the parameter `instant`."""
     return (
@@ -92,12 +155,12 @@ def _newest(column: str, instant: str) -> ScalarSelect[Any]:
 
 def usage_rows(
     session: Session, tiers: Sequence[str], edges: Sequence[datetime]
-) -> Sequence[Mapping[int, tuple[str, bool, Totals]]]:
-    """At every edge, by ledger: its tier, whether it was born under our eyes, and its totals in `USAGE_FIELDS`."""
+) -> Sequence[Mapping[int, LedgerAt]]:
+    """At every edge, by ledger, what it said last."""
     found = session.connection().execute(_usage_totals(len(edges)), {"tiers": tiers, **instants(edges)})
-    at_edge: list[dict[int, tuple[str, bool, Totals]]] = [{} for _ in edges]
-    for k, ledger, tier, is_newborn, *totals in found:
-        at_edge[k][ledger] = (tier, is_newborn, tuple(totals))
+    at_edge: list[dict[int, LedgerAt]] = [{} for _ in edges]
+    for k, ledger, tier, agent, is_newborn, at, capacity, *totals in found:
+        at_edge[k][ledger] = LedgerAt(tier, agent, is_newborn, at, capacity, tuple(totals))
     return at_edge
 
 
@@ -110,9 +173,10 @@ def _usage_totals(edges: int) -> Select[Any]:
         .correlate(Ledger, asked)
         .scalar_subquery()
     )
-    columns = [getattr(UsageSample, name) for name in USAGE_FIELDS]
+    of_ledger = [getattr(Ledger, name) for name in ("id", "tier", "agent", "is_newborn")]
+    of_sample = [getattr(UsageSample, name) for name in ("at", "capacity_per_ks", *USAGE_FIELDS)]
     return (
-        select(asked.c.k, col(Ledger.id), col(Ledger.tier), col(Ledger.is_newborn), *columns)
+        select(asked.c.k, *of_ledger, *of_sample)
         .select_from(asked)
         .join(Ledger, col(Ledger.tier).in_(bindparam("tiers", expanding=True)))
         .join(UsageSample, (col(UsageSample.ledger_id) == Ledger.id) & (col(UsageSample.at) == newest))
@@ -165,6 +229,13 @@ def currency_of(session: Session, tier: str) -> str:
     """In which currency a tier is billed: its newest counter's; dollars while there is none."""
     query = model_select(BillCounter.currency).where(BillCounter.tier == tier)
     return session.exec(query.order_by(col(BillCounter.id).desc()).limit(1)).first() or USD
+
+
+def currencies_of(session: Session) -> dict[str, str]:
+    """By tier, in which currency it is billed: its newest counter's."""
+    newest = model_select(func.max(BillCounter.id)).group_by(col(BillCounter.tier))
+    rows = session.exec(model_select(BillCounter.tier, BillCounter.currency).where(col(BillCounter.id).in_(newest)))
+    return dict(rows.all())
 
 
 def ledgers_of(session: Session, tier: str) -> Sequence[Ledger]:

@@ -16,8 +16,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlmodel import Session
 
 from store.errors import StoreUnreachable, StoreVersion
+from store.rights import may_write, read_only_options
 
-HEAD = "0004"
+HEAD = "0006"
 BUSY_TIMEOUT_MS = 5_000  # longer than any of our transactions, shorter than a person's patience
 _WRITES = {"mtok_writes": True}
 
@@ -25,8 +26,8 @@ _WRITES = {"mtok_writes": True}
 class Database:
     """An open store. Sessions come from `read()` and `write()` alone."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, *, is_read_only: bool = False) -> None:
+        self.engine, self.is_read_only = engine, is_read_only
         self._file = _identity(engine)
         serial = {} if engine.dialect.name == "sqlite" else {"isolation_level": "READ COMMITTED"}
         self._writer = engine.execution_options(**_WRITES, **serial)
@@ -92,23 +93,30 @@ class Database:
             raise StoreUnreachable(self.url, _reason(error)) from error
 
 
-def open_database(url: str) -> Database:
+def open_database(url: str, *, read_only: bool = False) -> Database:
     """Open the store at `url`, making or upgrading it where needed.
+
+    One that this account may not write is opened to be read, as with `read_only`: the database itself refuses then.
 
     Raises:
         StoreUnreachable: bad address, no such directory, no rights, locked.
-        StoreVersion: made by a newer mtok, or not by mtok at all.
+        StoreVersion: made by a newer mtok, or not by mtok at all; or an older one that only a writer can upgrade.
     """
     try:
         engine = create_engine(url, **_options(url))
+        is_read_only = read_only or not may_write(engine)
+        if is_read_only:
+            engine.dispose()
+            engine = create_engine(url, **_options(url), **read_only_options(engine.dialect.name))
     except (ArgumentError, SQLAlchemyError, ImportError) as error:
         raise StoreUnreachable(_without_password(url), _reason(error)) from error
     if engine.dialect.name == "sqlite":
-        _prepare_sqlite(engine)
-    database = Database(engine)
+        _prepare_sqlite(engine, is_read_only=is_read_only)
+    database = Database(engine, is_read_only=is_read_only)
     try:
-        with database._translated(), database._writer.connect() as connection, connection.begin():
-            _bring_to_head(connection, database.url)
+        opened = engine if is_read_only else database._writer
+        with database._translated(), opened.connect() as connection, connection.begin():
+            _bring_to_head(connection, database.url, may_upgrade=not is_read_only)
         database.remember_file()
     except BaseException:
         database.close()
@@ -135,7 +143,7 @@ def _options(url: str) -> dict[str, Any]:
     return {"pool_pre_ping": True, "isolation_level": "REPEATABLE READ"}
 
 
-def _prepare_sqlite(engine: Engine) -> None:
+def _prepare_sqlite(engine: Engine, *, is_read_only: bool) -> None:
     path = engine.url.database
     if path and path != ":memory:" and not Path(path).parent.is_dir():
         raise StoreUnreachable(str(engine.url), f"there is no directory {Path(path).parent}")
@@ -145,7 +153,10 @@ def _prepare_sqlite(engine: Engine) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        cursor.execute("PRAGMA journal_mode = WAL")
+        if is_read_only:
+            cursor.execute("PRAGMA query_only = ON")
+        else:
+            cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.close()
@@ -156,8 +167,8 @@ def _prepare_sqlite(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _bring_to_head(connection: Connection, url: str) -> None:
-    if connection.dialect.name == "postgresql":
+def _bring_to_head(connection: Connection, url: str, *, may_upgrade: bool) -> None:
+    if may_upgrade and connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(7706875)"))  # two processes may open a new store
     tables = set(inspect(connection).get_table_names())
     found = None
@@ -167,6 +178,8 @@ def _bring_to_head(connection: Connection, url: str) -> None:
         raise StoreVersion(url, "none")
     if found == HEAD:
         return
+    if not may_upgrade:
+        raise StoreVersion(url, found or "none", "run `mtok store migrate` with rights to write it")
     from alembic import command  # 100 ms that only an upgrade pays
     from alembic.config import Config
     from alembic.script import ScriptDirectory

@@ -61,12 +61,16 @@ class ProviderReading:
 
 @dataclass(frozen=True, slots=True)
 class AgentReading:
-    """What one agent said at a tick, or why it said nothing. `asleep`: its instance is known to sleep."""
+    """What one agent said at a tick, or why it said nothing. `asleep`: its instance is known to sleep.
+
+    `capacity_per_ks`: completion tokens in 1000 s that it could make at most; None where that is not known.
+    """
 
     tier: str
     totals: LedgerTotals | None
     problem: str | None
     asleep: bool = False
+    capacity_per_ks: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,10 @@ class ProviderTick(SQLModel, table=True):
 
 
 class TierTick(SQLModel, table=True):
-    """Whether a tier's bills and agents were all read. `running_ms`: cumulative, over its instances."""
+    """Whether a tier's bills and agents were all read. `running_ms`: cumulative, over its instances.
+
+    `state`: in one word, as `store.states` has it; None where no tick came to say it.
+    """
 
     __tablename__: ClassVar[str] = "tier_ticks"
     __table_args__ = (Index("ix_tier_ticks_complete", "tier", "complete", "at"),)
@@ -47,6 +50,7 @@ class TierTick(SQLModel, table=True):
     complete: bool
     problem: str | None = None
     running_ms: int = Field(sa_type=BigInteger)
+    state: str | None = None
 
 
 class BillCounter(SQLModel, table=True):
@@ -117,7 +121,10 @@ class Ledger(SQLModel, table=True):
 
 
 class UsageSample(SQLModel, table=True):
-    """A ledger's totals at a tick, in one wide row. `reserved_*` are those under `mtok.` labels."""
+    """A ledger's totals at a tick, in one wide row. `reserved_*` are those under `mtok.` labels.
+
+    `capacity_per_ks`: completion tokens in 1000 s that its agent could make at most, as measured; None: not known.
+    """
 
     __tablename__: ClassVar[str] = "usage_samples"
     __table_args__ = _BY_KEY
@@ -132,6 +139,7 @@ class UsageSample(SQLModel, table=True):
     busy_ms: int = Field(sa_type=BigInteger)
     reserved_prompt_tokens: int = Field(default=0, sa_type=BigInteger)
     reserved_completion_tokens: int = Field(default=0, sa_type=BigInteger)
+    capacity_per_ks: int | None = Field(default=None, sa_type=BigInteger)
 
 
 class Gap(SQLModel, table=True):
@@ -175,7 +183,10 @@ class ResourceRow(SQLModel, table=True):
 
 
 class AgentRow(SQLModel, table=True):
-    """What an agent last said of itself; `problem` when it did not answer at the last tick."""
+    """What an agent last said of itself; `problem` when it did not answer at the last tick.
+
+    `capacity_about`: under what its capacity was measured, or why it is not known. `gpu`: its GPUs, as JSON.
+    """
 
     __tablename__: ClassVar[str] = "agents"
 
@@ -191,6 +202,10 @@ class AgentRow(SQLModel, table=True):
     quantisation: str = ""
     version: str = ""
     keys: str = ""
+    capacity_per_ks: int | None = Field(default=None, sa_type=BigInteger)
+    capacity_measured_at: datetime | None = None
+    capacity_about: str = ""
+    gpu: str = ""
 
 
 class VerdictRow(SQLModel, table=True):

@@ -1,24 +1,25 @@
 """Usage: what the agents' ledgers rose by, between two complete ticks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sqlmodel import Session
 
-from store.counters import USAGE_FIELDS, Totals, first_usage, ledgers_of, usage_rows, usage_sample_at
+from store.counters import USAGE_FIELDS, LedgerAt, Totals, first_usage, ledgers_of, usage_rows, usage_sample_at
 from store.edges import snap
 from store.tables import Ledger, UsageSample
 from store.unknown import Unknown
 from store.window import Edges, Window
 
-AtEdge = Mapping[int, tuple[str, bool, Totals]]
+AtEdge = Mapping[int, LedgerAt]
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens, requests and busy milliseconds between `edges`.
 
-    `running_ms`: how long the tier's instances ran, added up over them.
+    `running_ms`: how long the tier's instances ran, added up over them. `capacity_per_ks`: completion tokens in
+    1000 s that the agents which answered between the edges could make at most, as each said last.
     """
 
     prompt_tokens: int
@@ -30,6 +31,7 @@ class Usage:
     reserved_prompt_tokens: int
     reserved_completion_tokens: int
     edges: Edges
+    capacity_per_ks: int | Unknown
 
     @property
     def running_ms(self) -> int:
@@ -63,13 +65,14 @@ def usage(session: Session, tier: str, window: Window) -> Usage | Unknown:
 def usage_of(session: Session, tier: str, start: AtEdge, end: AtEdge, edges: Edges) -> Usage:
     """The sum over one tier's ledgers between two edges; see `usage_rows`."""
     sums = [0] * len(USAGE_FIELDS)
-    for ledger, (of_tier, is_newborn, totals) in end.items():
-        if of_tier != tier:
-            continue
-        before = start[ledger][2] if ledger in start else _opening(session, ledger, is_newborn=is_newborn)
-        for index, total in enumerate(totals):
+    found = {ledger: last for ledger, last in end.items() if last.tier == tier}
+    for ledger, last in found.items():
+        known = start.get(ledger)
+        before = known.totals if known else _opening(session, ledger, is_newborn=last.is_newborn)
+        for index, total in enumerate(last.totals):
             sums[index] += total - before[index]
-    return Usage(**dict(zip(USAGE_FIELDS, sums, strict=True)), edges=edges)
+    capacity = _capacity(last for last in found.values() if last.at > edges.start_at)
+    return Usage(**dict(zip(USAGE_FIELDS, sums, strict=True)), edges=edges, capacity_per_ks=capacity)
 
 
 def usage_terms(session: Session, tier: str, edges: Edges) -> Iterator[UsageTerm]:
@@ -83,6 +86,22 @@ def usage_terms(session: Session, tier: str, edges: Edges) -> Iterator[UsageTerm
         if start is None and not ledger.is_newborn:
             start = first_usage(session, ledger.id)
         yield UsageTerm(ledger, start, end)
+
+
+def _capacity(answered: Iterable[LedgerAt]) -> int | Unknown:
+    """The sum over the agents, each by the newest of its ledgers."""
+    newest: dict[str, LedgerAt] = {}
+    for one in answered:
+        if one.agent not in newest or newest[one.agent].at < one.at:
+            newest[one.agent] = one
+    if not newest:
+        return Unknown("no agent answered in this window")
+    total = 0
+    for agent, one in sorted(newest.items()):
+        if one.capacity_per_ks is None:
+            return Unknown(f"the capacity of agent {agent} was not known; mtok agent bench measures it")
+        total += one.capacity_per_ks
+    return total
 
 
 def _opening(session: Session, ledger: int, *, is_newborn: bool) -> Totals:

@@ -39,7 +39,8 @@ def record_usage(session: Session, agents: Mapping[str, AgentReading], at: datet
             problems[agent] = f"ledger {uuid} fell in {', '.join(fallen)}; a snapshot was restored"
             continue
         ledger_id = _ledger(session, agent, reading.tier, reading.totals, before, at)
-        rows.append({"ledger_id": ledger_id, "at": at, **_values(reading.totals)})
+        capacity = {"capacity_per_ks": reading.capacity_per_ks}
+        rows.append({"ledger_id": ledger_id, "at": at, **_values(reading.totals), **capacity})
     if rows:
         session.connection().execute(insert(UsageSample), rows)
     return problems

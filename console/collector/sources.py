@@ -137,7 +137,7 @@ def agent_reading(
     )
     if isinstance(answer, str):
         return AgentReading(tier.name, None, f"{answer}{' (its instance is asleep)' * asleep}", asleep)
-    return AgentReading(tier.name, answer.totals, None, asleep)
+    return AgentReading(tier.name, answer.totals, None, asleep, answer.machine.capacity_per_ks)
 
 
 def tier_resources(tier: TierSection, inventory: Batch[Resource]) -> TierResources:

@@ -38,10 +38,12 @@ from store.gate import Verdict
 from store.inventory import forget_agents, keep_agent, keep_resources, mark_lease, mark_unreachable
 from store.keys import dumped_keys
 from store.leader import check_fence, raise_fence
+from store.machines import dumped_gpus
 from store.operations import OperationKind, under_way
 from store.readings import AgentReading, TickReadings
 from store.retention import thin
 from store.samples import record_tick
+from store.states import keep_states
 from store.tables import AgentRow
 from store.verdicts import record_verdict, verdict_now
 
@@ -253,6 +255,7 @@ class Collector:
                     mark_unreachable(session, agent, reading.tier, reading.problem or said)
                 else:
                     keep_agent(session, self._agent_row(session.get(AgentRow, agent), agent, reading, said, at))
+            keep_states(session, at)
 
     def _keep_resources(self, at: datetime, found: Mapping[str, Batch[Resource]], fence: int) -> None:
         with self.database.write() as session:
@@ -278,6 +281,10 @@ class Collector:
             quantisation=status.quantisation if status else known.quantisation if known else "",
             version=status.version if status else known.version if known else "",
             keys=dumped_keys(said.labels),
+            capacity_per_ks=said.machine.capacity_per_ks,
+            capacity_measured_at=said.machine.capacity_measured_at,
+            capacity_about=said.machine.capacity_about,
+            gpu=dumped_gpus(said.machine.gpus),
         )
 
     def _verdict(self, fence: int) -> tuple[Verdict, bool, frozenset[str]]:

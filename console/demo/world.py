@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 
-from console.commands import dumped, open_console
+from console.commands import dumped
 from console.demo.files import DemoSimulator, prepare, write_agents, write_json, write_settings, write_simulators
 from console.demo.fleets import TIERS, DemoTier, fleet_of, providers_of
 from console.demo.hosts import Hosts, mtok
@@ -178,7 +178,9 @@ def run_demo(
         if limit is not None:
             _end_screen_after(limit)
         greeting = f"demo: nothing here costs money; ? for help, q ends it all; files in {world.state}"
-        return open_console(world.settings, no_collect=True, greeting=greeting)
+        from console.screen import Wish, open_console
+
+        return open_console(world.settings, Wish(no_collect=True, greeting=greeting))
 
 
 def _run_headless(world: World, ended: threading.Event, limit_s: float | None, *, as_json: bool) -> int:

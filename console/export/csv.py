@@ -2,7 +2,10 @@
 
 import csv
 import io
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 from console.export.files import write_export
@@ -33,30 +36,38 @@ COLUMNS = (
     "per_mtok_output",
     "per_mtok_total",
     "utilisation",
+    "load",
     "unknown",
 )
 
 
-def csv_text(fleet: Fleet) -> str:
-    """The fleet's figures as CSV text with CRLF line ends."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
-    for tier in fleet.tiers:
-        for name, figures in tier.figures.items():
-            writer.writerow(figure_cells(tier.spec, tier.engine, tier.state, name, figures, fleet.at))
-    return out.getvalue()
-
-
-def write_csv(fleet: Fleet, directory: Path) -> Path:
-    """Write the figures to a new file in `directory`, whole or not at all, readable by its owner alone.
+def write_table(path: Path, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table to a new file, whole or not at all, readable by its owner alone.
 
     Raises:
         ExportFailed: no such directory, no rights, no space.
     """
-    path = directory / f"mtok-{fleet.at:%Y%m%dT%H%M%SZ}.csv"
-    write_export(path, [csv_text(fleet)])
-    return path
+    write_export(path, _lines(chain([headings], ([defused(cell) for cell in row] for row in rows))))
+
+
+def _lines(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    for row in rows:
+        writer.writerow(row)
+        yield out.getvalue()
+        out.seek(0)
+        out.truncate()
+
+
+def fleet_rows(fleet: Fleet, tiers: Iterable[str]) -> list[list[str]]:
+    """Rows of `COLUMNS`: each of these tiers, in this order, in every window."""
+    shown = [tier for name in tiers if (tier := fleet.tier(name)) is not None]
+    return [
+        _cells(tier.spec, tier.engine, tier.state, name, figures, fleet.at)
+        for tier in shown
+        for name, figures in tier.figures.items()
+    ]
 
 
 def defused(cell: str) -> str:
@@ -98,7 +109,8 @@ def _cells(spec: TierSpec, engine: str, state: str, name: str, figures: Figures,
         "" if isinstance(usage, Unknown) else str(usage.requests),
         _amount(figures.output_nusd_per_mtok),
         _amount(figures.total_nusd_per_mtok),
-        _ratio(figures),
+        _ratio(figures.utilisation),
+        _ratio(figures.load),
         "; ".join(reasons),
     ]
 
@@ -107,6 +119,5 @@ def _amount(value: int | Unknown) -> str:
     return "" if isinstance(value, Unknown) else format_nusd(value)
 
 
-def _ratio(figures: Figures) -> str:
-    utilisation = figures.utilisation
-    return "" if isinstance(utilisation, Unknown) else f"{float(utilisation):.4f}"
+def _ratio(value: Fraction | Unknown) -> str:
+    return "" if isinstance(value, Unknown) else f"{float(value):.4f}"

@@ -5,6 +5,7 @@ from typing import Any
 from sqlmodel import Session, col, func, select
 
 from console.export.status import amount, figures_body, unknown
+from store.capacity import KILOSECOND
 from store.clock import rfc3339
 from store.counters import USAGE_FIELDS, counters_of, first_bill
 from store.figures import Figures, figures
@@ -37,6 +38,7 @@ def explain_body(session: Session, spec: TierSpec, window: Window) -> dict[str, 
             "spend_nusd": "sum over terms of (end.nusd - start.nusd)",
             "usd_per_mtok_output": "spend / completion_tokens * 10^6",
             "usd_per_mtok_total": "spend / (prompt_tokens + completion_tokens) * 10^6",
+            "load": "completion_tokens / (end - start in seconds) / capacity_tokens_per_s",
         },
     }
 
@@ -144,8 +146,13 @@ def _usage(session: Session, tier: str, found: Figures) -> dict[str, Any]:
     return {
         **{field: getattr(usage, field) for field in USAGE_FIELDS},
         "running_ms": usage.running_ms,
+        "capacity_tokens_per_s": _capacity(usage.capacity_per_ks),
         "terms": [_usage_term(term) for term in usage_terms(session, tier, usage.edges)],
     }
+
+
+def _capacity(per_ks: int | Unknown) -> str | dict[str, str]:
+    return unknown(per_ks) if isinstance(per_ks, Unknown) else f"{per_ks / KILOSECOND:.3f}"
 
 
 def _usage_term(term: UsageTerm) -> dict[str, Any]:

@@ -7,12 +7,14 @@ Amounts are decimal strings with nine decimals, instants RFC 3339 in UTC; what i
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
+from fractions import Fraction
 from typing import Any
 
 from store.clock import rfc3339
 from store.figures import Figures
 from store.fleet import Fleet, ProviderHealth, TierView
 from store.gate import Reason, ScopeVerdict
+from store.machines import CapacityView
 from store.money import USD, format_nusd
 from store.unknown import Unknown
 from store.usage import Usage
@@ -68,7 +70,7 @@ def age_s(now: datetime, at: datetime | None) -> float | None:
 def figures_body(figures: Figures) -> dict[str, Any]:
     """One window of one tier."""
     spend, usage, edges = figures.spend, figures.usage, figures.edges
-    utilisation, currency = figures.utilisation, figures.currency
+    currency = figures.currency
     output, total = amount(figures.output_nusd_per_mtok), amount(figures.total_nusd_per_mtok)
     billed = amount(spend if isinstance(spend, Unknown) else spend.nusd)
     elsewhere = None if currency in (None, USD) else {"unknown": f"it bills in {currency}, and not in USD"}
@@ -88,8 +90,13 @@ def figures_body(figures: Figures) -> dict[str, Any]:
         "requests": _count(usage, "requests"),
         "usd_per_mtok_output": elsewhere or output,
         "usd_per_mtok_total": elsewhere or total,
-        "utilisation": unknown(utilisation) if isinstance(utilisation, Unknown) else f"{float(utilisation):.4f}",
+        "utilisation": _ratio(figures.utilisation),
+        "load": _ratio(figures.load),
     }
+
+
+def _ratio(value: Fraction | Unknown) -> str | dict[str, str]:
+    return unknown(value) if isinstance(value, Unknown) else f"{float(value):.4f}"
 
 
 def _count(usage: Usage | Unknown, field: str) -> int | dict[str, str]:
@@ -115,10 +122,19 @@ def _tier(tier: TierView, reasons: tuple[Reason, ...]) -> dict[str, Any]:
             if tier.currency == USD
             else {"unknown": f"it bills in {tier.currency}, and not in USD"}
         ),
+        "capacity_tokens_per_s": _capacity(tier.capacity),
+        "capacity_measured": {} if isinstance(tier.capacity, Unknown) else dict(tier.capacity.abouts),
+        "usd_per_mtok_implied_at_capacity": amount(tier.implied_nusd_per_mtok),
+        "gpus": [asdict(gpu) for gpu in tier.gpu],
+        "no_gpu_figures": dict(tier.no_gpu),
         "operation": None if operation is None else {"kind": operation.kind, "phase": operation.phase},
         "keys": {label: asdict(used) for label, used in tier.keys.items()},
         "windows": {name: figures_body(figures) for name, figures in tier.figures.items()},
     }
+
+
+def _capacity(found: CapacityView | Unknown) -> str | dict[str, str]:
+    return unknown(found) if isinstance(found, Unknown) else f"{float(found.tokens_per_s):.3f}"
 
 
 def _budget(scope: ScopeVerdict) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from console.wording import machine_lines
 from store.figures import Figures
 from store.fleet import Fleet
 from store.gate import ScopeVerdict
@@ -29,6 +30,7 @@ def status_text(fleet: Fleet) -> str:
         "out",
         "$/Mtok output",
         "$/Mtok total",
+        "load",
     ):
         table.add_column(heading, justify="left" if heading in ("tier", "state", "market", "window") else "right")
     for tier in fleet.tiers:
@@ -41,6 +43,7 @@ def status_text(fleet: Fleet) -> str:
     if any(tier.spec.is_simulated for tier in fleet.tiers):
         lines.append("SIMULATED PROVIDER: no money is spent")
     lines += sorted({f"engine: {tier.engine}" for tier in fleet.tiers if tier.engine})
+    lines += [line for tier in fleet.tiers for line in machine_lines(tier)]
     lines += [
         f"gate CLOSED for {verdict.sentence_for(tier)}" for tier, scope in verdict.tiers.items() if scope.reasons
     ]
@@ -69,6 +72,7 @@ def explanation_text(body: dict[str, Any]) -> str:
     lines.append(f"prompt {usage['prompt_tokens']}, completion {usage['completion_tokens']} tokens")
     lines.append(f"{per} output {_known(figures['per_mtok_output'])}")
     lines.append(f"{per} total {_known(figures['per_mtok_total'])}")
+    lines.append(f"load {_known(figures['load'])}")
     return "\n".join(lines)
 
 
@@ -80,6 +84,7 @@ def _cells(figures: Figures) -> tuple[str, ...]:
         "—" if isinstance(usage, Unknown) else f"{usage.completion_tokens:,}",
         _per_mtok(figures.output_nusd_per_mtok, figures.currency),
         _per_mtok(figures.total_nusd_per_mtok, figures.currency),
+        "—" if isinstance(figures.load, Unknown) else f"{float(figures.load) * 100:.0f}%",
     )
 
 

@@ -10,6 +10,7 @@ import httpx
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from console.errors import AgentUnreachable, HostUnreachable
+from console.hosts.agent_machine import AgentMachine, machine_of
 from store.errors import SettingsError
 from store.keys import KeyUsage
 from store.lease import LeaseGrant
@@ -51,6 +52,7 @@ class AgentUsage:
     in_flight: int
     last_token_at: datetime | None
     labels: Mapping[str, KeyUsage] = field(default_factory=dict)
+    machine: AgentMachine = field(default_factory=AgentMachine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ class AgentClient:
             name: KeyUsage(label.requests, label.prompt_tokens, label.completion_tokens)
             for name, label in usage.labels.items()
         }
-        return AgentUsage(totals, usage.nonce, usage.in_flight, usage.last_token_at, labels)
+        machine = machine_of(self.agent, body)
+        return AgentUsage(totals, usage.nonce, usage.in_flight, usage.last_token_at, labels, machine)
 
     async def lease(self, grant: LeaseGrant) -> int | None:
         """Hand a lease over. None when it is in force now; else the fence of the one that is, 0 where none is.

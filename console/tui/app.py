@@ -1,214 +1,284 @@
 """The console's screen: it reads the store each second, and asks before anything that costs or loses."""
 
 import asyncio
+import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import structlog
 from textual import work
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from console.service import Service
-from console.tui.messages import FleetRead, Said, StoreSilent
-from console.tui.screens.dialogs import ConfirmDialog, ReasonDialog, Reset, ResetDialog
-from console.tui.screens.fleet import FleetScreen
-from console.tui.screens.help import HelpScreen
+from console.tui.acts import Acts
+from console.tui.clipboard import osc52
+from console.tui.keys import ACTS, BINDINGS, PAGES, check_keys
+from console.tui.look import THEMES, Look
+from console.tui.messages import Said, StoreRead, StoreSilent
+from console.tui.pages import make_page
+from console.tui.screens.dialogs import Dialog
 from console.tui.screens.logs import LogsScreen
-from console.wording import (
-    close_consequence,
-    hibernate_consequence,
-    open_consequence,
-    reset_consequence,
-    wake_consequence,
-)
+from console.tui.screens.page import Exported, Page
+from console.tui.thin import ThinOutput
+from console.tui.view import View
 from store.errors import MtokError, StoreUnreachable
-from store.fleet import TierView
-from store.gate import why_no_reset
-from store.operations import OperationKind, Phase
 
+log = structlog.get_logger()
 _READ_EVERY_S = 1.0
+_SILENT_AFTER_S = 4.0  # a reading under way for longer is no answer either
 _LOG_LINES = 200
 
 
-class MtokApp(App[None]):
+class MtokApp(ThinOutput, Acts, App[None]):
     """Owns the service and the screens. Nothing here talks to a provider or an agent."""
 
     CSS_PATH = "console.tcss"
     TITLE = "mtok"
-    ENABLE_COMMAND_PALETTE = True
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "quit", "Quit", show=False, priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = BINDINGS
 
-    def __init__(self, service: Service, export_to: Path, collector_note: str = "") -> None:
+    def __init__(self, service: Service, view: View, export_to: Path, look: Look | None = None) -> None:
         super().__init__()
+        look = look or Look()
         self.animation_level = "none"  # each frame of an animation is bytes on somebody's SSH line
-        self._service, self._export_to = service, export_to
-        self._home = FleetScreen(service.actor, collector_note)
-        self._read_s: float | None = None
+        self.is_thin, self.is_ascii, self.erases = look.is_thin, look.is_ascii, look.erases
+        self.theme = THEMES[look.theme]
+        self.service, self.view, self._export_to = service, view, export_to
+        self._pages: dict[str, Page] = {"Fleet": self._made("Fleet")}
+        self._reading_since_s: float | None = None
+        self.is_hung_up = False
+        self.on_hangup: Callable[[], None] = lambda: None
+        if look.keys:
+            self.set_keymap(dict(check_keys(look.keys, self.bindings_now())))
 
     def get_default_screen(self) -> Screen[None]:
         """The fleet."""
-        return self._home
+        return self._pages["Fleet"]
+
+    @property
+    def page(self) -> Page:
+        """The screen that is looked at, under any dialog."""
+        return next(screen for screen in reversed(self.screen_stack) if isinstance(screen, Page))
+
+    def bindings_now(self) -> Sequence[Binding]:
+        """Every key of the console, as it is bound now."""
+        classes = {type(page) for page in self._pages.values()}
+        own = [binding for cls in classes for base in cls.__mro__ for binding in base.__dict__.get("BINDINGS", ())]
+        found = [binding for binding in (*BINDINGS, *own) if isinstance(binding, Binding) and binding.id]
+        unique = {binding.id: binding for binding in found}
+        keymap = self._keymap
+        return [binding.with_key(keymap.get(id_ or "", binding.key)) for id_, binding in unique.items()]
 
     def on_mount(self) -> None:
         """Begin to read, and end cleanly on a signal: Textual alone leaves the terminal broken."""
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self.exit, None, 128 + signum)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         self.set_interval(_READ_EVERY_S, self.read)
         self.read()
 
-    @work(thread=True, exclusive=True, group="read", exit_on_error=False)
-    def read(self) -> None:
-        """Read the store, away from the screen."""
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What changes something has no key where the console is read-only, or shows the past."""
+        if action in ACTS and (self.view.is_read_only or self.view.at is not None):
+            return False
+        return super().check_action(action, parameters)
+
+    def read(self, *, is_wanted: bool = False) -> None:
+        """Read the store, unless time stands still; a reading that takes too long is told like no answer.
+
+        `is_wanted`: somebody asks for something that has not been read yet, and gets it though time stands still.
+        """
+        if self._reading_since_s is not None:
+            waited = time.monotonic() - self._reading_since_s
+            if waited > _SILENT_AFTER_S:
+                self._silent(f"the store has not answered for {waited:.0f} s")
+        elif is_wanted or not self.view.is_paused:
+            self._reading_since_s = time.monotonic()
+            self._read(self.page.NAME, self.page.question())
+
+    def read_soon(self) -> None:
+        """Read again at once."""
+        self.call_later(self.read, is_wanted=True)
+
+    @work(thread=True, group="read", exit_on_error=False)
+    def _read(self, name: str, question: Callable[[Service], Any] | None) -> None:
         try:
-            self.post_message(FleetRead(self._service.fleet()))
+            at = self.view.at
+            fleet = self.service.fleet() if at is None else self.service.fleet_at(at)
+            answer = question(self.service) if question is not None else None
         except StoreUnreachable as error:
             self.post_message(StoreSilent(f"the store does not answer: {error.reason}"))
         except MtokError as error:
             self.post_message(StoreSilent(str(error)))
+        except Exception as error:  # the screen must go on, and say that it cannot read
+            log.exception("screen_reading_failed")
+            self.post_message(StoreSilent(f"reading failed: {type(error).__name__}: {error}"))
+        else:
+            self.post_message(StoreRead(fleet, name, answer))
 
-    def on_fleet_read(self, message: FleetRead) -> None:
+    def on_store_read(self, message: StoreRead) -> None:
         """Show it, under a dialog too."""
-        self._read_s = time.monotonic()
-        self._home.show(message.fleet)
+        self._reading_since_s = None
+        if not self.screen_stack:  # a reading may end while the app closes its screens
+            return
+        if not self.view.is_paused or self.view.fleet is None:
+            self.view.fleet, self.view.read_s = message.fleet, time.monotonic()
+        self.view.problem = None
+        asked = self._pages.get(message.page)
+        if asked is not None:
+            asked.answer = message.answer
+        self.page.show()
+        if isinstance(self.screen, Dialog):
+            self.screen.follow(message.fleet)
 
     def on_store_silent(self, message: StoreSilent) -> None:
         """Keep what is shown, marked as old."""
-        self._home.show_stale(message.problem, time.monotonic(), self._read_s)
+        self._reading_since_s = None
+        self._silent(message.problem)
+
+    def on_wanted(self) -> None:
+        """A screen asks something else now."""
+        self.read_soon()
 
     def on_said(self, message: Said) -> None:
         """Put it into the message line."""
-        self._home.say(message.line, is_problem=message.is_problem)
+        self.say(message.text, is_problem=message.is_problem)
 
-    def action_hibernate(self) -> None:
-        """Ask whether to hibernate the tier under the cursor."""
-        tier = self._askable(OperationKind.HIBERNATE)
-        if tier is not None:
-            name = tier.spec.name if tier.state == "serving" else None
-            dialog = ConfirmDialog(f"Hibernate {tier.spec.name}", hibernate_consequence(tier), name)
-            self._ask(OperationKind.HIBERNATE, tier, dialog)
+    def say(self, text: str, *, is_problem: bool = False) -> None:
+        """Put a line where the last message stays."""
+        self.view.note, self.view.note_is_problem = text, is_problem
+        if self.screen_stack:
+            self.page.show_frame()
 
-    def action_wake(self) -> None:
-        """Ask whether to wake the tier under the cursor."""
-        tier = self._askable(OperationKind.WAKE)
-        if tier is None:
+    async def action_page(self, name: str) -> None:
+        """Go to a screen."""
+        if isinstance(self.screen, Dialog) or name == self.page.NAME:
             return
-        fleet = self._home.fleet
-        if fleet is not None and fleet.verdict.reasons_for(tier.spec.name):
-            why = fleet.verdict.sentence_for(tier.spec.name)
-            self._home.say(f"wake {tier.spec.name}: the gate is closed: {why}", is_problem=True)
+        if name not in self._pages:
+            self._pages[name] = self._made(name)
+        while len(self.screen_stack) > 1:
+            await self.pop_screen()
+        if name != "Fleet":
+            await self.push_screen(self._pages[name])
+        self.page.show()
+        self.read_soon()
+
+    def action_window(self, step: int) -> None:
+        """Show another window; in a replay, another minute."""
+        if self.view.at is not None:
+            self._step(self.view.at, step)
             return
-        self._preflight(tier)
+        self.view.turn_window(step)
+        self.say(f"window: {self.view.window}")
+        self.page.show()
+        self.read_soon()
 
-    @work(thread=True, exclusive=True, group="preflight", exit_on_error=False)
-    def _preflight(self, tier: TierView) -> None:
-        """Read what is known before the wake, away from the screen, then ask."""
-        try:
-            checks = self._service.preflight(tier.spec.name)
-        except MtokError as error:
-            self.post_message(Said(str(error), is_problem=True))
-            return
-        dialog = ConfirmDialog(f"Wake {tier.spec.name}", wake_consequence(tier, checks))
-        self.call_from_thread(self._ask, OperationKind.WAKE, tier, dialog)
+    def action_pause(self) -> None:
+        """Let figures stand still, or go on."""
+        self.view.is_paused = not self.view.is_paused
+        self.say("paused: figures stand still; p goes on" if self.view.is_paused else "figures go on")
 
-    def action_reset_gate(self) -> None:
-        """Ask for an amount and a reason, if a reset is possible."""
-        fleet = self._home.fleet
-        if fleet is None:
-            return
-        why = why_no_reset(fleet.verdict)
-        if why is not None:
-            self._home.say(f"reset: {why}", is_problem=True)
-            return
+    def action_copy(self) -> None:
+        """Copy the tier's name."""
+        tier = self.view.chosen
+        self._copy(tier.spec.name if tier else "")
 
-        def answered(answer: object) -> None:
-            if isinstance(answer, Reset):
-                self._do("the gate", lambda: self._service.reset_gate(answer.amount_nusd, answer.reason), "reset")
-
-        self.push_screen(ResetDialog("Reset the gate", reset_consequence(fleet)), answered)
-
-    def action_turn_gate(self) -> None:
-        """Close the gate by hand, or end such a closing."""
-        fleet = self._home.fleet
-        if fleet is None:
-            return
-        is_closed = fleet.verdict.facts.closed_by is not None
-        act = self._service.open_gate if is_closed else self._service.close_gate
-        word = "open" if is_closed else "close"
-
-        def answered(answer: object) -> None:
-            if isinstance(answer, str):
-                self._do("the gate", lambda: act(answer), word)
-
-        consequence = open_consequence(fleet) if is_closed else close_consequence(fleet)
-        self.push_screen(ReasonDialog(f"{word.capitalize()} the gate", consequence), answered)
+    def action_copy_row(self) -> None:
+        """Copy the row under the cursor."""
+        self._copy(self.page.row_text())
 
     def action_host_logs(self) -> None:
-        """Follow what the agent of the tier under the cursor writes, over SSH with this user's own key."""
-        tier = self._home.tier
-        section = None if tier is None else self._service.tier_section(tier.spec.name)
+        """Follow what the agent of the tier writes, over SSH with this user's own key."""
+        tier = self.view.chosen
+        section = None if tier is None else self.service.tier_section(tier.spec.name)
         agent = next((one for one in section.agents if one.ssh_user is not None), None) if section else None
         if agent is None:
-            self._home.say("host logs: no agent of this tier is reached by SSH", is_problem=True)
+            self.say("host logs: no agent of this tier is reached by SSH", is_problem=True)
             return
         from console.host_access import log_lines  # paramiko: 80 ms that only this key pays
 
-        lines = partial(log_lines, self._service.settings, agent, _LOG_LINES)
+        lines = partial(log_lines, self.service.settings, agent, _LOG_LINES)
         self.push_screen(LogsScreen(f"{agent.name}: log of its host, newest last", lines))
 
     def action_export(self) -> None:
         """Write what is shown to a CSV file."""
-        self._write_csv()
-
-    def action_help(self) -> None:
-        """Every key and word."""
-        bindings = [binding for binding in FleetScreen.BINDINGS if isinstance(binding, Binding)]
-        self.push_screen(HelpScreen(bindings))
+        exported = self.page.exported()
+        if exported is None:
+            self.say("export: there is nothing to write yet", is_problem=True)
+            return
+        self._export(exported)
 
     def action_redraw(self) -> None:
         """Draw every cell again."""
+        self.forget_screen()
         self.screen.refresh(layout=True)
 
-    def _askable(self, kind: OperationKind) -> TierView | None:
-        tier = self._home.tier
-        if tier is None:
-            self._home.say(f"{kind}: there is no tier under the cursor", is_problem=True)
-            return None
-        under_way = tier.operation
-        rests = under_way is not None and kind is OperationKind.WAKE and under_way.phase == Phase.ASLEEP
-        why = tier.refusals.get(kind) if under_way is None or rests else f"a {under_way.kind} is under way"
-        if why is not None:
-            self._home.say(f"{kind} {tier.spec.name}: {why}", is_problem=True)
-            return None
-        return tier
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:  # noqa: ARG002
+        """Every key by its name, for the palette."""
+        for binding in self.bindings_now():
+            base, _, _ = binding.action.partition("(")
+            if self.check_action(base, ()) is not False and base not in ("command_palette", "move"):
+                text = f"{binding.tooltip or binding.description} ({binding.key_display or binding.key})"
+                yield SystemCommand(binding.description, text, partial(self.run_action, binding.action, self.page))
+        for name in [tier.spec.name for tier in self.view.fleet.tiers] if self.view.fleet else ():
+            yield SystemCommand(f"Tier {name}", "look at it", partial(self._look_at, name))
 
-    def _ask(self, kind: OperationKind, tier: TierView, dialog: ConfirmDialog) -> None:
-        def answered(answer: object) -> None:
-            if answer:
-                self._do(tier.spec.name, partial(self._service.ask, kind, tier.spec.name, seen=tier.seen), kind)
+    async def _look_at(self, name: str) -> None:
+        self.view.tier = name
+        await self.action_page("Tier")
 
-        self.push_screen(dialog, answered)
-
-    @work(thread=True, group="act", exit_on_error=False)
-    def _do(self, subject: str, act: Callable[[], None], what: str) -> None:
-        """Do what was confirmed; its outcome goes to the message line."""
+    @work(thread=True, exclusive=True, group="step", exit_on_error=False)
+    def _step(self, at: datetime, step: int) -> None:
+        """To the minute before, or after, that is on record."""
         try:
-            act()
+            found = self.service.minute_before(at) if step < 0 else self.service.minute_after(at)
         except MtokError as error:
             self.post_message(Said(str(error), is_problem=True))
-        else:
-            self.post_message(Said(f"{what} of {subject} asked; the collector carries it out"))
-        self.call_from_thread(self.read)
+            return
+        if found is None:
+            self.post_message(Said("replay: nothing is on record beyond this minute", is_problem=True))
+            return
+        self.view.at = found
+        self.call_from_thread(self.read_soon)
+
+    def _made(self, name: str) -> Page:
+        assert name in PAGES
+        return make_page(name, self.view, self.bindings_now)
+
+    def _hang_up(self) -> None:
+        self.is_hung_up = True
+        self.on_hangup()
+        self.exit(None, 128 + signal.SIGHUP)
+
+    def _silent(self, problem: str) -> None:
+        self.view.problem = problem
+        if self.screen_stack:
+            self.page.show_frame()
+
+    def _copy(self, text: str) -> None:
+        sequence = osc52(text, os.environ) if text else None
+        if sequence is None:
+            self.say(
+                "copy: there is nothing to copy" if not text else "copy: too long for a terminal", is_problem=True
+            )
+            return
+        if self._driver is not None:
+            self._driver.write(sequence)
+        self.say(f"copied: {text[:60]}")
 
     @work(thread=True, group="act", exit_on_error=False)
-    def _write_csv(self) -> None:
+    def _export(self, exported: Exported) -> None:
+        rows = exported.rows(self.service) if callable(exported.rows) else exported.rows
         try:
-            self.post_message(Said(f"exported to {self._service.export_csv(self._export_to)}"))
+            path = self.service.export_table(self._export_to, exported.name, exported.headings, rows)
+            self.post_message(Said(f"exported to {path}"))
         except MtokError as error:
             self.post_message(Said(str(error), is_problem=True))
 

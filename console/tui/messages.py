@@ -1,6 +1,7 @@
-"""What travels between the store's reader, the screen and its dialogs."""
+"""What travels between the store's reader, the screens and their dialogs."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from textual.message import Message
 
@@ -8,14 +9,16 @@ from store.fleet import Fleet
 
 
 @dataclass
-class FleetRead(Message):
-    """The store has been read."""
+class StoreRead(Message):
+    """The store has been read: the fleet, and the answer to what the page called `page` asked."""
 
     fleet: Fleet
+    page: str
+    answer: Any
 
     def can_replace(self, message: Message) -> bool:
         """A newer reading stands for an older one that nobody has looked at."""
-        return isinstance(message, FleetRead)
+        return isinstance(message, StoreRead)
 
 
 @dataclass
@@ -25,9 +28,13 @@ class StoreSilent(Message):
     problem: str
 
 
+class Wanted(Message):
+    """A screen's question is another now: ask it at once, not at the next second."""
+
+
 @dataclass
 class Said(Message):
     """The outcome of something that the engineer did, for the message line."""
 
-    line: str
+    text: str
     is_problem: bool = False

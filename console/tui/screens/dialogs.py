@@ -1,6 +1,7 @@
 """Dialogs before anything that costs or loses: Cancel has the focus, and a burst of typed keys does nothing."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,10 +12,14 @@ from textual.events import Key, Paste
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input
 
-from console.tui.widgets.line import Line
+from console.tui.cells import lines
+from console.tui.render.status import wrapped
+from console.tui.widgets.lines import Lines
 from store.errors import AmountError
+from store.fleet import Fleet
 from store.money import parse_nusd
 
+_TEXT_WIDTH = 68
 _DEAF_S = 0.3  # keys typed for the screen below must not act here
 
 
@@ -26,23 +31,28 @@ class Reset:
     reason: str
 
 
-class _Dialog(ModalScreen[object]):
-    """A title, lines of consequence, and Cancel first."""
+Still = Callable[[Fleet], str | None]
+"""Why what a dialog asks about is no longer what it was; None while it is."""
+
+
+class Dialog(ModalScreen[object]):
+    """A title, lines of consequence, and Cancel first. `still` looks at each new reading of the fleet."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
 
-    def __init__(self, title: str, consequence: str) -> None:
+    def __init__(self, title: str, consequence: str, still: Still = lambda _: None) -> None:
         super().__init__()
-        self._heading, self._consequence = title, consequence
+        self._heading, self._consequence, self._still = title, consequence, still
+        self._changed: str | None = None
         self._opened_s = time.monotonic()
 
     def compose(self) -> ComposeResult:
         """The box; what stands between the text and the buttons is the dialog's own."""
         with Vertical(id="box"):
-            yield Line(id="title")
-            yield Line(id="consequence")
+            yield Lines(id="title")
+            yield Lines(id="consequence")
             yield from self.questions()
-            yield Line(id="hint")
+            yield Lines(id="hint")
             with Horizontal(id="buttons"):
                 yield Button("Cancel", id="cancel", compact=True)
                 yield Button(self._heading.split(" ")[0], id="act", disabled=True, compact=True)
@@ -53,13 +63,19 @@ class _Dialog(ModalScreen[object]):
 
     def on_mount(self) -> None:
         """Fill in the text and put the focus where it does no harm."""
-        self.query_one("#title", Line).show(self._heading)
-        self.query_one("#consequence", Line).show(self._consequence)
+        self.query_one("#title", Lines).say(self._heading)
+        self.query_one("#consequence", Lines).show(lines(_folded(self._consequence)))
         self.query_one("#cancel", Button).focus()
         self._hint()
 
+    def follow(self, fleet: Fleet) -> None:
+        """The fleet has been read again: what has changed under the question takes the answer away."""
+        self._changed = self._changed or self._still(fleet)
+        if self._changed is not None:
+            self._hint()
+
     def is_ready(self) -> bool:
-        """Whether Enter may act."""
+        """Whether nothing is missing."""
         return True
 
     def hint(self) -> str:
@@ -89,31 +105,37 @@ class _Dialog(ModalScreen[object]):
 
     def on_input_submitted(self) -> None:
         """Enter in a field acts when nothing is missing."""
-        if self.is_ready():
+        if self._may_act():
             self.dismiss(self.outcome())
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """Act, or do not."""
         if event.button.id == "cancel":
             self.action_cancel()
-        elif self.is_ready():
+        elif self._may_act():
             self.dismiss(self.outcome())
 
     def action_cancel(self) -> None:
         """Close without acting."""
         self.dismiss(None)
 
+    def _may_act(self) -> bool:
+        return self._changed is None and self.is_ready()
+
     def _hint(self) -> None:
-        self.query_one("#hint", Line).show(self.hint())
-        self.query_one("#act", Button).disabled = not self.is_ready()
+        text = self.hint() if self._changed is None else f"{self._changed}: close this and start again"
+        self.query_one("#hint", Lines).show(lines(wrapped(text, _TEXT_WIDTH)))
+        self.query_one("#act", Button).disabled = not self._may_act()
 
 
-class ConfirmDialog(_Dialog):
+class ConfirmDialog(Dialog):
     """Yes or no; where `name` is given, it has to be typed."""
 
-    def __init__(self, title: str, consequence: str, name: str | None = None) -> None:
+    def __init__(
+        self, title: str, consequence: str, name: str | None = None, still: Still = lambda _: None
+    ) -> None:
         self._tier = name
-        super().__init__(title, consequence)
+        super().__init__(title, consequence, still)
 
     def questions(self) -> ComposeResult:
         """The field for the name."""
@@ -136,7 +158,7 @@ class ConfirmDialog(_Dialog):
         return self.query_one("#name", Input).value
 
 
-class ResetDialog(_Dialog):
+class ResetDialog(Dialog):
     """An amount to add to today's limit, and why."""
 
     def questions(self) -> ComposeResult:
@@ -175,7 +197,7 @@ class ResetDialog(_Dialog):
         return self.query_one("#reason", Input).value.strip()
 
 
-class ReasonDialog(_Dialog):
+class ReasonDialog(Dialog):
     """Why: for what needs nothing else."""
 
     def questions(self) -> ComposeResult:
@@ -202,3 +224,7 @@ def _field(name: str, placeholder: str) -> Input:
     field = Input(placeholder=placeholder, id=name, compact=True)
     field.cursor_blink = False
     return field
+
+
+def _folded(text: str) -> list[str]:
+    return [part for sentence in text.split("\n") for part in wrapped(sentence, _TEXT_WIDTH)]

@@ -1,46 +1,76 @@
-"""Every key, from the bindings themselves, and what the words on the screen mean."""
+"""Every key, from the bindings themselves, and what the words and signs on the screens mean."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import Binding
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 
-from console.tui.widgets.line import Line
+from console.tui.cells import Role, Row, Span, line, lines
+from console.tui.screens.page import Page, key_of
+from console.tui.view import View
+from console.tui.widgets.lines import Lines
 
-_WORDS = """
-$/Mtok OUT   spend ÷ completion tokens × 10⁶, over the same two ticks
-$/Mtok ALL   spend ÷ (prompt + completion tokens) × 10⁶
-$/h          what the provider quotes; shown, never used for a figure
-UTIL         time with at least one request ÷ time that the instances ran
-—            not known; the reason stands in the detail
-no tokens    spend is known, and nothing was generated
-SIMULATED    the provider is a simulator: no money is spent
-"""
+_GROUPS = {
+    "tier.": "TIERS",
+    "gate.": "THE GATE",
+    "page.": "ON A SCREEN",
+    "screen.": "SCREENS",
+    "app.": "EVERYWHERE",
+}
+_WORDS = (
+    ("$/Mtok OUT", "spend ÷ completion tokens × 10⁶, over the same two ticks"),
+    ("$/Mtok ALL", "spend ÷ (prompt + completion tokens) × 10⁶"),
+    ("$/h", "what the provider quotes; shown, never used for a figure"),
+    ("TODAY", "billed since midnight in the budget's time zone"),
+    ("UTIL", "time with at least one request ÷ time that the instances ran"),
+    ("LOAD", "completion tokens a second ÷ what `mtok agent bench` measured at most"),
+    ("BUSY", "requests in flight"),
+    ("—", "not known; the reason stands in the detail. It is never zero"),
+    ("no tokens", "spend is known, and nothing was generated"),
+    ("$0.00", "known, and nothing"),
+    ("GATE CLOSED", "nothing is served: the reasons stand beside it"),
+    ("STALE", "figures are old, and how old"),
+    ("SIMULATED", "the provider is a simulator: no money is spent"),
+    ("@ % o ^ v x !", "with --ascii: serving, running, asleep, waking, sleeping, gone, trouble"),
+)
 
 
-class HelpScreen(ModalScreen[None]):
-    """Any key closes it."""
+class HelpPage(Page):
+    """Keys as they are bound now, remapped ones too."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark", "dismiss", "Close")]
+    NAME: ClassVar[str] = "Help"
 
-    def __init__(self, bindings: Sequence[Binding]) -> None:
-        super().__init__()
-        self._bindings_shown = bindings
+    def __init__(self, view: View, bindings: Callable[[], Sequence[Binding]]) -> None:
+        super().__init__(view)
+        self._bindings_now = bindings
 
-    def compose(self) -> ComposeResult:
-        """A line a key, then the words."""
-        with VerticalScroll(id="box"):
-            yield Line(id="help")
+    def body(self) -> ComposeResult:
+        """One text, as long as it is."""
+        with VerticalScroll(id="pane"):
+            yield Lines(id="help")
 
     def on_mount(self) -> None:
-        """Fill it in."""
-        keys = [f"{_key(binding):<13}{binding.description}" for binding in self._bindings_shown]
-        self.query_one("#help", Line).show("\n".join(["KEYS", "", *keys, "", "WORDS", _WORDS]))
+        """Arrows scroll."""
+        super().on_mount()
+        self.query_one("#help", Lines).show(self._rows())
+        self.query_one("#pane").focus()
+
+    def _rows(self) -> list[Row]:
+        rows: list[Row] = []
+        found = list(self._bindings_now())
+        for prefix, title in _GROUPS.items():
+            group = [binding for binding in found if (binding.id or "").startswith(prefix)]
+            rows += [line(f" {title}", Role.HEADING), *map(_key_row, group), line("")]
+        rows.append(line(" WORDS AND SIGNS", Role.HEADING))
+        rows += [(Span(f" {word:<14}", Role.STRONG), Span(text)) for word, text in _WORDS]
+        return [
+            *rows,
+            line(""),
+            *lines(["No single key acts: hibernate, wake and the gate ask first."], Role.MUTED),
+        ]
 
 
-def _key(binding: Binding) -> str:
-    names = {"left_square_bracket": "[", "right_square_bracket": "]", "question_mark": "?"}
-    return names.get(binding.key, binding.key)
+def _key_row(binding: Binding) -> Row:
+    return (Span(f" {key_of(binding):<14}", Role.STRONG), Span(binding.tooltip or binding.description))

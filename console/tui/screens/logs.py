@@ -7,9 +7,10 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import Footer, Log
+from textual.widgets import Log
 
-from console.tui.widgets.line import Line
+from console.tui.cells import Role, printable
+from console.tui.widgets.lines import Lines
 from store.errors import MtokError
 
 _KEPT_LINES = 5_000
@@ -29,14 +30,13 @@ class LogsScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """A heading, the lines, what became of them."""
-        yield Line(id="header")
+        yield Lines(id="header")
         yield Log(id="log", max_lines=_KEPT_LINES)
-        yield Line(id="message")
-        yield Footer(show_command_palette=False)
+        yield Lines(id="message")
 
     def on_mount(self) -> None:
         """Begin to follow."""
-        self.query_one("#header", Line).show(f" {self._heading}")
+        self.query_one("#header", Lines).say(f" {self._heading}", Role.HEADING)
         self._say("connecting…")
         self._follow()
 
@@ -53,12 +53,4 @@ class LogsScreen(Screen[None]):
             self._say("the log has ended")
 
     def _say(self, text: str, *, is_problem: bool = False) -> None:
-        line = self.query_one("#message", Line)
-        line.show(f" {text}")
-        line.set_class(is_problem, "problem")
-
-
-def printable(line: str) -> str:
-    """A line from elsewhere without anything that a terminal would obey."""
-    spaced = line.replace("\t", "    ")
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in spaced)
+        self.query_one("#message", Lines).say(f" {text}", Role.WARN if is_problem else Role.MUTED)

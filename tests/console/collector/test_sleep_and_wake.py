@@ -1,8 +1,11 @@
 """Sleep and wake with a real agent: the phases to the first token, and the rules that ask by themselves."""
 
 import asyncio
+import json
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -18,8 +21,10 @@ from console.providers.simulator_world import SimulatedWorld
 from console.settings import load_settings
 from store.alarms import conditions
 from store.anatomy import past
+from store.capacity import per_kilosecond
 from store.clock import SystemClock
 from store.database import Database
+from store.figures import figures
 from store.keys import summed_keys
 from store.leader import acquire
 from store.operations import OperationKind, Phase, request, seen_state
@@ -27,6 +32,7 @@ from store.preflight import preflight
 from store.stops import why_no_wake
 from store.tables import AgentRow, OperationRow, UsageSample
 from store.verdicts import close_by_hand, verdict_now
+from store.window import Window
 from tests.agent.conftest import SECRET, RunningAgent, running_agent, write_settings
 from tests.databases import opened
 
@@ -354,3 +360,30 @@ async def test_of_several_wakes_at_once_those_that_would_cross_the_limit_are_ref
     with fleet.database.read() as session:
         narrow = verdict_now(session, tight, SystemClock().now())
         assert "are spoken for" in (why_no_wake(session, tight, narrow, "l40") or "")
+
+
+async def test_what_a_benchmark_has_found_makes_the_load_known_from_the_next_tick_on(
+    make: Make, agent: RunningAgent
+) -> None:
+    fleet = make()
+    begun_at = SystemClock().now()
+    await fleet.go_on(lambda _rows: agent.post("/v1/completions", {})[0] != 503)
+    await asyncio.to_thread(quick_benchmark, agent)
+    await fleet.collector.tick(fleet.fence)
+    usage = await asyncio.to_thread(agent.usage)
+    with fleet.database.read() as session:
+        row = session.get_one(AgentRow, "a")
+        found = figures(session, "h100", Window(begun_at, SystemClock().now()))
+    assert row.capacity_per_ks == per_kilosecond(usage["capacity_tokens_per_s"])
+    assert row.capacity_about == usage["capacity"]["conditions"]
+    assert json.loads(row.gpu) == (usage["gpu"]["unknown"] if isinstance(usage["gpu"], dict) else usage["gpu"])
+    assert isinstance(found.load, Fraction)
+    assert found.load > 0
+
+
+def quick_benchmark(agent: RunningAgent) -> None:
+    plan = b'{"runs": 1, "seconds": 0.05, "prompt_tokens": 8, "completion_tokens": 16, "prefill_tokens": 16}'
+    headers = {"Authorization": f"Bearer {SECRET}"}
+    asked = urllib.request.Request(f"{agent.control}/control/bench", plan, headers, method="POST")
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        assert b'"result"' in answer.read().splitlines()[-1]

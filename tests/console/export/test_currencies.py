@@ -7,12 +7,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from console.export.csv import csv_text
+from console.export.csv import fleet_rows
 from console.export.explain import explain_body
 from console.export.gate import gate_body, gate_text
 from console.export.status import status_body
 from console.export.text import explanation_text, status_text
-from console.tui.render import NARROW, detail_lines, gate_line, tier_cells
+from console.tui.cells import text_of
+from console.tui.render.fleet import entries
+from console.tui.render.status import gate_rows
+from console.tui.render.tier import detail_rows
 from store.fleet import Fleet, TierSpec, read_fleet
 from store.gate import GatePolicy
 from store.verdicts import overspend_terms, record_verdict, verdict_now
@@ -45,12 +48,13 @@ def fleet(history: History) -> Fleet:
 
 def test_the_screen_shows_euros(fleet: Fleet) -> None:
     (tier,) = fleet.tiers
-    cells = dict(zip([column.key for column in NARROW], tier_cells(tier, NARROW, "today"), strict=True))
-    assert cells["today"].strip() == "€30.00"
-    assert cells["output"].strip() == "€29.9994"
-    assert "€30.00" in "\n".join(detail_lines(tier, fleet.at))
-    assert "€30.00 of €100.00" in gate_line(fleet, 200)
-    assert "$30" not in gate_line(fleet, 200)
+    (entry,) = entries(fleet, "today")
+    assert entry.cells["today"] == "€30.00"
+    assert entry.cells["output"] == "€29.9994"
+    assert "€30.00" in "\n".join(map(text_of, detail_rows(tier, fleet.at)))
+    gate = "\n".join(map(text_of, gate_rows(fleet, 200)))
+    assert "€30.00 of €100.00" in gate
+    assert "$30" not in gate
 
 
 def test_status_gives_the_currency_and_no_dollars_that_are_none(fleet: Fleet) -> None:
@@ -65,7 +69,7 @@ def test_status_gives_the_currency_and_no_dollars_that_are_none(fleet: Fleet) ->
     assert "spend today $0.00 of $200.00" in text
     assert "spend today €30.00 of €100.00" in text
     assert "€30.0000" in text
-    assert "EUR,30.000000000" in csv_text(fleet)
+    assert ["EUR", "30.000000000"] in [row[11:13] for row in fleet_rows(fleet, ["h100"])]
 
 
 def test_explain_adds_up_in_euros(history: History, fleet: Fleet) -> None:

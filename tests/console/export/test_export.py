@@ -1,7 +1,5 @@
 """What other programs read: exact, complete, and the terms add up to the figure."""
 
-import csv
-import io
 import json
 from datetime import timedelta
 from decimal import Decimal
@@ -11,19 +9,45 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from console.export.csv import COLUMNS, csv_text, defused, write_csv
+from console.export.csv import COLUMNS, defused, fleet_rows, write_table
 from console.export.explain import explain_body
 from console.export.files import ExportFailed
 from console.export.status import status_body
 from console.export.text import explanation_text, status_text
 from store.fleet import WINDOWS, Fleet, TierSpec, read_fleet
 from store.gate import GatePolicy
+from store.inventory import keep_agent, keep_resources
+from store.machines import GpuView, dumped_gpus
+from store.readings import AgentReading
+from store.tables import AgentRow, ResourceRow
+from store.unknown import Unknown
 from store.window import Window
 from store.words import Market
 from tests.conftest import START, History
 
 SPEC = TierSpec("h100", "cloud", "H100 PCIe", Market.SPOT, is_simulated=True)
 POLICY = GatePolicy(200 * 10**9, ZoneInfo("UTC"), timedelta(seconds=170))
+
+
+GPU = GpuView("h100-a", 0, "H100", "570", 97, 2**36, None, 312_450, 64)
+RESOURCE = ResourceRow(
+    provider="cloud",
+    kind="instance",
+    resource_id="8429",
+    tier="h100",
+    name="h100-a",
+    state="running",
+    raw_state="ACTIVE",
+    rate_nusd_per_hour=2 * 10**9,
+    seen_at=START,
+)
+
+
+def tick_measured(served: History) -> None:
+    """A tick at which the agent knows its capacity: 20 tokens/s."""
+    reading = AgentReading("h100", served.totals(21_000, 41_600), None, capacity_per_ks=20_000)
+    bills = served.bill(5_100_000_000), served.bill(1_234, counter="usage:volume:1", resource_id="1")
+    served.tick(*bills, agents={"h100-a": reading})
 
 
 @pytest.fixture
@@ -85,10 +109,53 @@ def test_an_explanation_of_the_unknown_says_why(history: History) -> None:
     assert "no complete tick yet" in explanation_text(body)
 
 
+def fleet_csv(fleet: Fleet) -> list[dict[str, str]]:
+    rows = fleet_rows(fleet, [tier.spec.name for tier in fleet.tiers])
+    return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+
+
+def test_capacity_load_and_gpus_are_in_the_status(served: History) -> None:
+    tick_measured(served)
+    with served.database.write() as session:
+        keep_agent(session, AgentRow(agent="h100-a", tier="h100", capacity_per_ks=20_000, gpu=dumped_gpus([GPU])))
+        keep_resources(session, "cloud", [RESOURCE], START, complete=True)
+    fleet = fleet_of(served)
+    tier = status_body(fleet)["tiers"][0]
+    assert tier["capacity_tokens_per_s"] == "20.000"
+    assert tier["usd_per_mtok_implied_at_capacity"] == "27.777777778"  # $2.00 / 3600 s / 20 tokens/s
+    assert tier["gpus"][0]["power_mw"] == 312_450
+    assert tier["windows"]["1h"]["load"] == "11.2778"  # 40,600 tokens in 180 s: more than its benchmark had found
+    assert fleet_csv(fleet)[1]["load"] == "11.2778"
+    text = status_text(fleet)
+    assert "h100: capacity 20 tok/s; $27.7778 per Mtok output at full load, implied by the quoted rate" in text
+    assert "h100-a: GPU 0 H100: 97%, 64.0 of — GiB, 312 W, 64 °C" in text
+    assert "1128%" in text
+
+
+def test_a_capacity_that_is_not_known_says_why(served: History) -> None:
+    with served.database.write() as session:
+        row = AgentRow(agent="h100-a", tier="h100", capacity_about="not measured", gpu=dumped_gpus(Unknown("none")))
+        keep_agent(session, row)
+    fleet = fleet_of(served)
+    tier = status_body(fleet)["tiers"][0]
+    assert tier["capacity_tokens_per_s"] == {"unknown": "agent h100-a: not measured"}
+    assert tier["no_gpu_figures"] == {"h100-a": "none"}
+    assert "mtok agent bench" in tier["windows"]["1h"]["load"]["unknown"]
+    assert tier["usd_per_mtok_implied_at_capacity"] == tier["capacity_tokens_per_s"]
+    assert "h100: capacity — (agent h100-a: not measured)" in status_text(fleet)
+    assert "h100-a: none" in status_text(fleet)
+
+
+def test_an_explanation_has_the_terms_of_the_load(served: History) -> None:
+    tick_measured(served)
+    body = explained(served)
+    assert body["usage"]["capacity_tokens_per_s"] == "20.000"
+    assert "capacity_tokens_per_s" in body["formula"]["load"]
+    assert f"load {body['figures']['load']}" in explanation_text(body)
+
+
 def test_csv_is_a_row_a_tier_and_window(served: History) -> None:
-    text = csv_text(fleet_of(served))
-    assert text.endswith("\r\n")
-    rows = list(csv.DictReader(io.StringIO(text)))
+    rows = fleet_csv(fleet_of(served))
     assert tuple(rows[0]) == COLUMNS
     assert [row["window"] for row in rows] == list(WINDOWS)
     assert rows[1]["spend"] == "0.066667900"
@@ -97,17 +164,18 @@ def test_csv_is_a_row_a_tier_and_window(served: History) -> None:
 
 
 def test_csv_says_why_a_cell_is_empty(history: History) -> None:
-    rows = list(csv.DictReader(io.StringIO(csv_text(fleet_of(history)))))
+    rows = fleet_csv(fleet_of(history))
     assert rows[0]["spend"] == ""
     assert "no complete tick yet" in rows[0]["unknown"]
 
 
 def test_a_csv_file_is_written_whole_and_for_its_owner(served: History, tmp_path: Path) -> None:
-    path = write_csv(fleet_of(served), tmp_path)
+    path = tmp_path / "fleet.csv"
+    write_table(path, COLUMNS, fleet_rows(fleet_of(served), ["h100"]))
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.read_bytes().count(b"\r\n") == 1 + len(WINDOWS)
     with pytest.raises(ExportFailed, match="choose another place"):
-        write_csv(fleet_of(served), tmp_path / "none")
+        write_table(tmp_path / "none" / "fleet.csv", COLUMNS, [])
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "@x", "-cmd", "\tx"])

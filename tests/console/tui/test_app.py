@@ -9,15 +9,13 @@ from sqlmodel import select
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from console.tui.app import MtokApp
-from console.tui.render import NARROW
 from console.tui.screens.dialogs import ConfirmDialog, ReasonDialog, ResetDialog
-from console.tui.screens.fleet import FleetScreen
-from console.tui.screens.help import HelpScreen
-from console.tui.widgets.line import Line
-from console.tui.widgets.tier_table import TierTable
+from console.tui.screens.fleet import FleetPage
+from console.tui.screens.help import HelpPage
+from console.tui.widgets.lines import Lines
 from store.tables import Allowance, GateClosure, OperationRow
 from tests.console.fleet_world import FleetWorld, fleet_world
+from tests.console.tui.screen import app_of, ready, shown, text_of, until
 
 
 @pytest.fixture
@@ -29,44 +27,11 @@ def world(tmp_path: Path) -> FleetWorld:
     return made
 
 
-def text_of(app: MtokApp, name: str) -> str:
-    return app.screen_stack[0].query_one(f"#{name}", Line).text
-
-
-def shown(app: MtokApp) -> str:
-    """All that the terminal shows."""
-    width, height = app.size
-    lines = app.screen._compositor.render_strips()
-    return "\n".join("".join(segment.text for segment in line).ljust(width) for line in lines[:height])
-
-
-async def until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
-    for _ in range(100):
-        await pilot.pause()
-        if holds():
-            return
-        await asyncio.sleep(0.03)
-    pytest.fail("did not come to hold")
-
-
-async def ready(pilot: Pilot[None]) -> MtokApp:
-    """The app once it has shown a fleet."""
-    app = pilot.app
-    assert isinstance(app, MtokApp)
-    await until(pilot, lambda: app.screen_stack[0].query_one(TierTable).row_count == 3)
-    return app
-
-
-def app_of(world: FleetWorld, folder: Path) -> MtokApp:
-    return MtokApp(world.service, folder, "hello")
-
-
 async def test_everything_is_on_80x24_and_no_heading_is_clipped(world: FleetWorld, tmp_path: Path) -> None:
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await ready(pilot)
         screen = shown(app)
-        for column in NARROW:
-            heading = {"in": "IN 5m", "out": "OUT 5m"}.get(column.key, column.heading)
+        for heading in ("TIER", "STATE", "MARKET", "$/h", "TODAY", "IN 5m", "OUT 5m", "$/Mtok OUT", "UTIL"):
             assert heading in screen
         for text in ("h100", "l40", "a100", "on-demand", "GATE OPEN", "SIMULATED PROVIDER", "q Quit", "? Help"):
             assert text in screen
@@ -77,10 +42,10 @@ async def test_everything_is_on_80x24_and_no_heading_is_clipped(world: FleetWorl
 async def test_a_wide_screen_has_a_column_a_window_and_the_trend(world: FleetWorld, tmp_path: Path) -> None:
     async with app_of(world, tmp_path).run_test(size=(120, 40)) as pilot:
         app = await ready(pilot)
-        for heading in ("$/Mtok 5m", "$/Mtok 1h", "$/Mtok 24h", "TREND"):
+        for heading in ("GPU", "$/Mtok OUT", "$/Mtok 24h", "TREND"):
             assert heading in shown(app)
         await pilot.resize_terminal(80, 24)
-        await until(pilot, lambda: "$/Mtok OUT" in shown(app))
+        await until(pilot, lambda: "TREND" not in shown(app))
 
 
 async def test_hibernating_a_serving_tier_needs_its_name(world: FleetWorld, tmp_path: Path) -> None:
@@ -113,7 +78,7 @@ async def test_a_dialog_is_cancelled_by_what_cancels(world: FleetWorld, tmp_path
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         await asyncio.sleep(0.35)
         await pilot.press(key)
-        await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+        await until(pilot, lambda: isinstance(app.screen, FleetPage))
     with world.database.read() as session:
         assert session.exec(select(OperationRow)).all() == []
 
@@ -136,10 +101,11 @@ async def test_a_tier_that_changed_meanwhile_is_not_hibernated(world: FleetWorld
         world.asleep = frozenset({"h100"})
         world.tick()
         app.screen.query_one("#name", Input).value = "h100"
+        await until(pilot, lambda: "h100 is asleep now, no longer serving: close this" in shown(app))
         await asyncio.sleep(0.35)
         app.screen.query_one("#name", Input).focus()
         await pilot.press("enter")
-        await until(pilot, lambda: "no longer" in text_of(app, "message"))
+        assert isinstance(app.screen, ConfirmDialog)
     with world.database.read() as session:
         assert session.exec(select(OperationRow)).all() == []
 
@@ -204,8 +170,8 @@ async def test_the_gate_is_closed_and_opened_by_hand_with_a_reason(tmp_path: Pat
     world.clock.advance(-58)
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await ready(pilot)
-        for word, shows in (("leak", "GATE CLOSED  MANUAL"), ("mended", "GATE OPEN")):
-            await pilot.press("g")
+        for key, word, shows in (("c", "leak", "GATE CLOSED  MANUAL"), ("o", "mended", "GATE OPEN")):
+            await pilot.press(key)
             await until(pilot, lambda: isinstance(app.screen, ReasonDialog))
             app.screen.query_one("#reason", Input).focus()
             await asyncio.sleep(0.35)
@@ -229,11 +195,12 @@ async def test_a_dark_provider_and_a_dead_collector_are_said(world: FleetWorld, 
     world.tick(problem="HTTP 500")
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await ready(pilot)
-        assert "STALE, last complete tick" in text_of(app, "health")
-        assert "HTTP 500" in text_of(app, "health")
+        assert "BILLING STALE: cloud: last complete tick" in text_of(app, "banners")
+        assert "HTTP 500" in text_of(app, "banners")
         with world.database.engine.begin() as connection:
             connection.exec_driver_sql("UPDATE leadership SET expires_at = '2020-01-01 00:00:00.000000'")
-        await until(pilot, lambda: "COLLECTOR DEAD" in text_of(app, "health"))
+        await until(pilot, lambda: "COLLECTOR DEAD" in text_of(app, "banners"))
+        assert "Estimate by quoted rates: $4.15/h" in text_of(app, "banners")
 
 
 async def test_a_silent_store_leaves_the_figures_marked_and_comes_back(world: FleetWorld, tmp_path: Path) -> None:
@@ -241,12 +208,12 @@ async def test_a_silent_store_leaves_the_figures_marked_and_comes_back(world: Fl
         app = await ready(pilot)
         with world.database.engine.begin() as connection:
             connection.exec_driver_sql("ALTER TABLE ticks RENAME TO gone")
-        await until(pilot, lambda: "STALE" in text_of(app, "stale"))
-        assert "no such table" in text_of(app, "stale")
+        await until(pilot, lambda: "STALE" in text_of(app, "banners"))
+        assert "no such table" in text_of(app, "banners")
         await until(pilot, lambda: "h100" in shown(app) and "GATE OPEN" in shown(app))
         with world.database.engine.begin() as connection:
             connection.exec_driver_sql("ALTER TABLE gone RENAME TO ticks")
-        await until(pilot, lambda: not app.screen_stack[0].query_one("#stale").display)
+        await until(pilot, lambda: text_of(app, "banners") == "")
 
 
 async def test_figures_go_on_under_a_dialog(world: FleetWorld, tmp_path: Path) -> None:
@@ -264,12 +231,12 @@ async def test_help_lists_every_binding(world: FleetWorld, tmp_path: Path) -> No
     async with app_of(world, tmp_path).run_test(size=(120, 40)) as pilot:
         app = await ready(pilot)
         await pilot.press("question_mark")
-        await until(pilot, lambda: isinstance(app.screen, HelpScreen))
-        listed = app.screen.query_one("#help", Line).text
-        for binding in FleetScreen.BINDINGS:
-            assert binding.description in listed  # type: ignore[union-attr]
+        await until(pilot, lambda: isinstance(app.screen, HelpPage))
+        listed = app.screen.query_one("#help", Lines).text
+        for binding in app.bindings_now():
+            assert (binding.tooltip or binding.description) in listed
         await pilot.press("escape")
-        await until(pilot, lambda: isinstance(app.screen, FleetScreen))
+        await until(pilot, lambda: isinstance(app.screen, FleetPage))
 
 
 async def test_export_says_where_and_the_window_can_be_changed(world: FleetWorld, tmp_path: Path) -> None:

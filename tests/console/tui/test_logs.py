@@ -7,14 +7,13 @@ from textual.app import App
 from textual.widgets import Log
 
 from console.errors import HostUnreachable
-from console.tui.screens.logs import LogsScreen, printable
-from console.tui.widgets.line import Line
+from console.tui.cells import printable
+from console.tui.screens.logs import LogsScreen
+from console.tui.widgets.lines import Lines
 
 
 class Host(App[None]):
     """A screen above another."""
-
-    CSS = "Line { height: auto; }"
 
     def __init__(self, lines: Callable[[], AsyncIterator[str]]) -> None:
         super().__init__()
@@ -25,7 +24,7 @@ class Host(App[None]):
 
 
 def message(app: App[None]) -> str:
-    return str(app.screen.query_one("#message", Line).render())
+    return app.screen.query_one("#message", Lines).text
 
 
 async def until(holds: Callable[[], bool]) -> None:

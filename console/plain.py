@@ -1,0 +1,78 @@
+"""`mtok console --plain`: lines that are only ever added, and commands that are typed. No cursor, no colour."""
+
+import os
+import select
+import signal
+import sys
+from types import FrameType
+
+from console.plain_lines import changes, everything, stamped
+from console.plain_talk import Talk
+from console.service import Service
+from console.tui.cells import printable
+from store.errors import ExitCode, MtokError
+from store.fleet import Fleet
+
+_READ_EVERY_S = 1.0
+
+
+class _Ended(Exception):
+    """A signal."""
+
+
+def run_plain(service: Service, note: str, window: str = "5m") -> int:
+    """Say what is, then what changes, until `quit`, the end of the input, or a signal."""
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, _end)
+    talk, before, silent = Talk(service, window), None, ""
+    _say(service, note, "type ? for what can be typed")
+    try:
+        while not talk.is_over:
+            before, silent = _look(service, talk, before, silent)
+            if not _hear(service, talk):
+                break
+    except _Ended as ended:
+        return 128 + int(ended.args[0])
+    except KeyboardInterrupt:
+        return int(ExitCode.INTERRUPTED)
+    return int(ExitCode.OK)
+
+
+def _look(service: Service, talk: Talk, before: Fleet | None, silent: str) -> tuple[Fleet | None, str]:
+    """Read the store, and say what is news; answers the fleet as it is now and what is wrong with the store."""
+    try:
+        now = service.fleet()
+    except MtokError as error:
+        if str(error) != silent:
+            _say(service, f"STALE: {error}")
+        return before, str(error)
+    if silent:
+        _say(service, "the store answers again")
+    talk.fleet = now
+    _say(service, *(everything(now, talk.window) if before is None else changes(before, now)))
+    return now, ""
+
+
+def _hear(service: Service, talk: Talk) -> bool:
+    """Wait for a line, a second at most; False at the end of the input."""
+    if not select.select([sys.stdin], [], [], _READ_EVERY_S)[0]:
+        return True
+    text = sys.stdin.readline()
+    if not text:
+        return False
+    _say(service, *talk.feed(text))
+    return True
+
+
+def _say(service: Service, *texts: str) -> None:
+    for text in texts:
+        print(stamped(service.clock.now(), printable(text)))
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
+        raise _Ended(signal.SIGPIPE) from None
+
+
+def _end(signum: int, _frame: FrameType | None) -> None:
+    raise _Ended(signum)

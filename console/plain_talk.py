@@ -1,0 +1,125 @@
+"""What an engineer types into the plain console, understood line by line. It prints nothing and reads nothing.
+
+A state machine: `feed` a line, get lines to say. Nothing acts on one line: each act says what it costs, and asks.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from console.plain_lines import everything
+from console.service import Service
+from console.wording import (
+    close_consequence,
+    hibernate_consequence,
+    open_consequence,
+    reset_consequence,
+    wake_consequence,
+)
+from store.errors import AmountError, MtokError
+from store.fleet import Fleet, TierView
+from store.money import parse_nusd
+from store.operations import OperationKind
+
+HELP = (
+    "status: every tier now. window 1h: figures of another window (5m 1h 24h 7d 30d today month).",
+    "hibernate TIER, wake TIER: each says what it costs, and asks.",
+    "gate reset AMOUNT REASON, gate close REASON, gate open REASON: the same.",
+    "quit: end. An empty line answers nothing and cancels what was asked.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What waits for an answer, the word that is needed, and what it does."""
+
+    what: str
+    word: str
+    act: Callable[[], object]
+
+
+class Talk:
+    """One conversation. `is_over` after `quit`."""
+
+    def __init__(self, service: Service, window: str) -> None:
+        self._service, self.window = service, window
+        self._asked: _Asked | None = None
+        self.fleet: Fleet | None = None
+        self.is_over = False
+
+    def feed(self, text: str) -> list[str]:
+        """The answer to one line."""
+        try:
+            return list(self._answer(text.strip()))
+        except MtokError as error:
+            self._asked = None
+            return [str(error)]
+
+    def _answer(self, text: str) -> Iterator[str]:
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            yield from self._decide(asked, text)
+            return
+        words = text.split()
+        match words:
+            case []:
+                return
+            case ["quit" | "exit"]:
+                self.is_over = True
+            case ["status"] if self.fleet is not None:
+                yield from everything(self.fleet, self.window)
+            case ["window", name] if self.fleet is not None and name in self.fleet.tiers[0].figures:
+                self.window = name
+                yield f"figures are of the last {name}"
+            case ["hibernate" | "wake" as kind, tier]:
+                yield from self._ask_operation(OperationKind(kind), tier)
+            case ["gate", "reset", amount, *reason]:
+                yield from self._ask_reset(amount, " ".join(reason))
+            case ["gate", "close" | "open" as act, *reason]:
+                yield from self._ask_gate(act, " ".join(reason))
+            case _:
+                yield from HELP
+
+    def _decide(self, asked: _Asked, text: str) -> Iterator[str]:
+        if text != asked.word:
+            yield f"{asked.what}: cancelled"
+            return
+        asked.act()
+        yield f"{asked.what}: asked; the collector carries it out"
+
+    def _ask_operation(self, kind: OperationKind, name: str) -> Iterator[str]:
+        tier = self.fleet.tier(name) if self.fleet else None
+        if tier is None:
+            yield f"{kind}: there is no tier {name!r}"
+            return
+        if kind in tier.refusals:
+            yield f"{kind} {name}: {tier.refusals[kind]}"
+            return
+        yield from self._consequence(kind, tier)
+        word = name if kind is OperationKind.HIBERNATE and tier.state == "serving" else "yes"
+        self._asked = _Asked(f"{kind} {name}", word, lambda: self._service.ask(kind, name, seen=tier.seen))
+        yield f"type {word} to go on; anything else cancels"
+
+    def _consequence(self, kind: OperationKind, tier: TierView) -> Iterator[str]:
+        if kind is OperationKind.HIBERNATE:
+            yield from hibernate_consequence(tier).splitlines()
+        else:
+            yield from wake_consequence(tier, self._service.preflight(tier.spec.name)).splitlines()
+
+    def _ask_reset(self, amount: str, reason: str) -> Iterator[str]:
+        try:
+            nusd = parse_nusd(amount)
+        except AmountError as error:
+            yield f"gate reset: {amount!r} {error.problem}"
+            return
+        if self.fleet is not None:
+            yield from reset_consequence(self.fleet).splitlines()
+        self._asked = _Asked("gate reset", "yes", lambda: self._service.reset_gate(nusd, reason))
+        yield "type yes to go on; anything else cancels"
+
+    def _ask_gate(self, act: str, reason: str) -> Iterator[str]:
+        if self.fleet is not None:
+            text = close_consequence(self.fleet) if act == "close" else open_consequence(self.fleet)
+            yield from text.splitlines()
+        does = self._service.close_gate if act == "close" else self._service.open_gate
+        self._asked = _Asked(f"gate {act}", "yes", lambda: does(reason))
+        yield "type yes to go on; anything else cancels"

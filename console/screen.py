@@ -1,0 +1,87 @@
+"""`mtok console`: the screen, a log of lines, or one look, on one store."""
+
+import os
+import sys
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, get_args
+
+from console.commands import opened
+from console.screen_settings import ThemeName
+from console.service import Service
+from console.settings import Settings
+from store.clock import SystemClock
+from store.database import Database
+from store.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the command line asks of the screen. Empty and None: as the settings say."""
+
+    no_collect: bool = False
+    read_only: bool = False
+    at: datetime | None = None
+    theme: str = ""
+    is_ascii: bool = False
+    no_mouse: bool = False
+    plain_output: bool = False
+    is_plain: bool = False
+    greeting: str | None = None
+
+
+def open_console(config: Path | None, wish: Wish) -> int:
+    """The screen, with a collector inside where one may lead. A read-only one, and a replay, never collect.
+
+    Raises:
+        SettingsError, StoreError: the settings or the store cannot be used.
+        NoScreen: this is no terminal that can be drawn on.
+    """
+    from console.collector.inside import collecting
+
+    with opened(config, read_only=wish.read_only) as (settings, database):
+        only_looks = settings.console.read_only or wish.read_only or database.is_read_only or wish.at is not None
+        wanted = not wish.no_collect and not only_looks
+        look = None if wish.is_plain else _look(settings, wish)
+        with collecting(database, settings, wanted=wanted) as note:
+            if wish.is_plain:
+                from console.plain import run_plain
+
+                service = Service(database, settings, SystemClock(), is_read_only=only_looks)
+                return run_plain(service, wish.greeting or note)
+            return _run(
+                database, settings, look, replace(wish, read_only=only_looks, greeting=wish.greeting or note)
+            )
+
+
+def _look(settings: Settings, wish: Wish) -> Any:
+    from console.tui.terminal import asks_background, background_is_light, look_for, this_terminal
+
+    section = settings.console
+    asked: dict[str, Any] = {"theme": wish.theme} if wish.theme else {}
+    asked |= {"ascii": True} if wish.is_ascii else {}
+    asked |= {"mouse": False} if wish.no_mouse else {}
+    asked |= {"plain_output": True} if wish.plain_output else {}
+    if wish.theme and wish.theme not in get_args(ThemeName):
+        raise SettingsError(
+            f"--theme {wish.theme}", "there is no such theme", f"choose one of: {', '.join(get_args(ThemeName))}"
+        )
+    section = section.model_copy(update=asked)
+    terminal = this_terminal(os.environ)
+    if asks_background(terminal, section):
+        is_light = background_is_light(sys.stdin.fileno(), sys.stdout.fileno())
+        terminal = replace(terminal, is_light=is_light)
+    return look_for(terminal, section)
+
+
+def _run(database: Database, settings: Settings, look: Any, wish: Wish) -> int:
+    from console.tui.app import MtokApp
+    from console.tui.run import run_screen
+    from console.tui.view import View
+
+    service = Service(database, settings, SystemClock(), is_read_only=wish.read_only)
+    if wish.at is not None:
+        service.fleet_at(wish.at)  # or one line on stderr, before there is a screen
+    view = View(service.actor, is_read_only=wish.read_only, at=wish.at, note=wish.greeting or "")
+    return run_screen(MtokApp(service, view, Path.cwd(), look), has_mouse=look.has_mouse)

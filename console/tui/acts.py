@@ -1,0 +1,178 @@
+"""What costs or loses: each asks first, says what it will do, and is done by the service, away from the screen."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from textual import work
+from textual.app import App
+
+from console.service import Service
+from console.tui.messages import Said
+from console.tui.screens.dialogs import ConfirmDialog, Dialog, ReasonDialog, Reset, ResetDialog, Still
+from console.tui.view import View
+from console.wording import (
+    close_consequence,
+    hibernate_consequence,
+    open_consequence,
+    reset_consequence,
+    wake_consequence,
+)
+from store.errors import MtokError
+from store.fleet import Fleet, TierView
+from store.gate import why_no_reset
+from store.operations import OperationKind, Phase
+
+if TYPE_CHECKING:
+    _Base = App[None]
+else:
+    _Base = object
+
+
+class Acts(_Base):
+    """For an App: the actions `hibernate`, `wake`, `reset_gate`, `close_gate` and `open_gate`."""
+
+    service: Service
+    view: View
+
+    def say(self, text: str, *, is_problem: bool = False) -> None:
+        """Put a line where the last message stays."""
+        raise NotImplementedError
+
+    def read_soon(self) -> None:
+        """Read the store again at once."""
+        raise NotImplementedError
+
+    def why_not(self, action: str) -> str | None:
+        """Why an action makes no sense now; None where it does."""
+        fleet, tier = self.view.fleet, self.view.chosen
+        if fleet is None:
+            return "nothing has been read yet"
+        if action in ("hibernate", "wake"):
+            return "there is no tier" if tier is None else _why_no_operation(fleet, tier, OperationKind(action))
+        if action == "reset_gate":
+            return why_no_reset(fleet.verdict)
+        closed_by = fleet.verdict.facts.closed_by
+        if action == "close_gate" and closed_by is not None:
+            return f"{closed_by} has closed it already"
+        if action == "open_gate" and closed_by is None:
+            return "nobody has closed it by hand"
+        return None
+
+    def action_hibernate(self) -> None:
+        """Ask whether to hibernate the tier that is looked at."""
+        tier = self._askable("hibernate")
+        if tier is not None:
+            name = tier.spec.name if tier.state == "serving" else None
+            title = f"Hibernate {tier.spec.name}"
+            dialog = ConfirmDialog(title, hibernate_consequence(tier), name, _unchanged(tier))
+            self._ask(OperationKind.HIBERNATE, tier, dialog)
+
+    def action_wake(self) -> None:
+        """Ask whether to wake the tier that is looked at."""
+        tier = self._askable("wake")
+        if tier is not None:
+            self._preflight(tier)
+
+    @work(thread=True, exclusive=True, group="preflight", exit_on_error=False)
+    def _preflight(self, tier: TierView) -> None:
+        """Read what is known before the wake, away from the screen, then ask."""
+        try:
+            checks = self.service.preflight(tier.spec.name)
+        except MtokError as error:
+            self.post_message(Said(str(error), is_problem=True))
+            return
+        dialog = ConfirmDialog(f"Wake {tier.spec.name}", wake_consequence(tier, checks), still=_unchanged(tier))
+        self.call_from_thread(self._ask, OperationKind.WAKE, tier, dialog)
+
+    def action_reset_gate(self) -> None:
+        """Ask for an amount and a reason."""
+        fleet = self._gate_for("reset_gate")
+        if fleet is None:
+            return
+
+        def answered(answer: object) -> None:
+            if isinstance(answer, Reset):
+                self._do("the gate", lambda: self.service.reset_gate(answer.amount_nusd, answer.reason), "reset")
+
+        def still(now: Fleet) -> str | None:
+            return why_no_reset(now.verdict)
+
+        self.push_screen(ResetDialog("Reset the gate", reset_consequence(fleet), still), answered)
+
+    def action_close_gate(self) -> None:
+        """Ask for a reason to close the gate."""
+        fleet = self._gate_for("close_gate")
+        if fleet is not None:
+            dialog = ReasonDialog("Close the gate", close_consequence(fleet))
+            self._ask_reason(dialog, self.service.close_gate, "close")
+
+    def action_open_gate(self) -> None:
+        """Ask for a reason to end a closing by hand."""
+        fleet = self._gate_for("open_gate")
+        if fleet is not None:
+            dialog = ReasonDialog("Open the gate", open_consequence(fleet))
+            self._ask_reason(dialog, self.service.open_gate, "open")
+
+    def _ask_reason(self, dialog: Dialog, act: Callable[[str], None], word: str) -> None:
+        def answered(answer: object) -> None:
+            if isinstance(answer, str):
+                self._do("the gate", lambda: act(answer), word)
+
+        self.push_screen(dialog, answered)
+
+    def _gate_for(self, action: str) -> Fleet | None:
+        why = self.why_not(action)
+        if why is not None:
+            self.say(f"{action.replace('_', ' ')}: {why}", is_problem=True)
+            return None
+        return self.view.fleet
+
+    def _askable(self, action: str) -> TierView | None:
+        tier, why = self.view.chosen, self.why_not(action)
+        if why is not None or tier is None:
+            self.say(f"{action}{f' {tier.spec.name}' if tier else ''}: {why}", is_problem=True)
+            return None
+        return tier
+
+    def _ask(self, kind: OperationKind, tier: TierView, dialog: Dialog) -> None:
+        def answered(answer: object) -> None:
+            if answer:
+                act = partial(self.service.ask, kind, tier.spec.name, seen=tier.seen)
+                self._do(tier.spec.name, act, kind)
+
+        self.push_screen(dialog, answered)
+
+    @work(thread=True, group="act", exit_on_error=False)
+    def _do(self, subject: str, act: Callable[[], object], what: str) -> None:
+        """Do what was confirmed; its outcome goes to the message line."""
+        try:
+            act()
+        except MtokError as error:
+            self.post_message(Said(str(error), is_problem=True))
+        else:
+            self.post_message(Said(f"{what} of {subject} asked; the collector carries it out"))
+        self.call_from_thread(self.read_soon)
+
+
+def _why_no_operation(fleet: Fleet, tier: TierView, kind: OperationKind) -> str | None:
+    under_way = tier.operation
+    rests = under_way is not None and kind is OperationKind.WAKE and under_way.phase == Phase.ASLEEP
+    why = tier.refusals.get(kind) if under_way is None or rests else f"a {under_way.kind} is under way"
+    if why is None and kind is OperationKind.WAKE and fleet.verdict.reasons_for(tier.spec.name):
+        why = f"the gate is closed: {fleet.verdict.sentence_for(tier.spec.name)}"
+    return why
+
+
+def _unchanged(tier: TierView) -> Still:
+    """A tier's state is what the question was about: another state is another question."""
+
+    def still(fleet: Fleet) -> str | None:
+        now = fleet.tier(tier.spec.name)
+        if now is None:
+            return f"{tier.spec.name} is no longer there"
+        if now.operation is not None and tier.operation is None:
+            return f"a {now.operation.kind} of {tier.spec.name} has been asked for meanwhile"
+        return f"{tier.spec.name} is {now.state} now, no longer {tier.state}" if now.seen != tier.seen else None
+
+    return still

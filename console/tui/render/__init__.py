@@ -1,0 +1,1 @@
+"""Values to lines and entries. No widget, no store, no clock."""

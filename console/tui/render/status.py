@@ -1,0 +1,132 @@
+"""The lines that stand on every screen: what this is, the gate, billing's health, and what is wrong."""
+
+from datetime import UTC, datetime
+from fractions import Fraction
+
+from rich.cells import cell_len, chop_cells
+
+from console.tui.cells import Role, Row, Span, between, line, printable
+from console.tui.render.figures import UNKNOWN, age, bar, money
+from console.tui.view import View
+from store.fleet import Fleet, ProviderHealth
+from store.gate import ScopeVerdict
+from store.money import USD, display
+from store.unknown import Unknown
+
+
+def header(view: View, name: str, width: int) -> str:
+    """The first line: which screen, what must not be overlooked, who looks, and of when the figures are."""
+    fleet = view.fleet
+    simulated = fleet is not None and any(tier.spec.is_simulated for tier in fleet.tiers)
+    flags = (
+        ("REPLAY", view.at is not None),
+        ("SIMULATED PROVIDER", simulated),
+        ("READ-ONLY", view.is_read_only),
+        ("PAUSED", view.is_paused),
+    )
+    left = "  ".join([f" mtok {name.upper()}", *(text for text, holds in flags if holds)])
+    return between(left, f"  {view.actor}  {_instant(view)} ", width)
+
+
+def _instant(view: View) -> str:
+    if view.at is not None:
+        return f"{view.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    tick_at = view.fleet.tick_at if view.fleet else None
+    return f"tick {tick_at.astimezone(UTC):%H:%M:%S} UTC" if tick_at else "no tick yet"
+
+
+def gate_rows(fleet: Fleet, width: int) -> list[Row]:
+    """The gate: open or closed, today's spend against the limit, and why it is closed."""
+    verdict = fleet.verdict
+    spent = verdict.facts.debits_today_nusd
+    if verdict.facts.last_complete_at is None:
+        spent = Unknown("no complete billing tick yet")
+    limit = display(verdict.limit_nusd, USD)
+    if isinstance(spent, Unknown):
+        budget = f"today {UNKNOWN} of {limit} ({spent.reason})"
+    else:
+        share = Fraction(spent, verdict.limit_nusd) if verdict.limit_nusd else Fraction(1)
+        budget = f"today {money(spent)} of {limit} {bar(share, 12)} {float(share) * 100:.0f}%"
+    budget += "".join(f"  {_budget(scope)}" for scope in verdict.currencies.values())
+    if verdict.is_open:
+        return [(Span(" GATE OPEN  ", Role.GOOD), Span(budget))]
+    reasons = ", ".join(verdict.reasons).upper()
+    since = f"since {fleet.closed_since:%H:%M:%S}: " if fleet.closed_since else ""
+    first = f" GATE CLOSED  {reasons}  {budget}"
+    return [
+        line(first, Role.BAD),
+        *(line(f"   {text}", Role.BAD) for text in wrapped(since + verdict.sentence, width - 3)),
+    ]
+
+
+def _budget(scope: ScopeVerdict) -> str:
+    """Today's money in a currency beside the dollars."""
+    spent, limit = scope.facts.debits_nusd, display(scope.limit_nusd, scope.currency)
+    return f"{UNKNOWN if isinstance(spent, Unknown) else money(spent, scope.currency)} of {limit}"
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """A text in lines of at most `width` cells (20 at least), broken at spaces, and inside longer words."""
+    room, found, current = max(width, 20), [], ""
+    for word in printable(" ".join(text.splitlines())).split(" "):
+        joined = f"{current} {word}" if current else word
+        if cell_len(joined) <= room:
+            current = joined
+            continue
+        *whole, rest = chop_cells(word, room) or [""]
+        found += [current, *whole] if current else whole
+        current = rest
+    return [*found, current]
+
+
+def health_row(fleet: Fleet, width: int) -> Row:
+    """Billing's health where all is well: each provider's last complete tick, and that somebody leads."""
+    parts = [_health(health) for health in fleet.health if health.problem is None and health.last_complete_at]
+    text = f" BILLING  {'; '.join(parts) or 'no complete tick'}"
+    led = "; collector leads" if fleet.led_by else ""
+    if len(text) + len(led) > width and len(parts) > 1:
+        text = f" BILLING  {len(parts)} of {len(fleet.health)} providers complete"
+    return line(text + led, Role.MUTED)
+
+
+def _health(health: ProviderHealth) -> str:
+    assert health.last_complete_at is not None
+    at = health.last_complete_at.astimezone(UTC)
+    return f"{health.provider} complete at {at:%H:%M:%S}, {health.latency_ms} ms"
+
+
+def banners(view: View, now_s: float) -> list[Row]:
+    """What is wrong, each in a line of its own; they come and go by themselves."""
+    found = []
+    if view.problem is not None:
+        shown = (
+            "nothing has been read yet" if view.read_s is None else f"figures are {age(now_s - view.read_s)} old"
+        )
+        found.append(line(f" STALE: {shown}. {view.problem}", Role.BAD))
+    fleet = view.fleet
+    if fleet is None or view.at is not None:
+        return found
+    if fleet.led_by is None:
+        found.append(line(f" COLLECTOR DEAD: nobody reads the bills. {_burn(fleet)}", Role.BAD))
+    found += [line(_dark(health, fleet.at), Role.BAD) for health in fleet.health if health.problem]
+    return found
+
+
+def _burn(fleet: Fleet) -> str:
+    """What goes on being billed unseen: by the quoted rates, hence an estimate, and called so."""
+    awake = [tier for tier in fleet.tiers if tier.state not in ("asleep", "gone")]
+    known: dict[str, int] = {}
+    for tier in awake:
+        if not isinstance(tier.rate_nusd_per_hour, Unknown):
+            known[tier.currency] = known.get(tier.currency, 0) + tier.rate_nusd_per_hour
+    missing = sum(isinstance(tier.rate_nusd_per_hour, Unknown) for tier in awake)
+    rates = " + ".join(display(rate, currency) for currency, rate in known.items()) or UNKNOWN
+    more = f" and {missing} unknown" if missing else ""
+    return f"Estimate by quoted rates: {rates}/h{more} for {len(awake)} tiers"
+
+
+def _dark(health: ProviderHealth, now: datetime) -> str:
+    if health.last_complete_at is None:
+        return f" BILLING DARK: {health.provider} has never been complete: {health.problem or 'no tick yet'}"
+    since = age((now - health.last_complete_at).total_seconds())
+    return f" BILLING STALE: {health.provider}: last complete tick {since} ago: {health.problem}"

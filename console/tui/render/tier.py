@@ -1,0 +1,89 @@
+"""All about one tier, as lines: what stands under the fleet's table."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from console.tui.cells import Role, Row, line
+from console.tui.render.figures import UNKNOWN, count, money, per_mtok, percent, short, sparkline
+from console.tui.render.states import state_text
+from store.figures import Figures
+from store.fleet import WINDOWS, OperationView, TierView
+from store.keys import KeyUsage
+from store.unknown import Unknown
+from store.window import Edges
+
+FIGURES_HEADING = (
+    f" {'WINDOW':<6}{'SPEND':>10}{'IN':>7}{'OUT':>7}{'$/Mtok OUT':>11}{'$/Mtok ALL':>11}{'UTIL':>6}  FROM"
+)
+
+
+def detail_rows(
+    tier: TierView, now: datetime, closed: str | None = None, windows: Sequence[str] = WINDOWS
+) -> list[Row]:
+    """What matters of the tier under the cursor, in these windows; the reason of each figure that is not known.
+
+    `closed`: why the tier's own limit keeps it from serving.
+    """
+    spec = tier.spec
+    rows = [line(f" {spec.name}  {spec.gpu}, {spec.market}, {state_text(tier.state)}", Role.STRONG)]
+    if tier.operation is not None:
+        rows += operation_rows(tier.operation, now)
+    if closed is not None:
+        rows.append(line(f" ! GATE CLOSED for {closed}", Role.BAD))
+    rows.append(line(FIGURES_HEADING, Role.HEADING))
+    rows += [line(figures_line(name, tier.figures[name])) for name in windows]
+    # the reasons first: a small terminal cuts what is below
+    rows += [line(f" — {reason}", Role.WARN) for reason in unknown_reasons(tier)]
+    rows.append(line(f" trend {sparkline(tier.trend)}  in flight {_in_flight(tier)}"))
+    rows.append(line(f" {tier.engine}" if tier.engine else " engine not known yet", Role.MUTED))
+    rows += [line(key_line(label, used), Role.MUTED) for label, used in tier.keys.items()]
+    return rows
+
+
+def operation_rows(operation: OperationView, now: datetime) -> list[Row]:
+    """An operation under way: its phase, its time, and when each phase so far was reached."""
+    minutes, seconds = divmod(int((now - operation.requested_at).total_seconds()), 60)
+    first = f" {operation.kind.upper()} {minutes}:{seconds:02}  {operation.phase}  {operation.detail}".rstrip()
+    reached = [f"{one.phase} +{one.took.total_seconds():.1f} s" for one in operation.reached[1:]]
+    return [line(first, Role.STRONG), *([line(f"   {' · '.join(reached)}")] if reached else [])]
+
+
+def figures_line(name: str, figures: Figures) -> str:
+    """A window's figures under `FIGURES_HEADING`."""
+    spend = figures.spend
+    cells = (
+        f"{UNKNOWN if isinstance(spend, Unknown) else money(spend.nusd, spend.currency):>10}",
+        f"{count(figures, 'prompt_tokens'):>7}",
+        f"{count(figures, 'completion_tokens'):>7}",
+        f"{per_mtok(figures.output_nusd_per_mtok, figures.currency):>11}",
+        f"{per_mtok(figures.total_nusd_per_mtok, figures.currency):>11}",
+        f"{percent(figures.utilisation):>6}",
+    )
+    return f" {name:<6}{''.join(cells)}  {_since(figures.edges)}"
+
+
+def key_line(label: str, used: KeyUsage) -> str:
+    """What a key has used since its ledger began."""
+    tokens = f"{short(used.prompt_tokens)} in, {short(used.completion_tokens)} out"
+    return f" key {label:<14} {used.requests} requests, {tokens}"
+
+
+def _since(edges: Edges | Unknown) -> str:
+    if isinstance(edges, Unknown):
+        return ""
+    return f"since {edges.start_at:%H:%M}" if edges.since else f"{edges.start_at:%H:%M:%S}"
+
+
+def _in_flight(tier: TierView) -> str:
+    return UNKNOWN if isinstance(tier.in_flight, Unknown) else str(tier.in_flight)
+
+
+def unknown_reasons(tier: TierView) -> list[str]:
+    """Why figures of this tier are not known, each reason once, the windows that it concerns with it."""
+    windows: dict[str, list[str]] = {}
+    for name, figures in tier.figures.items():
+        for value in (figures.spend, figures.usage):
+            if isinstance(value, Unknown) and name not in windows.setdefault(value.reason, []):
+                windows[value.reason].append(name)
+    reasons = [f"{', '.join(names)}: {reason}" for reason, names in windows.items()]
+    return [*([tier.problem] if tier.problem else []), *reasons]

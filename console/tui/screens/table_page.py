@@ -1,0 +1,138 @@
+"""A screen around one table: a filter as it is typed, a sort by a key a column, an export of what is shown."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.events import Key
+from textual.widgets import Input
+
+from console.tui.cells import Role, line
+from console.tui.screens.page import Exported, Page
+from console.tui.table import Column, Entry, Sort, filtered, ordered, texts
+from console.tui.view import View
+from console.tui.widgets.line_table import LineTable
+from console.tui.widgets.lines import Lines
+
+
+class TablePage(Page):
+    """Its `columns` and `entries` are the whole of it; the rest is the same for every table."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "Filter", id="page.filter"),
+        Binding("s", "sort", "Sort", id="page.sort"),
+    ]
+
+    def __init__(self, view: View) -> None:
+        super().__init__(view)
+        self.needle = ""
+        self.sort_by: Sort | None = None
+        self._is_sorting = False
+        self._shown: Sequence[Entry] = ()
+
+    def columns(self) -> Sequence[Column]:
+        """All columns; which ones fit is decided by the width."""
+        raise NotImplementedError
+
+    def entries(self) -> Sequence[Entry]:
+        """All entries, in their natural order."""
+        raise NotImplementedError
+
+    def body(self) -> ComposeResult:
+        """The filter while there is one, and the table."""
+        yield Lines(id="filter")
+        field = Input(id="needle", compact=True, placeholder="words to find; ! before them: what has them not")
+        field.cursor_blink = False
+        field.display = False
+        yield field
+        yield LineTable(id="table")
+
+    @property
+    def table(self) -> LineTable:
+        """The table."""
+        return self.query_one(LineTable)
+
+    def on_mount(self) -> None:
+        """The keys go to the table."""
+        super().on_mount()
+        self.table.focus()
+
+    def show_body(self) -> None:
+        """Arrange the entries, and show them."""
+        everything = self.entries()
+        self._shown = ordered(filtered(everything, self.needle), self.sort_by)
+        self.table.show(self.columns(), self._shown, self.sort_by)
+        counted = f" filter: {self.needle}   {len(self._shown)} of {len(everything)}; Esc clears it"
+        self.query_one("#filter", Lines).show([line(counted, Role.STRONG)] if self.needle else [])
+
+    def keys_shown(self) -> list[str]:
+        """The keys of the entries that are shown, in their order."""
+        return [entry.key for entry in self._shown]
+
+    def exported(self) -> Exported | None:
+        """The table as it is arranged, all its columns."""
+        columns = self.columns()
+        headings = [column.heading for column in columns]
+        rows = [[entry.cells.get(column.key, "") for column in columns] for entry in self._shown]
+        return Exported(self.NAME.lower().replace(" ", "-"), headings, rows)
+
+    def row_text(self) -> str:
+        """The row under the cursor."""
+        entry = next((entry for entry in self._shown if entry.key == self.table.key), None)
+        return texts(self.table.columns, entry).strip() if entry else ""
+
+    def action_filter(self) -> None:
+        """Type a filter; the table follows each letter."""
+        field = self.query_one("#needle", Input)
+        field.display = True
+        field.value = self.needle
+        field.focus()
+
+    def action_sort(self) -> None:
+        """The next letter names the column."""
+        letters = [f"{column.letter} {column.heading}" for column in self.columns() if column.letter]
+        self.say(f"sort by: {'  '.join(letters)}  (again: the other way round; Esc: no)")
+        self._is_sorting = True
+
+    async def action_back(self) -> None:
+        """Clear the filter; without one, back to the fleet."""
+        self._leave_filter()
+        if self.needle:
+            self.needle = ""
+            self.show()
+        else:
+            await super().action_back()
+
+    def on_key(self, event: Key) -> None:
+        """The letter after `s`."""
+        if not self._is_sorting:
+            return
+        self._is_sorting = False
+        event.stop()
+        event.prevent_default()
+        column = next((one for one in self.columns() if one.letter and one.letter == event.character), None)
+        if column is None:
+            self.say("not sorted otherwise")
+            return
+        self.sort_by = (self.sort_by or Sort("")).turned(column.key)
+        self.say(f"sorted by {column.heading}, {'largest' if self.sort_by.is_reverse else 'smallest'} first")
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Each letter counts."""
+        if event.input.display:
+            self.needle = event.value
+            self.show()
+
+    def on_input_submitted(self) -> None:
+        """Enter keeps the filter and gives the keys back to the table."""
+        self._leave_filter()
+
+    def say(self, text: str) -> None:
+        """Put a line where the last message stays."""
+        self.view.note, self.view.note_is_problem = text, False
+        self.show()
+
+    def _leave_filter(self) -> None:
+        self.query_one("#needle", Input).display = False
+        self.table.focus()

@@ -1,0 +1,131 @@
+"""Tables as values: which entries, in which order, in which columns. No widget.
+
+A table is arranged by a filter, as it is typed, and by one column; columns are left out, the least important
+first, until the rest fits.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.cells import cell_len
+
+from console.tui.cells import Role, fitted, printable
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`width` holds its widest cell and one space between columns; `letter` sorts by it, after `s`.
+
+    `rank`: the higher, the sooner it is left out. `stretches` up to its widest cell where there is room.
+    """
+
+    key: str
+    heading: str
+    width: int
+    is_number: bool = True
+    letter: str = ""
+    rank: int = 0
+    stretches: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row: `cells` by column, `order` by column for sorting (None sorts last), `words` that a filter looks in."""
+
+    key: str
+    cells: Mapping[str, str]
+    order: Mapping[str, Any] = field(default_factory=dict)
+    words: str = ""
+    role: Role = Role.PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """By which column."""
+
+    key: str
+    is_reverse: bool = False
+
+    def turned(self, key: str) -> "Sort":
+        """The sort after another key has been asked for: the same one again turns it round."""
+        return Sort(key, not self.is_reverse if key == self.key else False)
+
+
+def filtered(entries: Sequence[Entry], needle: str) -> Sequence[Entry]:
+    """The entries that have every word of `needle` in them, in any case; after `!`, those that do not."""
+    words = needle.casefold().split()
+    is_inverse = needle.startswith("!")
+    if is_inverse:
+        words = needle[1:].casefold().split()
+    if not words:
+        return entries
+    return [entry for entry in entries if all(word in _haystack(entry) for word in words) != is_inverse]
+
+
+def _haystack(entry: Entry) -> str:
+    return entry.words.casefold() or " ".join(entry.cells.values()).casefold()
+
+
+def ordered(entries: Sequence[Entry], sort: Sort | None) -> Sequence[Entry]:
+    """The entries by a column; what is not known stays last either way, equals stay as they were."""
+    if sort is None:
+        return entries
+    known = [entry for entry in entries if entry.order.get(sort.key) is not None]
+    rest = [entry for entry in entries if entry.order.get(sort.key) is None]
+    return [*sorted(known, key=lambda entry: entry.order[sort.key], reverse=sort.is_reverse), *rest]
+
+
+def columns_for(columns: Sequence[Column], entries: Sequence[Entry], width: int) -> tuple[Column, ...]:
+    """The columns that fit into `width` cells, in their order; what room is left widens those that stretch."""
+    kept = list(columns)
+    while len(kept) > 1 and sum(column.width for column in kept) > width:
+        kept.remove(max(kept, key=lambda column: column.rank))
+    room = width - sum(column.width for column in kept)
+    widened = []
+    for column in kept:
+        widest = max((cell_len(entry.cells.get(column.key, "")) for entry in entries), default=0) + 1
+        more = min(max(widest - column.width, 0), max(room, 0)) if column.stretches else 0
+        room -= more
+        widened.append(_wider(column, more) if more else column)
+    return tuple(widened)
+
+
+def _wider(column: Column, more: int) -> Column:
+    return Column(
+        column.key,
+        column.heading,
+        column.width + more,
+        column.is_number,
+        column.letter,
+        column.rank,
+        stretches=True,
+    )
+
+
+def aligned(text: str, column: Column) -> str:
+    """A text in its column: numbers to the right, words to the left, one space kept free."""
+    room, text = column.width - 1, printable(text)
+    cut = fitted(text, room) if cell_len(text) > room else text
+    gap = " " * (room - cell_len(cut))
+    return f" {gap}{cut}" if column.is_number else f"{cut}{gap} "
+
+
+def heading(columns: Sequence[Column], sort: Sort | None) -> str:
+    """The line above a table; an arrow marks the column that it is sorted by."""
+    texts = []
+    for column in columns:
+        mark = ""
+        if sort is not None and sort.key == column.key:
+            mark = "↓" if sort.is_reverse else "↑"
+        room = column.width - 1
+        text = (
+            column.heading if cell_len(column.heading) + len(mark) <= room else column.heading[: room - len(mark)]
+        )
+        texts.append(aligned(text + mark, column))
+    return "".join(texts)
+
+
+def texts(columns: Sequence[Column], entry: Entry) -> str:
+    """An entry as one line of text."""
+    return "".join(aligned(entry.cells.get(column.key, ""), column) for column in columns)

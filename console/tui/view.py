@@ -1,0 +1,37 @@
+"""What all screens share: which window, which tier, whether time stands still, and what has been read last."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from store.fleet import Fleet, TierView
+
+WINDOWS = ("5m", "1h", "24h", "7d", "30d")
+
+
+@dataclass(slots=True)
+class View:
+    """`at`: the past minute that a replay shows. `read_s`: when the store last answered, by the monotonic clock."""
+
+    actor: str
+    is_read_only: bool = False
+    at: datetime | None = None
+    is_paused: bool = False
+    window: str = WINDOWS[0]
+    tier: str | None = None
+    fleet: Fleet | None = None
+    read_s: float | None = None
+    problem: str | None = None
+    note: str = ""
+    note_is_problem: bool = False
+    messages: list[str] = field(default_factory=list)
+
+    @property
+    def chosen(self) -> TierView | None:
+        """The tier that the engineer looks at; the first one until they have chosen."""
+        if self.fleet is None or not self.fleet.tiers:
+            return None
+        return (self.fleet.tier(self.tier) if self.tier else None) or self.fleet.tiers[0]
+
+    def turn_window(self, step: int) -> None:
+        """The next window, or the one before."""
+        self.window = WINDOWS[(WINDOWS.index(self.window) + step) % len(WINDOWS)]

@@ -1,0 +1,113 @@
+"""The plain console: what is said, what is news, and that nothing acts on one line."""
+
+from pathlib import Path
+
+import pytest
+from sqlmodel import select
+
+from console.plain_lines import changes, everything
+from console.plain_talk import Talk
+from store.tables import Allowance, GateClosure, OperationRow
+from tests.console.fleet_world import FleetWorld, fleet_world
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> FleetWorld:
+    made = fleet_world(tmp_path)
+    for _ in range(7):
+        made.tick()
+    made.clock.advance(-58)
+    return made
+
+
+def talk_of(world: FleetWorld) -> Talk:
+    talk = Talk(world.service, "5m")
+    talk.fleet = world.service.fleet()
+    return talk
+
+
+def operations(world: FleetWorld) -> list[tuple[str, str]]:
+    with world.database.read() as session:
+        return [(row.kind, row.tier) for row in session.exec(select(OperationRow)).all()]
+
+
+def test_everything_is_said_in_sentences(world: FleetWorld) -> None:
+    said = list(everything(world.service.fleet(), "5m"))
+    assert said[0] == "the provider is SIMULATED: no money is spent"
+    assert "gate OPEN, spent today $0.4150 of $200.00" in said
+    assert (
+        "tier h100: serving, spot; quoted $2.00 an hour; today $0.2000; in 5m: 94k tokens in, 282k out; "
+        "$/Mtok output $0.5910; utilisation 70%, load not known" in said
+    )
+    assert all(text.isascii() for text in said)
+
+
+def test_figures_are_no_news_and_states_are(world: FleetWorld) -> None:
+    before = world.service.fleet()
+    world.clock.advance(58)
+    world.tick()
+    assert list(changes(before, world.service.fleet())) == []
+    world.asleep = frozenset({"l40"})
+    world.tick(problem="HTTP 500")
+    said = list(changes(before, world.service.fleet()))
+    assert "tier l40: asleep, was serving" in said
+    assert any(text.startswith("billing of cloud: STALE, HTTP 500") for text in said)
+
+
+def test_a_serving_tier_is_hibernated_by_its_name_alone(world: FleetWorld) -> None:
+    talk = talk_of(world)
+    asked = talk.feed("hibernate l40\n")
+    assert "3 requests in flight" in asked[0]
+    assert asked[-1] == "type l40 to go on; anything else cancels"
+    assert talk.feed("yes") == ["hibernate l40: cancelled"]
+    talk.feed("hibernate l40")
+    assert operations(world) == []
+    assert talk.feed("l40") == ["hibernate l40: asked; the collector carries it out"]
+    assert operations(world) == [("hibernate", "l40")]
+
+
+def test_the_gate_is_closed_opened_and_reset_with_reasons(tmp_path: Path) -> None:
+    world = fleet_world(tmp_path, limit="0.10")
+    for _ in range(7):
+        world.tick()
+    world.clock.advance(-58)
+    talk = talk_of(world)
+    for command in ("gate close leak", "gate open mended", "gate reset 50 launch"):
+        talk.feed(command)
+        assert talk.feed("yes") == [f"{' '.join(command.split()[:2])}: asked; the collector carries it out"]
+    with world.database.read() as session:
+        (closure,) = session.exec(select(GateClosure)).all()
+        (allowance,) = session.exec(select(Allowance)).all()
+    assert (closure.reason, closure.opened_reason) == ("leak", "mended")
+    assert (allowance.amount_nusd, allowance.reason) == (50 * 10**9, "launch")
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("hibernate x", "there is no tier 'x'"),
+        ("wake h100", "wake h100: it is"),
+        ("gate reset much for x", "'much' is not a number"),
+        ("dance", "status: every tier now"),
+        ("window 1h", "figures are of the last 1h"),
+    ],
+)
+def test_what_makes_no_sense_is_said(world: FleetWorld, typed: str, says: str) -> None:
+    assert says in talk_of(world).feed(typed)[0]
+
+
+def test_a_refusal_of_the_service_is_one_line(world: FleetWorld) -> None:
+    talk = talk_of(world)
+    talk.feed("gate reset 50 launch")
+    (said,) = talk.feed("yes")
+    assert "gate reset: " in said
+    assert "nothing was changed" in said
+
+
+def test_an_empty_line_cancels_and_quit_ends(world: FleetWorld) -> None:
+    talk = talk_of(world)
+    talk.feed("hibernate l40")
+    assert talk.feed("") == ["hibernate l40: cancelled"]
+    assert talk.feed("") == []
+    talk.feed("quit")
+    assert talk.is_over

@@ -1,0 +1,54 @@
+"""How each kind of terminal is drawn on."""
+
+import pytest
+
+from console.screen_settings import ConsoleSection
+from console.tui.terminal import NoScreen, Terminal, asks_background, is_light, look_for
+
+XTERM = Terminal("xterm-256color", is_tty=True, is_utf8=True, has_color=True)
+
+
+@pytest.mark.parametrize(
+    ("terminal", "theme", "is_ascii"),
+    [
+        (XTERM, "dark", False),
+        (Terminal("xterm", is_tty=True, is_utf8=True, has_color=True, is_light=True), "light", False),
+        (Terminal("xterm", is_tty=True, is_utf8=True, has_color=False), "ansi", False),
+        (Terminal("linux", is_tty=True, is_utf8=True, has_color=True), "ansi", True),
+        (Terminal("xterm", is_tty=True, is_utf8=False, has_color=True), "dark", True),
+    ],
+)
+def test_theme_and_signs_follow_the_terminal(terminal: Terminal, theme: str, is_ascii: bool) -> None:
+    look = look_for(terminal, ConsoleSection())
+    assert (look.theme, look.is_ascii) == (theme, is_ascii)
+
+
+def test_settings_stand_above_what_was_found() -> None:
+    look = look_for(XTERM, ConsoleSection(theme="light", ascii=True, mouse=False, plain_output=True))
+    assert (look.theme, look.is_ascii, look.has_mouse, look.is_thin) == ("light", True, False, False)
+
+
+@pytest.mark.parametrize(("term", "is_tty"), [("dumb", True), ("", True), ("xterm", False)])
+def test_what_cannot_be_drawn_on_is_refused_with_another_way(term: str, is_tty: bool) -> None:
+    terminal = Terminal(term, is_tty=is_tty, is_utf8=True, has_color=True)
+    with pytest.raises(NoScreen, match="--plain"):
+        look_for(terminal, ConsoleSection())
+
+
+@pytest.mark.parametrize(
+    ("answer", "light"),
+    [
+        (b"\x1b]11;rgb:ffff/ffff/ffff\x1b\\\x1b[?62;4c", True),
+        (b"\x1b]11;rgb:1e/1e/2e\a\x1b[?1;2c", False),
+        (b"\x1b[?1;2c", None),
+        (b"", None),
+    ],
+)
+def test_a_background_is_light_by_its_luma(answer: bytes, light: bool | None) -> None:
+    assert is_light(answer) is light
+
+
+def test_a_terminal_is_not_asked_where_the_answer_does_not_matter() -> None:
+    assert asks_background(XTERM, ConsoleSection())
+    assert not asks_background(XTERM, ConsoleSection(theme="dark"))
+    assert not asks_background(Terminal("linux", is_tty=True, is_utf8=True, has_color=True), ConsoleSection())
