@@ -79,7 +79,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database,
 
 
 @given(world=worlds(), count=st.integers(1, 12))
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_spends_of_steps_add_up_to_the_windows(ground: tuple[Database, int], world: World, count: int) -> None:
     database, fence = ground
     emptied(database)

@@ -216,7 +216,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database,
 
 
 @given(world=worlds(most_ticks=9))
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_figures_of_any_past_minute_are_those_that_were_shown(ground: tuple[Database, int], world: World) -> None:
     database, fence = ground
     emptied(database)
