@@ -36,7 +36,9 @@ def test_each_whole_hour_is_a_point(history: History) -> None:
     assert [hour.output_nusd_per_mtok for hour in found.hours[-3:]] == [10**7, 2 * 10**7, 3 * 10**7]
     assert {hour.utilisation for hour in found.hours[-3:]} == {Fraction(1, 2)}
     assert isinstance(found.hours[0].spend_nusd, Unknown)
-    assert found.hours[-1].load == Unknown("capacity not measured")
+    load = found.hours[-1].load
+    assert isinstance(load, Unknown)
+    assert "mtok agent bench measures it" in load.reason
     assert found.output == Quantiles(3, 10**7, 2 * 10**7, 3 * 10**7)
 
 

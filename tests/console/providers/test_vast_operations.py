@@ -24,7 +24,7 @@ from tests.console.providers.vast_account import WORLD
 SETTINGS = """
 [budget]
 daily_usd = "200"
-dark_after = "3s"
+dark_after = "30s"
 [collector]
 every = "300ms"
 leader_expires_after = "2s"
