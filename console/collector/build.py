@@ -62,7 +62,19 @@ def _key(settings: Settings, name: str) -> str:
     section = settings.providers[name]
     if not section.registered.needs_key:
         return ""
-    return settings.secret(f"providers.{name}.api_key", section.api_key_env, section.api_key_file)
+    where = f"providers.{name}.api_key"
+    return settings.secret(where, section.api_key_env, section.api_key_file, section.api_key_credential)
+
+
+def control_secret(settings: Settings, tier: TierSection, agent: AgentSection) -> str:
+    """What opens an agent's control API.
+
+    Raises:
+        SettingsError: it is missing.
+    """
+    where = f"tier {tier.name}, agent {agent.name}: control_secret"
+    kept = (agent.control_secret_env, agent.control_secret_file, agent.control_secret_credential)
+    return settings.secret(where, *kept)
 
 
 def build_agent(settings: Settings, tier: TierSection, agent: AgentSection, host: SshHost | None) -> AgentClient:
@@ -71,8 +83,7 @@ def build_agent(settings: Settings, tier: TierSection, agent: AgentSection, host
     Raises:
         SettingsError: its control secret is missing.
     """
-    where = f"tier {tier.name}, agent {agent.name}: control_secret"
-    secret = settings.secret(where, agent.control_secret_env, agent.control_secret_file)
+    secret = control_secret(settings, tier, agent)
     within_s = settings.collector.usage_within.total_seconds()
     if host is None:
         assert agent.control_url is not None
@@ -97,8 +108,7 @@ def why_not_lead(settings: Settings) -> str | None:
             _key(settings, name)
         for tier in settings.tiers:
             for agent in tier.agents:
-                where = f"tier {tier.name}, agent {agent.name}: control_secret"
-                settings.secret(where, agent.control_secret_env, agent.control_secret_file)
+                control_secret(settings, tier, agent)
                 if agent.ssh_key_file is not None:
                     where = f"tier {tier.name}, agent {agent.name}: ssh_key_file"
                     read_text(where, settings.path.parent / agent.ssh_key_file.expanduser())

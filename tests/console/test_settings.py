@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from console.settings import find_settings, load_settings
+from console.settings import load_settings
+from console.settings_place import find_settings
 from store.errors import SettingsError
 
 GOOD = """
@@ -84,7 +85,7 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
         (("[budget]", "[budget]\ndaily = { USD = '180' }"), ["budget", "the limit in USD is daily_usd"]),
         (('gpu = "H100 PCIe"', 'daily_usd = "1"\ndaily = { EUR = "1" }'), ["tiers.1", "bills in one currency"]),
         (('gpu = "H100 PCIe"', 'daily = { EUR = "1", CHF = "1" }'), ["tiers.1.daily"]),
-        (('api_key_env = "CLOUD_KEY"', ""), ["providers.cloud", "api_key_env or api_key_file"]),
+        (('api_key_env = "CLOUD_KEY"', ""), ["providers.cloud", "api_key_env, api_key_file or api_key_credential"]),
         (('instance = "8429"', 'instance = "1"'), ["'h100-a'", "no instance '1'"]),
         (('name = "h100"\n', 'name = "unassigned"\n'), ["unassigned", "taken"]),
         (("[budget]", "[budget"), ["is not TOML"]),
