@@ -8,7 +8,7 @@ import typer
 from console.cli_options import Config, Host, Json, TierName, Wait, Why, WhyOptional, Yes
 
 gate_app = typer.Typer(help="The gate: what allows serving.", no_args_is_help=True)
-tier_app = typer.Typer(help="Tiers: what they do, hibernate, wake, and what past wakes took.", no_args_is_help=True)
+tier_app = typer.Typer(help="Tiers: their states, hibernate, wake, past wakes.", no_args_is_help=True)
 host_app = typer.Typer(help="GPU hosts over SSH: check, install, logs, trust.", no_args_is_help=True)
 
 

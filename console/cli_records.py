@@ -107,7 +107,7 @@ def store_copy(
     source: Annotated[str, typer.Argument(metavar="FROM", help="A store's address.")],
     target: Annotated[str, typer.Argument(metavar="TO", help="An empty store's address.")],
 ) -> None:
-    """Copy a whole history to another store: SQLite to PostgreSQL, and back."""
+    """Copy a whole history to another store. SQLite to PostgreSQL, and back."""
     from console.store_commands import copy_history
 
     copy_history(source, target)

@@ -42,7 +42,7 @@ def build_provider(settings: Settings, name: str, clock: Clock) -> Provider:
     section = settings.providers[name]
     opening = Opening(
         name=name,
-        key=_key(settings, name),
+        key=provider_key(settings, name),
         base_url=section.address,
         options=section.options,
         clock=clock,
@@ -58,7 +58,12 @@ def build_provider(settings: Settings, name: str, clock: Clock) -> Provider:
     return section.registered.open(opening)
 
 
-def _key(settings: Settings, name: str) -> str:
+def provider_key(settings: Settings, name: str) -> str:
+    """The API key of one provider; empty where its kind has none.
+
+    Raises:
+        SettingsError: it is missing.
+    """
     section = settings.providers[name]
     if not section.registered.needs_key:
         return ""
@@ -105,7 +110,7 @@ def why_not_lead(settings: Settings) -> str | None:
     """Which secret or SSH key this process lacks to lead, or None when it holds them all."""
     try:
         for name in settings.providers:
-            _key(settings, name)
+            provider_key(settings, name)
         for tier in settings.tiers:
             for agent in tier.agents:
                 control_secret(settings, tier, agent)
