@@ -1,14 +1,12 @@
 """`mtok init` as a new user runs it: against a simulated account, without and with a terminal."""
 
-import os
-import pty
 import re
-import select
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,6 +17,7 @@ from console.providers.simulator import Simulator, running_simulator
 from console.providers.simulator_world import SimulatedWorld
 from console.settings import load_settings
 from store.clock import SystemClock
+from tests.terminal import Pty, on_pty
 
 KEY = "sk-live-0123456789abcdef-SECRET"
 WORLD = {
@@ -181,62 +180,63 @@ def test_a_kind_of_other_settings_is_told_them(tmp_path: Path, capsys: pytest.Ca
     assert "has no such setting" in capsys.readouterr().err
 
 
-class Terminal:
-    """A command on a terminal of its own, typed at by hand."""
+ANSWERS = (
+    ("kind of provider [hyperstack]", "nebula"),
+    ("kind of provider [hyperstack]", "simulator"),
+    ("kept in a file", ""),
+    ("not shown", KEY),
+    ("limit per day in USD", "lots"),
+    ("limit per day in USD", "150"),
+    ("time zone", ""),
+    ("[h100-nightly-eu]", "H100"),
+    ("no name twice", ""),
+    ("[x-budget-2j]", "-"),
+    ("ssh, url or later", "url"),
+    ("address of its control API", ""),
+    ("control secret", "agents-own-secret"),
+    ("yes or no", "yes"),
+)
 
-    def __init__(self, *command: str) -> None:
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.execv(command[0], command)
-        self.shown = ""
+
+@dataclass
+class Person:
+    """Reads questions as they come, and types."""
+
+    terminal: Pty
+    read: int = 0
 
     def answer(self, question: str, typed: str) -> None:
-        until_s, start = time.monotonic() + 30, len(self.shown)
-        while question not in self.shown[start:]:
-            assert select.select([self.fd], [], [], max(until_s - time.monotonic(), 0))[0], self.shown
-            self.shown += os.read(self.fd, 4096).decode()
+        until_s = time.monotonic() + 30
+        while question not in self.shown[self.read :]:
+            assert time.monotonic() < until_s, self.shown
+            self.terminal.read(0.2)
+        self.read = len(self.shown)
         time.sleep(0.05)  # getpass turns the echo off, then reads
-        os.write(self.fd, f"{typed}\n".encode())
+        self.terminal.press(f"{typed}\n".encode())
 
-    def end(self) -> int:
-        try:
-            while data := os.read(self.fd, 4096):
-                self.shown += data.decode()
-        except OSError:
-            pass
-        os.close(self.fd)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+    @property
+    def shown(self) -> str:
+        return b"".join(self.terminal.sent).decode()
 
 
 def test_on_a_terminal_it_asks_and_the_key_is_never_shown(account: Simulator, tmp_path: Path) -> None:
     code = "import sys; from console.cli import main; sys.exit(main())"
-    terminal = Terminal(sys.executable, "-c", code, "init", "--base-url", account.base_url)
-    terminal.answer("kind of provider [hyperstack]", "nebula")
-    terminal.answer("kind of provider [hyperstack]", "simulator")
-    terminal.answer("kept in a file", "")
-    terminal.answer("not shown", KEY)
-    terminal.answer("limit per day in USD", "lots")
-    terminal.answer("limit per day in USD", "150")
-    terminal.answer("time zone", "")
-    terminal.answer("[h100-nightly-eu]", "H100")
-    terminal.answer("no name twice", "")
-    terminal.answer("[x-budget-2j]", "-")
-    terminal.answer("ssh, url or later", "url")
-    terminal.answer("address of its control API", "")
-    terminal.answer("control secret", "agents-own-secret")
-    terminal.answer("yes or no", "yes")
-    assert terminal.end() == 0, terminal.shown
-    assert KEY not in terminal.shown
-    assert "agents-own-secret" not in terminal.shown
+    command = [sys.executable, "-c", code]
+    with on_pty([*command, "init", "--base-url", account.base_url], cols=200) as terminal:
+        person = Person(terminal)
+        for question, typed in ANSWERS:
+            person.answer(question, typed)
+        assert terminal.ended() == 0, person.shown
+        shown = person.shown
+    assert KEY not in shown
+    assert "agents-own-secret" not in shown
     settings = load_settings(tmp_path / "mtok.toml")
     assert [tier.name for tier in settings.tiers] == ["h100-nightly-eu"]
     assert settings.tiers[0].agents[0].control_url == "http://127.0.0.1:8701"
     assert (tmp_path / "secrets" / "simulator.key").read_text() == f"{KEY}\n"
     assert (tmp_path / "secrets" / "h100-nightly-eu-a.secret").read_text() == "agents-own-secret\n"
     assert {path.stat().st_mode & 0o077 for path in (tmp_path / "secrets").iterdir()} == {0}
-    done = subprocess.run(
-        [sys.executable, "-c", code, "doctor"], capture_output=True, text=True, check=False, timeout=60
-    )
+    done = subprocess.run([*command, "doctor"], capture_output=True, text=True, check=False, timeout=60)
     assert re.search(
         r"^ok +provider, simulator: 4 resources|^WARN +provider, simulator: 4 resources", done.stdout, re.M
     )
