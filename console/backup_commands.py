@@ -20,7 +20,7 @@ def backup_store(config: Path | None, file: Path) -> int:
     with opened(config, read_only=True) as (_settings, database):
         made = back_up(database, file.expanduser())
     rows = sum(made.rows.values())
-    print(f"wrote {made.path}: {made.size_bytes / 1e6:.1f} MB, {rows} rows of {len(made.rows)} tables, proved")
+    print(f"wrote {made.path}: {made.size_bytes:,} bytes, {rows} rows of {len(made.rows)} tables, proved")
     return _told(made.findings, "in the store, and so in the backup")
 
 

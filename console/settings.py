@@ -27,6 +27,7 @@ from console.setting_types import (
     listed,
     only_one_of,
 )
+from store.errors import SettingsError
 from store.fleet import TierSpec
 from store.gate import GatePolicy
 from store.headroom import Horizon
@@ -343,6 +344,9 @@ def load_settings(path: Path) -> Settings:
     Raises:
         SettingsError: not there, not TOML, an unknown key, a wrong value; it names the first at fault.
     """
+    if not path.exists():
+        remedy = "write it with mtok init, or name another with --config or MTOK_CONFIG"
+        raise SettingsError(str(path), "cannot read it: there is no such file", remedy)
     return load_file(Settings, path)
 
 

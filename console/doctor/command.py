@@ -40,8 +40,7 @@ def _checks(config: Path | None, *, send_test_alarm: bool, offline: bool) -> Ite
         yield refused("settings", error)
         yield versions()
         return
-    tiers = f"{len(settings.tiers)} tiers of {len(settings.providers)} providers"
-    yield fine("settings", f"{settings.path}, {tiers}")
+    yield fine("settings", f"{settings.path}; tiers: {len(settings.tiers)}, providers: {len(settings.providers)}")
     yield from here(settings)
     yield from the_store(settings)
     if send_test_alarm:

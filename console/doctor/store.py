@@ -70,7 +70,9 @@ def _leader(found: tuple[str, datetime] | None, *, is_new: bool) -> Check:
     if is_new:
         return warned("collector", "none has ever led here", "start one: mtok collect")
     return failed(
-        "collector", "COLLECTOR DEAD: none leads, and agents stop serving", "systemctl status mtok-collect"
+        "collector",
+        "COLLECTOR DEAD: none leads, and agents stop serving",
+        "mtok collect, or systemctl status mtok-collect",
     )
 
 

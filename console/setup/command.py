@@ -171,7 +171,7 @@ def _key(kind: ProviderKind, wish: Wish, folder: Path, name: str) -> _Key:
         checked_variable(env)
         return _Key(checked_key(env, read_secret("--api-key-env", folder, env, None)), env=env)
     assert wish.api_key_file is not None
-    file = wish.api_key_file.expanduser().absolute()
+    file = Path(os.path.abspath(wish.api_key_file.expanduser()))  # noqa: PTH100 - without "..", and links as they are
     inside = file.relative_to(folder) if file.is_relative_to(folder) else file
     return _Key(checked_key(str(file), read_secret("--api-key-file", folder, None, file)), file=inside)
 
@@ -193,10 +193,10 @@ def _planned(
 
 def _with_agent(tier: Proposed, wish: Wish, folder: Path, kept: dict[Path, str], *, asks: bool) -> Proposed:
     """The tier with its agent. A new agent's secret is made here, and `mtok host install` takes it there."""
-    file = Path("secrets") / f"{tier.name}-a.secret"
+    file = Path("secrets") / f"{tier.name}.secret"
     agent = None
     if wish.ssh_user is not None:
-        agent = Agent(f"{tier.name}-a", file, ssh_user=wish.ssh_user, ssh_port=checked_port(wish.ssh_port))
+        agent = Agent(tier.name, file, ssh_user=wish.ssh_user, ssh_port=checked_port(wish.ssh_port))
     elif asks:
         agent = ask_agent(tier, file)
     if agent is not None and agent.control_url is not None:

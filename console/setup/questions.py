@@ -80,12 +80,11 @@ def ask_tiers(tiers: Sequence[Proposed]) -> list[Proposed]:
 def ask_agent(tier: Proposed, secret_file: Path) -> Agent | None:
     """How the tier's agent is reached, or None for later."""
     how = ask(f"agent of {tier.name}: ssh, url or later", "later").lower()
-    name = f"{tier.name}-a"
     if how == "ssh":
         user, port = ask("SSH user", "ubuntu"), ask("SSH port", "22")
-        return Agent(name, secret_file, ssh_user=user, ssh_port=checked_port(port))
+        return Agent(tier.name, secret_file, ssh_user=user, ssh_port=checked_port(port))
     if how == "url":
-        return Agent(name, secret_file, control_url=ask("address of its control API", "http://127.0.0.1:8701"))
+        return Agent(tier.name, secret_file, control_url=ask("address of its control API", "http://127.0.0.1:8701"))
     return None
 
 

@@ -27,7 +27,7 @@ class Plan:
 
 def settings_text(plan: Plan) -> str:
     """The whole file."""
-    top = "" if plan.tiers else "tiers = []                            # none yet: see the end of this file\n\n"
+    top = "" if plan.tiers else "\ntiers = []                            # none yet: see the end of this file\n"
     parts = [
         _HEAD + top,
         _STORE,
@@ -43,7 +43,6 @@ _HEAD = """\
 # mtok.toml, written by `mtok init`. `mtok doctor` says whether everything in it can be used.
 # A secret never stands here: a setting names an environment variable (…_env), a file (…_file), or a
 # credential that systemd passes (…_credential). Amounts are texts, so that they are exact.
-
 """
 _STORE = """\
 [store]
@@ -120,8 +119,8 @@ def _agents(tier: Proposed) -> list[str]:
     if tier.agent is None:
         return [
             "# Its agent counts tokens. Without one its spend is known, and its cost per token is not.",
-            f'# agents = [{{ name = "{tier.name}-a", instance = {quoted(tier.instance)}, ssh_user = "ubuntu", '
-            f'control_secret_file = "secrets/{tier.name}-a.secret" }}]',
+            f'# agents = [{{ name = "{tier.name}", instance = {quoted(tier.instance)}, ssh_user = "ubuntu", '
+            f'control_secret_file = "secrets/{tier.name}.secret" }}]',
         ]
     return [f"agents = [{{ {', '.join(f'{name} = {value}' for name, value in _fields(tier, tier.agent))} }}]"]
 
