@@ -133,24 +133,36 @@ def _newest(draft: Path) -> datetime | None:
 
 
 def _swapped(draft: Path, path: Path, now: datetime) -> Path | None:
-    """The draft in the store's place; the old one, whole, under the name that is answered."""
+    """The draft in the store's place; the old one, whole, under the name that is answered too.
+
+    At no instant is there no store: whoever would open one then would make an empty one.
+    """
     kept = None
     if path.exists():
         _like(path, draft)
         kept = path.with_name(f"{path.name}.before-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
         with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        # its log first: beside the new store it would be taken for the new store's
-        for suffix in ("-wal", "-shm", ""):
-            if Path(f"{path}{suffix}").exists():
-                Path(f"{path}{suffix}").rename(f"{kept}{suffix}")
+        _also_named(path, kept)
+        log = Path(f"{path}-wal")
+        if log.exists() and log.stat().st_size:  # somebody reads, or it is damaged
+            shutil.copy2(log, f"{kept}-wal")
     else:
         draft.chmod(_MODE)
-    for suffix in ("-wal", "-shm"):
+    for suffix in ("-wal", "-shm"):  # beside the new store they would be taken for its own
         Path(f"{path}{suffix}").unlink(missing_ok=True)
     to_disk(draft)
     draft.replace(path)
     return kept
+
+
+def _also_named(path: Path, kept: Path) -> None:
+    try:
+        kept.hardlink_to(path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        shutil.copy2(path, kept)
 
 
 def _like(path: Path, draft: Path) -> None:
