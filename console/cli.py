@@ -1,5 +1,6 @@
 """The command line: `mtok …`. stdout is data, stderr is talk; errors are one line and an exit code."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points, version
@@ -8,16 +9,28 @@ from typing import Annotated
 
 import typer
 
+from console import cli_ops
 from console.cli_fleet import gate_app, host_app, tier_app
-from console.cli_options import Config, From, Json, To, WindowName
+from console.cli_options import Config, From, Json, TierName, To, WindowName
 from console.cli_provider import provider_app
 from console.cli_records import counter_app, export_app, store_app
+from console.completion import VARIABLE, answer, asks_the_agent, without_first_word
 from store.commandline import run_command
 from store.errors import ExitCode
+
+_EPILOG = """\
+\b
+First: mtok demo, a whole fleet without keys; or mtok init, then mtok doctor.
+Settings: --config, else MTOK_CONFIG, ./mtok.toml, ~/.config/mtok/mtok.toml.
+Output: stdout is data, stderr is talk; --json is stable.
+Exit codes: 0 ok, 1 failed, 2 usage or settings, 3 provider, 4 store,
+            5 unknown figure, 130 interrupted.
+"""
 
 app = typer.Typer(
     name="mtok",
     help="Invoice-true cost per million tokens for GPU inference fleets that hibernate when idle.",
+    epilog=_EPILOG,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,14 +46,27 @@ for name, commands in (
     ("export", export_app),
 ):
     app.add_typer(commands, name=name)
+for name, command in (("init", cli_ops.init), ("doctor", cli_ops.doctor), ("completion", cli_ops.completion)):
+    app.command(name)(command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Nothing that a user can do ends in a traceback."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if VARIABLE in os.environ:
+        return complete()
     if words[:1] == ["agent"]:
         return agent(words[1:])
     return run_command(app, words)
+
+
+def complete() -> int:
+    """Answer a shell's Tab key; what follows `mtok agent` is the agent's own to answer."""
+    found = [point for point in entry_points(group="mtok.commands") if point.name == "agent"]
+    if found and asks_the_agent():
+        without_first_word()
+        return answer(sys.modules[found[0].load().__module__].app)
+    return answer(app)
 
 
 def agent(words: Sequence[str]) -> int:
@@ -111,7 +137,7 @@ def console(
 
 @app.command()
 def collect(config: Config = None) -> None:
-    """The collector, headless: ticks, decides, leases, and carries operations out."""
+    """The collector, headless. It ticks, decides, leases, and carries operations out."""
     from console.commands import run_collector
 
     run_collector(config)
@@ -127,7 +153,7 @@ def status(config: Config = None, json: Json = False) -> None:
 
 @app.command()
 def explain(
-    tier: Annotated[str, typer.Argument(help="The tier's name.")],
+    tier: TierName,
     config: Config = None,
     window: WindowName = "1h",
     start: From = None,
@@ -151,23 +177,10 @@ def reconcile(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Figures against the provider's windowed bill; exit code 1 where something is not explained."""
+    """Figures against the provider's own bill. Exit code 1 where something is not explained."""
     from console.store_commands import reconcile as run
 
     return run(config, day, start, end, invoice, as_json=json)
-
-
-@app.command()
-def doctor(
-    config: Config = None,
-    send_test_alarm: Annotated[
-        bool, typer.Option("--send-test-alarm", help="Tell every channel, for real.")
-    ] = False,
-) -> int:
-    """Whether the settings, the secrets and the store can be used; exit code 1 names what cannot."""
-    from console.doctor import examine
-
-    return examine(config, send_test_alarm=send_test_alarm)
 
 
 @app.command()
@@ -181,7 +194,7 @@ def demo(
         typer.Option(metavar="KIND", help="Whose simulator: hyperstack, runpod, vast, or mixed: one tier each."),
     ] = "hyperstack",
 ) -> int:
-    """A whole local world: simulated providers, three agents, a small load. No GPU, no keys, no network."""
+    """A whole local world, simulated. Providers, three agents, a small load: no GPU, no keys, no network."""
     from console.demo.world import run_demo
 
     return run_demo(headless=headless, duration=duration, as_json=json, state=state, provider=provider)

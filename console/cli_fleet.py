@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from console.cli_options import Config, Host, Json, TierName, Wait, Why, WhyOptional, Yes
+from console.completion import host_names
 
 gate_app = typer.Typer(help="The gate: what allows serving.", no_args_is_help=True)
-tier_app = typer.Typer(help="Tiers: what they do, hibernate, wake, and what past wakes took.", no_args_is_help=True)
+tier_app = typer.Typer(help="Tiers: their states, hibernate, wake, past wakes.", no_args_is_help=True)
 host_app = typer.Typer(help="GPU hosts over SSH: check, install, logs, trust.", no_args_is_help=True)
 
 
@@ -29,7 +30,7 @@ def tier_hibernate(
     wait: Wait = False,
     json: Json = False,
 ) -> int:
-    """Drain it, store its last usage, and let the provider put it to sleep."""
+    """Put a tier to sleep. It is drained and its last usage stored; then the provider is asked."""
     from console.tier_commands import operate
     from store.operations import OperationKind
 
@@ -45,7 +46,7 @@ def tier_wake(
     wait: Wait = False,
     json: Json = False,
 ) -> int:
-    """Bring it back to its first token. With --wait, one that serves already is fine: gateways call this."""
+    """Bring a tier back to its first token. With --wait, one that serves already is fine: gateways call this."""
     from console.tier_commands import operate
     from store.operations import OperationKind
 
@@ -60,7 +61,7 @@ def tier_history(
     count: Annotated[int, typer.Option("-n", min=1, max=1000, help="How many, newest first.")] = 20,
     json: Json = False,
 ) -> None:
-    """Past wakes: each phase's time, the whole, the cost by the counters; median and worst."""
+    """Past wakes. Each phase's time, the whole, the cost by the counters; median and worst."""
     from console.tier_commands import print_history
 
     print_history(config, tier, kind, count, as_json=json)
@@ -68,7 +69,7 @@ def tier_history(
 
 @gate_app.command("show")
 def gate_show(config: Config = None, json: Json = False) -> None:
-    """The decision, every input of it, and what may be spent beyond the limit."""
+    """The decision and every input of it. Also what may be spent beyond the limit."""
     from console.gate_commands import show_gate
 
     show_gate(config, as_json=json)
@@ -76,7 +77,7 @@ def gate_show(config: Config = None, json: Json = False) -> None:
 
 @gate_app.command("close")
 def gate_close(reason: Why, config: Config = None) -> None:
-    """Close the gate until somebody opens it: leases are revoked, running requests end."""
+    """Close the gate until somebody opens it. Leases are revoked, running requests end."""
     from console.gate_commands import close_gate
 
     close_gate(config, reason)
@@ -98,7 +99,7 @@ def gate_reset(
     tier: Annotated[str | None, typer.Option(help="The own limit of a tier; else the whole account's.")] = None,
     currency: Annotated[str, typer.Option(help="The account's limit in this currency.")] = "USD",
 ) -> None:
-    """Add money to today's limit, when it is spent or reserved; refused while the gate is blind."""
+    """Add money to today's limit. Only when it is spent or reserved; refused while the gate is blind."""
     from console.gate_commands import reset_gate
 
     reset_gate(config, amount, reason, tier, currency)
@@ -106,10 +107,13 @@ def gate_reset(
 
 @host_app.command("check")
 def host_check(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="An agent or a tier; else all.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="An agent or a tier; else all.", autocompletion=host_names),
+    ] = None,
     config: Config = None,
 ) -> int:
-    """Reachable, host key, Python, disk, GPU and driver, clock, agent; exit code 1 names what is not right."""
+    """Whether hosts can serve. Way, host key, Python, disk, GPU and driver, clock, agent; else exit code 1."""
     from console.host_commands import check_hosts
 
     return check_hosts(config, name)

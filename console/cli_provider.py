@@ -11,7 +11,7 @@ provider_app = typer.Typer(help="Kinds of provider: ours and other packages'.", 
 
 @provider_app.command("list")
 def provider_list(json: Json = False) -> None:
-    """Every kind of provider that can be opened here, and what is known of its bills."""
+    """Every kind that can be opened here. And what is known of its bills."""
     from console.provider_commands import list_kinds
 
     list_kinds(as_json=json)
@@ -21,7 +21,7 @@ def provider_list(json: Json = False) -> None:
 def provider_check(
     kind: Annotated[str, typer.Argument(help="As `mtok provider list` shows it.")], json: Json = False
 ) -> int:
-    """Try an adapter against its own simulator, on loopback; exit code 1 names each promise that is not kept."""
+    """Try an adapter against its own simulator. On loopback; exit code 1 names each promise not kept."""
     from console.provider_commands import check
 
     return check(kind, as_json=json)

@@ -20,7 +20,7 @@ def export_csv(
     every: Every = "1h",
     output: Output = None,
 ) -> None:
-    """One row a tier and step, with a header; UTC instants, exact amounts."""
+    """One row a tier and step. With a header, UTC instants, exact amounts."""
     from console.commands import Wanted, export
 
     export(config, output, Wanted("csv", window, start, end, every))
@@ -51,7 +51,7 @@ def export_focus(
     focus: Annotated[str, typer.Option(help="The version: 1.2 or 1.4.")] = "1.2",
     output: Output = None,
 ) -> None:
-    """One row a resource, step and kind of charge, as FinOps tools read them; see focus.finops.org."""
+    """One row a charge, as FinOps tools read it. By resource, step and kind; see focus.finops.org."""
     from console.commands import Wanted, export
 
     export(config, output, Wanted("focus", window, start, end, every, focus))
@@ -59,7 +59,7 @@ def export_focus(
 
 @counter_app.command("list")
 def counter_list(config: Config = None, json: Json = False) -> None:
-    """What each counter holds, how often it moves, how far it trails, and whether it is settled."""
+    """What each counter holds. Also how often it moves, how far it trails, and whether it is settled."""
     from console.store_commands import list_counters
 
     list_counters(config, as_json=json)
@@ -72,7 +72,7 @@ def counter_settle(
     config: Config = None,
     total: Annotated[str | None, typer.Option(help="Its last bill, if it is known; else its last reading.")] = None,
 ) -> None:
-    """Close a counter that its provider no longer knows, so that figures are known again."""
+    """Close a counter that its provider has lost. Figures over it are known again."""
     from console.store_commands import settle_counter
 
     settle_counter(config, counter, reason, total)
@@ -107,7 +107,7 @@ def store_copy(
     source: Annotated[str, typer.Argument(metavar="FROM", help="A store's address.")],
     target: Annotated[str, typer.Argument(metavar="TO", help="An empty store's address.")],
 ) -> None:
-    """Copy a whole history to another store: SQLite to PostgreSQL, and back."""
+    """Copy a whole history to another store. SQLite to PostgreSQL, and back."""
     from console.store_commands import copy_history
 
     copy_history(source, target)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,11 +17,13 @@ from console.export.export import export_series
 from console.export.status import status_body
 from console.export.text import explanation_text, status_text
 from console.service import Service
-from console.settings import Settings, find_settings, load_settings
+from console.settings import Settings, load_settings
+from console.settings_place import find_settings
 from store.clock import Clock, SystemClock
 from store.database import Database, open_database
 from store.errors import ExitCode, SettingsError
 from store.fleet import TierSpec
+from store.notify import Notifier
 from store.window import NAMES, Window, named_window
 from store.words import IGNORED, UNASSIGNED, Market
 
@@ -93,6 +96,7 @@ def export(config: Path | None, output: Path | None, wanted: Wanted) -> None:
 
 def run_collector(config: Path | None, clock: Clock | None = None) -> None:
     """Collect until SIGTERM or SIGINT, by the machine's clock unless another is given."""
+    from console.collector.announce import announced
     from console.collector.build import build_collector
     from console.collector.schedule import Schedule
     from store.logs import configure_logs
@@ -105,8 +109,10 @@ def run_collector(config: Path | None, clock: Clock | None = None) -> None:
             stop = asyncio.Event()
             for signum in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+            schedule = Schedule(collector)
             try:
-                await Schedule(collector).run(stop)
+                async with announced(schedule, Notifier(os.environ)):
+                    await schedule.run(stop)
             finally:
                 await collector.account.close()
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from console.collector.build import build_agent
+from console.collector.build import build_agent, control_secret
 from console.errors import AgentUnreachable, HostKeyRefused, HostStepFailed, HostUnreachable
 from console.host_access import chosen, only, reached
 from console.hosts.agent_client import AgentClient
@@ -20,7 +20,8 @@ from console.hosts.install import Install, Plan
 from console.hosts.known_hosts import accept_key
 from console.hosts.logs import agent_logs
 from console.hosts.wheel import find_wheel
-from console.settings import AgentSection, Settings, TierSection, find_settings, load_settings
+from console.settings import AgentSection, Settings, TierSection, load_settings
+from console.settings_place import find_settings
 from store.errors import ExitCode, SettingsError
 
 _SERVES_WITHIN_S = 60.0
@@ -184,11 +185,10 @@ def _plan(settings: Settings, tier: TierSection, agent: AgentSection, wanted: Wa
         raise SettingsError("--public-address", "is no address", "write one such as 127.0.0.1:8700")
     if wanted.wheelhouse is not None and not wanted.wheelhouse.is_dir():
         raise SettingsError(f"--wheelhouse {wanted.wheelhouse}", "is no folder", "name one with wheels in it")
-    where = f"tier {tier.name}, agent {agent.name}: control_secret"
     return Plan(
         name=agent.name,
         wheel=wheel,
-        secret=settings.secret(where, agent.control_secret_env, agent.control_secret_file),
+        secret=control_secret(settings, tier, agent),
         control_port=agent.control_port,
         home=wanted.home,
         model_dir=model_dir,

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from console.errors import KindRefused
 from console.providers.registry import Options, ProviderKind, provider_kind
-from console.setting_types import Section
+from console.setting_types import Credential, Section, only_one_of
 
 
 class IgnoreSection(Section):
@@ -27,6 +27,7 @@ class ProviderSection(Section):
     base_url: str | None = None
     api_key_env: str | None = None
     api_key_file: Path | None = None
+    api_key_credential: Credential | None = None
     ignore: tuple[IgnoreSection, ...] = ()
 
     @field_validator("kind")
@@ -40,12 +41,11 @@ class ProviderSection(Section):
 
     @model_validator(mode="after")
     def _as_its_kind_wants(self) -> "ProviderSection":
-        kind, given = self.registered, (self.api_key_env is not None) + (self.api_key_file is not None)
-        if kind.needs_key and given != 1:
-            msg = "give either api_key_env or api_key_file"
-            raise ValueError(msg)
-        if given and not kind.needs_key:
-            msg = f"a provider of kind {self.kind!r} has no key; remove api_key_env and api_key_file"
+        names = ("api_key_env", "api_key_file", "api_key_credential")
+        if self.registered.needs_key:
+            only_one_of(self, *names)
+        elif given := [name for name in names if getattr(self, name) is not None]:
+            msg = f"a provider of kind {self.kind!r} has no key; remove {' and '.join(given)}"
             raise ValueError(msg)
         _ = self.options  # its fault, if it has one, is this section's
         return self

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from console.waking_hours import WakingHours, parse_waking_hours
 from store.errors import AmountError
@@ -73,9 +73,22 @@ def listed(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+def only_one_of(section: BaseModel, *names: str) -> None:
+    """Check that a section names its secret in one way.
+
+    Raises:
+        ValueError: in none, or in several.
+    """
+    if sum(getattr(section, name) is not None for name in names) != 1:
+        msg = f"give either {', '.join(names[:-1])} or {names[-1]}"
+        raise ValueError(msg)
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Idle = Annotated[timedelta | None, BeforeValidator(_idle)]
 Hours = Annotated[WakingHours, BeforeValidator(_hours)]
 Amount = Annotated[int, BeforeValidator(_usd)]
 Currency = Annotated[str, BeforeValidator(_currency)]
 Zone = Annotated[ZoneInfo, BeforeValidator(_zone)]
+Credential = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+"""The name of a systemd credential: a file of `$CREDENTIALS_DIRECTORY`."""

@@ -1,10 +1,10 @@
 """`mtok.toml`: what it may say, and one clear line for whatever it may not.
 
-Secrets never stand in the file: it names an environment variable (`…_env`) or a file (`…_file`).
+Secrets never stand in the file: it names an environment variable (`…_env`), a file (`…_file`), or what
+systemd passed to the service (`…_credential`, the name that `LoadCredential=` gave it).
 Relative paths, of files and of a SQLite store, are relative to the settings file.
 """
 
-import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,7 +15,19 @@ from pydantic import BeforeValidator, Field, model_validator
 from console.hosts.target import SshTarget
 from console.provider_settings import ProviderSection
 from console.screen_settings import ConsoleSection
-from console.setting_types import Amount, Currency, Duration, Hours, Idle, Section, Zone, listed
+from console.setting_types import (
+    Amount,
+    Credential,
+    Currency,
+    Duration,
+    Hours,
+    Idle,
+    Section,
+    Zone,
+    listed,
+    only_one_of,
+)
+from store.errors import SettingsError
 from store.fleet import TierSpec
 from store.gate import GatePolicy, provider_scope
 from store.headroom import Horizon
@@ -102,12 +114,11 @@ class ChannelSection(Section):
     name: str = Field(min_length=1)
     url_env: str | None = None
     url_file: Path | None = None
+    url_credential: Credential | None = None
 
     @model_validator(mode="after")
     def _one_url(self) -> "ChannelSection":
-        if (self.url_env is None) == (self.url_file is None):
-            msg = "give either url_env or url_file"
-            raise ValueError(msg)
+        only_one_of(self, "url_env", "url_file", "url_credential")
         return self
 
 
@@ -147,6 +158,7 @@ class AgentSection(Section):
     control_url: str | None = None
     control_secret_env: str | None = None
     control_secret_file: Path | None = None
+    control_secret_credential: Credential | None = None
     control_port: int = Field(default=8701, ge=1, le=65535)
     ssh_user: str | None = Field(default=None, min_length=1)
     ssh_port: int | None = Field(default=None, ge=1, le=65535)
@@ -168,9 +180,7 @@ class AgentSection(Section):
 
     @model_validator(mode="after")
     def _one_secret(self) -> "AgentSection":
-        if (self.control_secret_env is None) == (self.control_secret_file is None):
-            msg = "give either control_secret_env or control_secret_file"
-            raise ValueError(msg)
+        only_one_of(self, "control_secret_env", "control_secret_file", "control_secret_credential")
         return self
 
 
@@ -325,26 +335,13 @@ class Settings(Section):
             keepalive_s=ssh.keepalive.total_seconds(),
         )
 
-    def secret(self, where: str, env: str | None, file: Path | None) -> str:
+    def secret(self, where: str, env: str | None, file: Path | None, credential: str | None = None) -> str:
         """The secret that the setting at `where` points to.
 
         Raises:
-            SettingsError: the variable is unset, or the file cannot be read or is empty.
+            SettingsError: the variable is unset, or the file or credential cannot be read or is empty.
         """
-        return read_secret(where, self.path.parent, env, file)
-
-
-def find_settings(path: Path | None) -> Path:
-    """The settings file: as given, else `MTOK_CONFIG`, else `./mtok.toml`, else the XDG place."""
-    if path is not None:
-        return path
-    if "MTOK_CONFIG" in os.environ:
-        return Path(os.environ["MTOK_CONFIG"])
-    here = Path("mtok.toml")
-    if here.exists():
-        return here
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return home / "mtok" / "mtok.toml"
+        return read_secret(where, self.path.parent, env, file, credential)
 
 
 def load_settings(path: Path) -> Settings:
@@ -353,6 +350,9 @@ def load_settings(path: Path) -> Settings:
     Raises:
         SettingsError: not there, not TOML, an unknown key, a wrong value; it names the first at fault.
     """
+    if not path.exists():
+        remedy = "write it with mtok init, or name another with --config or MTOK_CONFIG"
+        raise SettingsError(str(path), "cannot read it: there is no such file", remedy)
     return load_file(Settings, path)
 
 

@@ -9,6 +9,8 @@
     │   ├── ClockBehind              a tick older than the newest one
     │   ├── DerivedRefused           a derived sample that does not fit its neighbours
     │   ├── CopyRefused              a store that cannot be copied into
+    │   ├── BackupFailed             a backup that cannot be made, or is none
+    │   ├── RestoreRefused           a store that may not be replaced now
     │   └── AmountError              a provider's amount that is no finite number
     ├── NothingRecorded          a past instant that no tick has seen
     ├── SettleRefused            a counter that cannot be settled so
@@ -20,6 +22,7 @@ A leaf holds fields and makes its message from them: what failed, which one, wha
 
 from datetime import datetime
 from enum import IntEnum
+from pathlib import Path
 
 from store.clock import rfc3339
 
@@ -120,6 +123,22 @@ class NothingRecorded(MtokError):
         )
         super().__init__(f"nothing is recorded before {rfc3339(first_at or at)}; {first}")
         self.at, self.first_at = at, first_at
+
+
+class BackupFailed(StoreError):
+    """A backup that cannot be made, or a file that is none; the store is as it was."""
+
+    def __init__(self, path: Path, problem: str, remedy: str) -> None:
+        super().__init__(f"backup {path}: {problem}; {remedy}")
+        self.path, self.problem, self.remedy = path, problem, remedy
+
+
+class RestoreRefused(StoreError):
+    """A store that may not be replaced now; it is as it was."""
+
+    def __init__(self, url: str, problem: str, remedy: str) -> None:
+        super().__init__(f"restore to {url}: {problem}; {remedy}")
+        self.url, self.problem, self.remedy = url, problem, remedy
 
 
 class SettleRefused(MtokError):

@@ -31,22 +31,34 @@ def load_file(model: type[Model], path: Path, above: Mapping[str, Any] | None = 
         raise _first_fault(path, error) from None
 
 
-def read_secret(where: str, folder: Path, env: str | None, file: Path | None) -> str:
-    """The secret in the environment variable `env`, or else in `file`, relative to `folder`.
+def read_secret(where: str, folder: Path, env: str | None, file: Path | None, credential: str | None = None) -> str:
+    """The secret in the environment variable `env`, or else in `file`, relative to `folder`, or in a `credential`.
 
     Raises:
-        SettingsError: the variable is unset, or the file cannot be read or is empty; never shows the secret.
+        SettingsError: the variable is unset, or the file or credential cannot be read or is empty; never shows
+            the secret.
     """
     if env is not None:
         value = os.environ.get(env, "").strip()
         if not value:
             raise SettingsError(where, f"environment variable {env} is not set", "set it, or use a file")
         return value
+    if credential is not None:
+        file = _credential(where, credential)
     assert file is not None
     value = read_text(where, folder / file).strip()
     if not value:
         raise SettingsError(where, f"{file} is empty", "put the secret into it")
     return value
+
+
+def _credential(where: str, name: str) -> Path:
+    """Where systemd has put a credential of this service. Source: systemd.exec(5), LoadCredential=."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        remedy = f"start it as a service with LoadCredential={name}:FILE, or name a file"
+        raise SettingsError(where, f"credential {name} is systemd's, and this process was not given any", remedy)
+    return Path(folder) / name
 
 
 def read_text(where: str, path: Path) -> str:

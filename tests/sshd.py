@@ -115,8 +115,11 @@ def running_agent(socket_path: Path, key: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def running_sshd(folder: Path, *options: str) -> Iterator[Sshd]:
-    """A server whose files lie in `folder`, with more lines of sshd_config; it lets `folder/user` in."""
+def running_sshd(folder: Path, *options: str, last: str = "") -> Iterator[Sshd]:
+    """A server whose files lie in `folder`, with more lines of sshd_config; it lets `folder/user` in.
+
+    `last`: what stands at the end, where blocks of `Match` have to.
+    """
     path = sshd_path()
     folder.mkdir(parents=True, exist_ok=True)
     host_key = make_key(folder / "host")
@@ -139,7 +142,7 @@ def running_sshd(folder: Path, *options: str) -> Iterator[Sshd]:
         "Subsystem sftp internal-sftp",
     ]
     config = folder / "sshd_config"
-    config.write_text("\n".join([*options, *lines, ""]), encoding="utf-8")  # the first of two lines counts
+    config.write_text("\n".join([*options, *lines, last, ""]), encoding="utf-8")  # the first of two lines counts
     command = [path, "-D", "-f", str(config), "-E", str(folder / "log")]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     server = Sshd(folder, port, host_key, process, command)

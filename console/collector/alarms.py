@@ -25,8 +25,8 @@ class Channels:
 
     def __init__(self, settings: Settings) -> None:
         self._urls = {
-            channel.name: settings.secret(f"alarms.channels.{channel.name}", channel.url_env, channel.url_file)
-            for channel in settings.alarms.channels
+            one.name: settings.secret(f"alarms.channels.{one.name}", one.url_env, one.url_file, one.url_credential)
+            for one in settings.alarms.channels
         }
 
     @property

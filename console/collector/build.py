@@ -42,7 +42,7 @@ def build_provider(settings: Settings, name: str, clock: Clock) -> Provider:
     section = settings.providers[name]
     opening = Opening(
         name=name,
-        key=_key(settings, name),
+        key=provider_key(settings, name),
         base_url=section.address,
         options=section.options,
         clock=clock,
@@ -58,11 +58,28 @@ def build_provider(settings: Settings, name: str, clock: Clock) -> Provider:
     return section.registered.open(opening)
 
 
-def _key(settings: Settings, name: str) -> str:
+def provider_key(settings: Settings, name: str) -> str:
+    """The API key of one provider; empty where its kind has none.
+
+    Raises:
+        SettingsError: it is missing.
+    """
     section = settings.providers[name]
     if not section.registered.needs_key:
         return ""
-    return settings.secret(f"providers.{name}.api_key", section.api_key_env, section.api_key_file)
+    where = f"providers.{name}.api_key"
+    return settings.secret(where, section.api_key_env, section.api_key_file, section.api_key_credential)
+
+
+def control_secret(settings: Settings, tier: TierSection, agent: AgentSection) -> str:
+    """What opens an agent's control API.
+
+    Raises:
+        SettingsError: it is missing.
+    """
+    where = f"tier {tier.name}, agent {agent.name}: control_secret"
+    kept = (agent.control_secret_env, agent.control_secret_file, agent.control_secret_credential)
+    return settings.secret(where, *kept)
 
 
 def build_agent(settings: Settings, tier: TierSection, agent: AgentSection, host: SshHost | None) -> AgentClient:
@@ -71,8 +88,7 @@ def build_agent(settings: Settings, tier: TierSection, agent: AgentSection, host
     Raises:
         SettingsError: its control secret is missing.
     """
-    where = f"tier {tier.name}, agent {agent.name}: control_secret"
-    secret = settings.secret(where, agent.control_secret_env, agent.control_secret_file)
+    secret = control_secret(settings, tier, agent)
     within_s = settings.collector.usage_within.total_seconds()
     if host is None:
         assert agent.control_url is not None
@@ -94,11 +110,10 @@ def why_not_lead(settings: Settings) -> str | None:
     """Which secret or SSH key this process lacks to lead, or None when it holds them all."""
     try:
         for name in settings.providers:
-            _key(settings, name)
+            provider_key(settings, name)
         for tier in settings.tiers:
             for agent in tier.agents:
-                where = f"tier {tier.name}, agent {agent.name}: control_secret"
-                settings.secret(where, agent.control_secret_env, agent.control_secret_file)
+                control_secret(settings, tier, agent)
                 if agent.ssh_key_file is not None:
                     where = f"tier {tier.name}, agent {agent.name}: ssh_key_file"
                     read_text(where, settings.path.parent / agent.ssh_key_file.expanduser())

@@ -41,12 +41,18 @@ class Schedule:
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._fence: int | None = None
         self._incomplete = 0
+        self._asked_at_s = collector.clock.monotonic_s()
         self._scheduler = AsyncIOScheduler(job_defaults=_OPTIONS, timezone="UTC")
 
     @property
     def leads(self) -> bool:
         """Whether this collector leads, as far as it knows."""
         return self._fence is not None
+
+    @property
+    def silent_for_s(self) -> float:
+        """For how long it has not asked for the lead; seconds, by the monotonic clock."""
+        return self._collector.clock.monotonic_s() - self._asked_at_s
 
     async def run(self, stop: asyncio.Event) -> None:
         """Lead when nobody else does, and tick while leading, until `stop` is set."""
@@ -77,6 +83,7 @@ class Schedule:
         self._scheduler.modify_job(name, next_run_time=self._collector.clock.now())
 
     async def _lead(self) -> None:
+        self._asked_at_s = self._collector.clock.monotonic_s()
         try:
             fence = await in_store(
                 acquire,

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from console.settings import find_settings, load_settings
+from console.settings import load_settings
+from console.settings_place import find_settings
 from store.errors import SettingsError
 
 GOOD = """
@@ -84,7 +85,7 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
         (("[budget]", "[budget]\ndaily = { USD = '180' }"), ["budget", "the limit in USD is daily_usd"]),
         (('gpu = "H100 PCIe"', 'daily_usd = "1"\ndaily = { EUR = "1" }'), ["tiers.1", "bills in one currency"]),
         (('gpu = "H100 PCIe"', 'daily = { EUR = "1", CHF = "1" }'), ["tiers.1.daily"]),
-        (('api_key_env = "CLOUD_KEY"', ""), ["providers.cloud", "api_key_env or api_key_file"]),
+        (('api_key_env = "CLOUD_KEY"', ""), ["providers.cloud", "api_key_env, api_key_file or api_key_credential"]),
         (('instance = "8429"', 'instance = "1"'), ["'h100-a'", "no instance '1'"]),
         (('name = "h100"\n', 'name = "unassigned"\n'), ["unassigned", "taken"]),
         (("[budget]", "[budget"), ["is not TOML"]),
@@ -181,3 +182,24 @@ def test_a_fault_in_how_a_host_is_reached_is_one_line(
         load_settings(written(tmp_path, BY_SSH.replace(*change, 1)))
     assert "\n" not in str(caught.value)
     assert all(name in str(caught.value) for name in names)
+
+
+def test_a_secret_comes_from_what_systemd_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = GOOD.replace('api_key_env = "CLOUD_KEY"', 'api_key_credential = "cloud"')
+    section = load_settings(written(tmp_path, named)).providers["cloud"]
+    assert section.api_key_credential == "cloud"
+    settings = load_settings(tmp_path / "mtok.toml")
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    with pytest.raises(SettingsError, match="start it as a service with LoadCredential=cloud:FILE"):
+        settings.secret("providers.cloud.api_key", None, None, "cloud")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+    with pytest.raises(SettingsError, match=r"cannot read .*credentials/cloud"):
+        settings.secret("providers.cloud.api_key", None, None, "cloud")
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "cloud").write_text("k\n", encoding="utf-8")
+    assert settings.secret("providers.cloud.api_key", None, None, "cloud") == "k"
+    for wrong in ("../key", "", "a b"):
+        with pytest.raises(SettingsError, match="api_key_credential"):
+            load_settings(written(tmp_path, named.replace('"cloud"\n', f'"{wrong}"\n', 1)))
+    with pytest.raises(SettingsError, match="give either api_key_env, api_key_file or api_key_credential"):
+        load_settings(written(tmp_path, named + '\n[providers.two]\nkind = "hyperstack"\n'))

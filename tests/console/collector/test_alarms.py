@@ -196,14 +196,16 @@ def test_a_jump_of_the_wall_clock_is_seen_and_slewing_is_not(history: History) -
 
 async def test_a_test_alarm_reaches_every_channel(receiver: Receiver, tmp_path: Path) -> None:
     path = configured(tmp_path, receiver)
-    code, out, _ = await asyncio.to_thread(mtok, "doctor", "--send-test-alarm", "--config", str(path))
+    for name in ("key", "channel"):
+        (tmp_path / name).chmod(0o600)
+    code, out, _ = await asyncio.to_thread(mtok, "doctor", "--offline", "--send-test-alarm", "--config", str(path))
     assert (code, receiver.told[0][:17]) == (0, "mtok: test alarm:")
-    assert "alarms, ops: ok" in out
+    assert "ok     alarms, ops: the test alarm was taken" in out
     receiver.status = 500
-    code, out, _ = await asyncio.to_thread(mtok, "doctor", "--send-test-alarm", "--config", str(path))
+    code, out, _ = await asyncio.to_thread(mtok, "doctor", "--offline", "--send-test-alarm", "--config", str(path))
     assert code == 1
-    assert "alarms, ops: it was not accepted" in out
+    assert "FAILED alarms, ops: it was not accepted" in out
     (tmp_path / "channel").unlink()
-    code, out, _ = await asyncio.to_thread(mtok, "doctor", "--config", str(path))
+    code, out, _ = await asyncio.to_thread(mtok, "doctor", "--offline", "--config", str(path))
     assert code == 1
     assert "alarms.channels.ops" in out

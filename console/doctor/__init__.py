@@ -1,0 +1,1 @@
+"""`mtok doctor`: whether everything that the settings name can be used."""

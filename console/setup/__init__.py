@@ -1,0 +1,1 @@
+"""`mtok init`: from a key to settings that work."""
