@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, Field, model_validator
 
 from console.hosts.target import SshTarget
+from console.metrics_settings import MetricsSection
 from console.provider_settings import ProviderSection
 from console.screen_settings import ConsoleSection
 from console.setting_types import Amount, Currency, Duration, Hours, Idle, Section, Zone, listed
@@ -223,6 +224,7 @@ class Settings(Section):
     alarms: AlarmsSection = AlarmsSection()
     ssh: SshSection = SshSection()
     console: ConsoleSection = ConsoleSection()
+    metrics: MetricsSection = MetricsSection()
     providers: dict[str, ProviderSection]
     tiers: tuple[TierSection, ...]
 

@@ -201,7 +201,7 @@ def _tier(
     refusals = {kind: why_not(session, kind, spec.name) for kind in OperationKind}
     return TierView(
         spec=spec,
-        state=_state(rows, agents),
+        state=tier_state(rows, agents),
         seen=seen_state(session, spec.name),
         rate_nusd_per_hour=_rate(session, spec.name),
         figures=windows,
@@ -220,7 +220,7 @@ def _tier(
     )
 
 
-def _state(rows: Sequence[ResourceRow], agents: Sequence[AgentRow]) -> str:
+def tier_state(rows: Sequence[ResourceRow], agents: Sequence[AgentRow]) -> str:
     """One word for a tier: `serving` when an agent with an open lease answers on an instance that may run."""
     states = {row.state for row in rows}
     if not states:
