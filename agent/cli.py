@@ -43,6 +43,7 @@ def serve(config: Config = Path("agent.toml")) -> None:
     from agent.server import serve
     from agent.settings import load_agent_settings
     from agent.sockets import Sockets, allow_connections
+    from agent.traces import open_traces
     from store.logs import configure_logs
 
     configure_logs()
@@ -54,7 +55,8 @@ def serve(config: Config = Path("agent.toml")) -> None:
     allow_connections(settings.limits.max_connections)
     ledger = Ledger(settings.beside(settings.ledger))
     try:
-        uvloop.run(serve(settings, partial(_opened, settings), ledger, sockets))
+        traces = open_traces(settings)
+        uvloop.run(serve(settings, partial(_opened, settings), ledger, sockets, traces))
     finally:
         ledger.close()
 

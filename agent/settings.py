@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agent.keys import Keys
+from agent.trace_settings import Otlp
 from store.addresses import is_loopback, split_address
 from store.errors import SettingsError
 from store.settings_file import load_file, read_secret
@@ -65,7 +66,13 @@ class Tls(_Section):
     key: Path
 
 
-_SECTIONS: dict[str, type[BaseModel]] = {"limits": Limits, "retention": Retention, "tls": Tls, "null": NullEngine}
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "limits": Limits,
+    "retention": Retention,
+    "tls": Tls,
+    "null": NullEngine,
+    "otlp": Otlp,
+}
 
 
 class AgentSettings(_Section):
@@ -83,6 +90,7 @@ class AgentSettings(_Section):
     model_dir: Path
     engine: Literal["reference", "null"] = "reference"
     null: NullEngine = NullEngine()
+    otlp: Otlp = Otlp()
     engine_journal: Path | None = None
     tls: Tls | None = None
     vanishing_paths: tuple[Path, ...] = ()

@@ -38,7 +38,7 @@ class Reader:
         self._settings, self._within_s = settings, within_s
         self._lock = threading.Lock()
         self._reading: Future[list[Metric]] | None = None
-        self._database: Database | None = None
+        self.database: Database | None = None
 
     def now(self) -> Sequence[Metric]:
         """What the store holds now.
@@ -59,8 +59,8 @@ class Reader:
         """Give the connections back, unless one is still being read from: that one ends with the process."""
         with self._lock:
             is_idle = self._reading is None or self._reading.done()
-        if is_idle and self._database is not None:
-            self._database.close()
+        if is_idle and self.database is not None:
+            self.database.close()
 
     def _fill(self, reading: "Future[list[Metric]]") -> None:
         try:
@@ -70,13 +70,13 @@ class Reader:
 
     def _read(self) -> list[Metric]:
         try:
-            if self._database is None:
-                self._database = open_database(self._settings.store_url, read_only=True)
-            return families(self._database, self._settings, datetime.now(UTC))
+            if self.database is None:
+                self.database = open_database(self._settings.store_url, read_only=True)
+            return families(self.database, self._settings, datetime.now(UTC))
         except MtokError:
-            if self._database is not None:  # its file may have been replaced
-                self._database.close()
-                self._database = None
+            if self.database is not None:  # its file may have been replaced
+                self.database.close()
+                self.database = None
             raise
 
 
