@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove chaos check fix bench screenshots clean
+.PHONY: help demo test prove chaos prometheus check fix bench screenshots clean
 
 help: ## these lines
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -34,6 +34,9 @@ prove: $(STAMP) ## the long suites: 10,000 examples a property and requests of s
 chaos: $(STAMP) ## break a fleet of real processes in every way, and print what it cost
 	$(BIN)/python -m tests.chaos.suite
 	$(BIN)/python -m tests.chaos.minutes
+
+prometheus: $(STAMP) ## a real Prometheus on the demo: its differences against mtok explain, and its alerts; eight minutes
+	$(BIN)/python -m tests.prometheus.demo
 
 check: $(STAMP) ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

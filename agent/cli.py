@@ -69,6 +69,7 @@ def check(config: Config = Path("agent.toml")) -> None:
     from agent.settings import load_agent_settings
     from agent.sockets import Sockets
     from agent.storage import check_storage
+    from agent.traces import open_traces
 
     settings = load_agent_settings(config)
     settings.control_secret()
@@ -88,6 +89,9 @@ def check(config: Config = Path("agent.toml")) -> None:
         print(f"ledger    ok: {ledger.uuid}, totals are the sum of its entries")
     finally:
         ledger.close()
+    if (traces := open_traces(settings)) is not None:
+        traces.stop()
+        print(f"traces    ok: spans go to {settings.otlp.url}")
     engine = open_engine(settings)
     print(f"model     ok: {engine.info.model}; {engine.info.label}")
 

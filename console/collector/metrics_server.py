@@ -27,7 +27,7 @@ log = structlog.get_logger()
 _WITHIN_S = 8.0  # Prometheus waits for ten by default
 _CLIENT_WITHIN_S = 5.0  # to send its request, and to take the answer
 _CLIENTS = 8
-_TRIES_AGAIN_AFTER_S = 5.0
+_AGAIN_AFTER_S = 5.0
 _PLAIN = "text/plain; charset=utf-8"
 
 
@@ -157,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.asynccontextmanager
-async def metrics_served(settings: Settings) -> AsyncIterator[None]:
+async def metrics_served(settings: Settings, again_after_s: float = _AGAIN_AFTER_S) -> AsyncIterator[None]:
     """Serve `/metrics` until the block ends, where the settings ask for it.
 
     An address in use is said once, and tried again: a second collector on this machine waits for the first one's.
@@ -165,7 +165,7 @@ async def metrics_served(settings: Settings) -> AsyncIterator[None]:
     if settings.metrics.address is None:
         yield
         return
-    serving = asyncio.create_task(_keep_serving(settings, settings.metrics.address))
+    serving = asyncio.create_task(_keep_serving(settings, settings.metrics.address, again_after_s))
     try:
         yield
     finally:
@@ -174,8 +174,8 @@ async def metrics_served(settings: Settings) -> AsyncIterator[None]:
             await serving
 
 
-async def _keep_serving(settings: Settings, address: str) -> None:
-    server = await _listening(settings, address)
+async def _keep_serving(settings: Settings, address: str, again_after_s: float) -> None:
+    server = await _listening(settings, address, again_after_s)
     thread = threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.2}, name="metrics", daemon=True
     )
@@ -189,7 +189,7 @@ async def _keep_serving(settings: Settings, address: str) -> None:
         server.reader.close()
 
 
-async def _listening(settings: Settings, address: str) -> MetricsServer:
+async def _listening(settings: Settings, address: str, again_after_s: float) -> MetricsServer:
     is_said = False
     while True:
         try:
@@ -199,4 +199,4 @@ async def _listening(settings: Settings, address: str) -> MetricsServer:
                 remedy = "free the port, or choose another [metrics] address; it is tried again"
                 log.warning("metrics not served", address=address, problem=error.strerror, remedy=remedy)
             is_said = True
-        await asyncio.sleep(_TRIES_AGAIN_AFTER_S)
+        await asyncio.sleep(again_after_s)

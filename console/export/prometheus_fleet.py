@@ -17,9 +17,9 @@ from sqlmodel import Session, col, func, select
 from store.fleet import tier_state
 from store.operations import OperationKind, OperationOutcome, instances, under_way
 from store.tables import AgentRow, AlarmRow, OperationRow
+from store.words import State
 
-SERVING = "serving"
-STATES = (SERVING, *("running", "waking", "sleeping", "starting", "halted_billed", "error", "asleep", "unknown"))
+_STATES = ("serving", *State)
 _BUCKETS_S = (30, 60, 120, 180, 240, 300, 420, 480, 600, 900)  # warned at 480, failed at 600 by default
 
 
@@ -29,7 +29,7 @@ def states(session: Session, tiers: Sequence[str]) -> Iterator[Metric]:
     for tier in tiers:
         query = select(AgentRow).where(AgentRow.tier == tier)
         state = tier_state(instances(session, tier), session.exec(query).all())
-        family.add_metric([tier], {name: name == state for name in STATES})
+        family.add_metric([tier], {str(name): name == state for name in _STATES})
     yield family
 
 

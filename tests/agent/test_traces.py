@@ -89,8 +89,8 @@ def _value(value: Any) -> Any:
     return [_value(one) for one in value.array_value.values] if kind == "array_value" else getattr(value, kind)
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
+@pytest.fixture(scope="module")
+def listening() -> Iterator[Receiver]:
     receiver = Receiver()
     thread = threading.Thread(target=receiver.serve_forever, args=(0.01,))
     thread.start()
@@ -101,12 +101,22 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
+def receiver(listening: Receiver) -> Receiver:
+    """The one receiver, as if nothing had come yet."""
+    listening.status = 200
+    listening.bodies.clear()
+    listening.headers.clear()
+    return listening
+
+
+@pytest.fixture(scope="module")
 def traced(
-    tmp_path: Path, model_dir: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    tmp_path_factory: pytest.TempPathFactory, model_dir: Path, listening: Receiver
 ) -> Iterator[RunningAgent]:
-    monkeypatch.setenv("OTLP_HEADERS", "authorization=Bearer a-word")
-    more = f'[otlp]\nendpoint = "{receiver.url}"\nheaders_env = "OTLP_HEADERS"\n'
-    with running_agent(write_settings(tmp_path, model_dir, more)) as agent:
+    home = tmp_path_factory.mktemp("traced")
+    (home / "headers").write_text("authorization=Bearer a-word", encoding="utf-8")
+    more = f'[otlp]\nendpoint = "{listening.url}"\nheaders_file = "headers"\n'
+    with running_agent(write_settings(home, model_dir, more)) as agent:
         agent.lease()
         yield agent
 
@@ -130,6 +140,7 @@ def figures(agent: RunningAgent) -> dict[str, float]:
 def test_each_request_is_a_span_with_its_usage_and_without_its_text(
     traced: RunningAgent, receiver: Receiver
 ) -> None:
+    before = figures(traced)
     whole = json.loads(chat(traced, headers={"traceparent": TRACEPARENT}))
     chat(traced, stream=True)
     assert traced.post("/v1/completions", {"model": "none", "prompt": SECRET_WORDS})[0] == 404
@@ -155,14 +166,19 @@ def test_each_request_is_a_span_with_its_usage_and_without_its_text(
     assert receiver.headers[0]["authorization"] == "Bearer a-word"
     assert not any(SECRET_WORDS.encode() in body for body in receiver.bodies)
     assert not [key for key in (*first, *second) if "messages" in key or "instructions" in key]
-    assert figures(traced) == {"mtok_agent_spans_exported_total": 3, "mtok_agent_spans_dropped_total": 0}
+    deadline = time.monotonic() + 20
+    while (after := figures(traced))["mtok_agent_spans_exported_total"] < 3:
+        assert time.monotonic() < deadline
+    risen = {name: value - before[name] for name, value in after.items()}
+    assert risen == {"mtok_agent_spans_exported_total": 3, "mtok_agent_spans_dropped_total": 0}
 
 
 def test_a_receiver_that_refuses_costs_spans_and_no_request(traced: RunningAgent, receiver: Receiver) -> None:
+    before = figures(traced)["mtok_agent_spans_dropped_total"]
     receiver.status = 400
     chat(traced)
     deadline = time.monotonic() + 20
-    while figures(traced)["mtok_agent_spans_dropped_total"] < 1:
+    while figures(traced)["mtok_agent_spans_dropped_total"] == before:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     receiver.status = 200

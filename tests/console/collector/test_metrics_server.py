@@ -112,14 +112,11 @@ def test_clients_that_say_nothing_leave_room_for_others_soon(server: MetricsServ
             one.close()
 
 
-async def test_an_address_in_use_is_taken_once_it_is_free(
-    world: FleetWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("console.collector.metrics_server._TRIES_AGAIN_AFTER_S", 0.05)
+async def test_an_address_in_use_is_taken_once_it_is_free(world: FleetWorld) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         settings = with_address(world, f"127.0.0.1:{port}")
-        async with metrics_served(settings):
+        async with metrics_served(settings, again_after_s=0.05):
             await asyncio.sleep(0.1)
             taken.close()
             for _ in range(100):
