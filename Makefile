@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+ENGINE := .venv/.engine
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove chaos prometheus check fix bench screenshots clean
+.PHONY: help demo test prove chaos prometheus check fix bench gpu-check gpu-bench screenshots clean
 
 help: ## these lines
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -15,13 +16,17 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+$(ENGINE): $(STAMP) # torch: large, and only the tests of one engine need it
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[exllamav2]'
+	touch $@
+
 demo: $(STAMP) ## a whole local world in the terminal: no GPU, no keys, no network
 	@$(BIN)/mtok demo
 
-test: $(STAMP) ## every test, in its short form
+test: $(ENGINE) ## every test, in its short form
 	$(BIN)/pytest --numprocesses 3 --dist loadgroup
 
-prove: $(STAMP) ## the long suites: 10,000 examples a property and requests of schemathesis, Locust, transformers
+prove: $(ENGINE) ## the long suites: 10,000 examples a property and requests of schemathesis, Locust, transformers, ExLlamaV2
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[prove]'
 	test -x .venv-vast/bin/python || $(PYTHON) -m venv .venv-vast
 	.venv-vast/bin/pip install --quiet --disable-pip-version-check vastai==1.9.1
@@ -29,7 +34,9 @@ prove: $(STAMP) ## the long suites: 10,000 examples a property and requests of s
 	  $(BIN)/pytest tests/console/providers/test_vast_sdk.py tests/store/test_properties.py tests/console/test_reconcile.py \
 	  tests/console/collector/test_crashes.py tests/chaos/test_leaders.py \
 	  tests/agent/test_storm.py tests/agent/test_crash.py tests/agent/test_openapi.py tests/agent/test_locust.py \
-	  tests/agent/engine/test_oracle.py -rP --durations=0 --durations-min=1
+	  tests/agent/engine/test_oracle.py tests/agent/engine/test_exllamav2_properties.py \
+	  -rP --durations=0 --durations-min=1
+	$(BIN)/python -m tests.gpu.extension
 
 chaos: $(STAMP) ## break a fleet of real processes in every way, and print what it cost
 	$(BIN)/python -m tests.chaos.suite
@@ -51,6 +58,12 @@ fix: $(STAMP) ## format, and mend what the linter can mend
 bench: $(STAMP) ## speed, as ratios within one run
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/pytest tests/bench -s --override-ini "norecursedirs=.*"
+
+gpu-check: $(ENGINE) ## on a GPU: the kernels compute what numpy does, and a full memory is recovered from
+	@$(BIN)/python -m tests.gpu.check
+
+gpu-bench: $(ENGINE) ## on a GPU: tokens a second, ours beside the library alone, and the cost that they imply
+	@$(BIN)/python -m tests.gpu.bench
 
 screenshots: $(STAMP) ## screenshots/ from the running demo
 	$(BIN)/python -m tests.screenshots

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +40,7 @@ def serve(config: Config = Path("agent.toml")) -> None:
     import uvloop
 
     from agent.ledger import Ledger
+    from agent.loading import Loading
     from agent.server import serve
     from agent.settings import load_agent_settings
     from agent.sockets import Sockets, allow_connections
@@ -53,47 +54,29 @@ def serve(config: Config = Path("agent.toml")) -> None:
     settings.tls_files()
     sockets = Sockets(settings)
     allow_connections(settings.limits.max_connections)
-    ledger = Ledger(settings.beside(settings.ledger))
+    ledger, loading = Ledger(settings.beside(settings.ledger)), Loading()
     try:
         traces = open_traces(settings)
-        uvloop.run(serve(settings, partial(_opened, settings), ledger, sockets, traces))
+        opened = partial(_opened, settings, loading.say)
+        uvloop.run(serve(settings, opened, ledger, sockets, loading, traces))
     finally:
         ledger.close()
 
 
 @app.command()
-def check(config: Config = Path("agent.toml")) -> None:
+def check(
+    config: Config = Path("agent.toml"),
+    engine: Annotated[
+        str | None, typer.Option("--engine", metavar="NAME", help="Only what this engine needs; no settings.")
+    ] = None,
+) -> None:
     """Whether it could serve: settings, secrets, addresses, storage, ledger, model; one line each."""
-    from agent.engine.open import open_engine
-    from agent.ledger import Ledger
-    from agent.settings import load_agent_settings
-    from agent.sockets import Sockets
-    from agent.storage import check_storage
-    from agent.traces import open_traces
+    from agent.check import check_agent, check_engine
 
-    settings = load_agent_settings(config)
-    settings.control_secret()
-    settings.keys()
-    settings.tls_files()
-    print(f"settings  ok: {settings.path}")
-    Sockets(settings)
-    print(f"addresses ok: {settings.public_address}, {settings.control_address}")
-    if settings.allow_vanishing:
-        print("storage   not asked: allow_vanishing = true")
+    if engine is not None:
+        check_engine(engine)
     else:
-        for what, path in (("ledger", settings.ledger), ("model", settings.model_dir)):
-            check_storage(what, settings.beside(path), settings.vanishing_paths)
-        print("storage   ok: ledger and model outlive a sleep")
-    ledger = Ledger(settings.beside(settings.ledger))
-    try:
-        print(f"ledger    ok: {ledger.uuid}, totals are the sum of its entries")
-    finally:
-        ledger.close()
-    if (traces := open_traces(settings)) is not None:
-        traces.stop()
-        print(f"traces    ok: spans go to {settings.otlp.url}")
-    engine = open_engine(settings)
-    print(f"model     ok: {engine.info.model}; {engine.info.label}")
+        check_agent(config)
 
 
 @app.command()
@@ -206,11 +189,11 @@ def _one_thread() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def _opened(settings: AgentSettings) -> Engine:
+def _opened(settings: AgentSettings, say: Callable[[str], None] = lambda _doing: None) -> Engine:
     """The engine that the settings name, with its journal where they ask for one."""
     from agent.engine.open import open_engine
 
-    engine = open_engine(settings)
+    engine = open_engine(settings, say)
     if settings.engine_journal is None:
         return engine
     from agent.engine.journal import JournaledEngine

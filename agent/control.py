@@ -24,6 +24,7 @@ from agent.errors import BenchStopped
 from agent.job import Caller, Job, new_request_id
 from agent.lease import LeaseBook
 from agent.ledger import Ledger
+from agent.loading import Loading
 from agent.machine import Machine
 from agent.meter import LOST_AT_MOST_S, Meter
 from agent.metrics import Metrics
@@ -68,6 +69,7 @@ class Control:
     secret: str
     machine: Machine
     metrics: Metrics = field(default_factory=Metrics)
+    loading: Loading = field(default_factory=Loading)
 
     def routes(self) -> list[Route]:
         """The endpoints, by path."""
@@ -123,7 +125,7 @@ class Control:
                 "name": self.name,
                 "version": version("mtok"),
                 "loaded": info is not None,
-                **_engine_body(self.engine_name, info),
+                **_engine_body(self.engine_name, self.loading.text, info),
                 "lease": self._lease_body(),
                 "queue": max(scheduler.in_flight - info.max_batch, 0) if info else 0,
                 "in_flight": self.meter.in_flight,
@@ -227,13 +229,13 @@ def _parsed(kind: type[Body], raw: bytes, code: str) -> Body:
         raise ApiError(400, f"{param}: {fault['msg']}", code, param) from None
 
 
-def _engine_body(name: str, info: EngineInfo | None) -> dict[str, Any]:
+def _engine_body(name: str, doing: str, info: EngineInfo | None) -> dict[str, Any]:
     """What the engine says of itself; only its name is known until it is loaded."""
     return {
         "engine": {
             "name": info.name if info else name,
             "version": info.version if info else None,
-            "label": info.label if info else f"{name} engine, loading",
+            "label": info.label if info else f"{name} engine, {doing}",
         },
         "device": info.device if info else None,
         "attention": info.attention if info else None,

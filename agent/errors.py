@@ -7,6 +7,8 @@ MtokError
     ├── VanishingStorage         a path whose contents sleeping destroys
     ├── KeyRefused               a key that cannot be made or revoked
     ├── EngineFailed             the engine's thread or a step of it broke
+    ├── EngineLacks              something that the engine needs is not on this machine
+    ├── BuildFailed              the engine's extension could not be compiled
     ├── GpuUnread                a GPU's figure that its driver does not give
     ├── BenchStopped             a benchmark that has no result
     └── LedgerError              exit code 4
@@ -68,6 +70,22 @@ class EngineFailed(AgentError):
     def __init__(self, problem: str) -> None:
         super().__init__(f"engine: {problem}; its log has the traceback")
         self.problem = problem
+
+
+class EngineLacks(AgentError):
+    """What an engine needs of this machine, and does not find."""
+
+    def __init__(self, engine: str, what: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{engine} needs {what}: {problem}; {remedy}")
+        self.what, self.problem, self.remedy = what, problem, remedy
+
+
+class BuildFailed(AgentError):
+    """The extension was not built; the log has all that the compiler said."""
+
+    def __init__(self, problem: str, log: Path) -> None:
+        super().__init__(f"building the exllamav2 extension: {problem}; see {log}, then start again: it goes on")
+        self.problem, self.log = problem, log
 
 
 class GpuUnread(AgentError):

@@ -107,6 +107,7 @@ class Public:
         body = {
             "status": "wedged" if self._is_wedged else "ok",
             "engine": self.engine.info.label,
+            "attention": self.engine.info.attention,
             "heartbeat_age_s": round(self.meter.scheduler.heartbeat_age_s, 3),
         }
         return JSONResponse(body, 503 if self._is_wedged else 200)
@@ -207,6 +208,7 @@ class Public:
             "engine": info.name,
             "engine_label": info.label,
             "quantisation": info.quantisation,
+            "attention": info.attention,
             "context_tokens": info.context_tokens,
         }
         return {"id": info.model, "object": "model", "created": 0, "owned_by": "mtok", "mtok": extras}

@@ -21,6 +21,7 @@ from agent.control import Control
 from agent.engine.protocol import Engine
 from agent.lease import LeaseBook
 from agent.ledger import Ledger
+from agent.loading import Loading
 from agent.machine import this_machine
 from agent.meter import Meter
 from agent.metrics import Metrics
@@ -43,6 +44,7 @@ async def serve(
     open_engine: Callable[[], Engine],
     ledger: Ledger,
     sockets: Sockets,
+    loading: Loading | None = None,
     traces: Traces | None = None,
 ) -> None:
     """Serve both APIs until SIGTERM or SIGINT, then end what is in flight and return.
@@ -56,10 +58,11 @@ async def serve(
     leases, scheduler, notifier = LeaseBook(clock), Scheduler(open_engine), Notifier(os.environ)
     quotas = Quotas(keys, ledger, clock)
     meter = Meter(ledger, scheduler, leases, limits.max_in_flight_s, limits.max_request_s, quotas, traces)
-    front = Front()
+    loading = loading or Loading()
+    front = Front(loading)
     machine = this_machine(ledger.path)
     metrics, secret = Metrics(machine, traces), settings.control_secret()
-    control = Control(settings.name, settings.engine, meter, leases, secret, machine, metrics)
+    control = Control(settings.name, settings.engine, meter, leases, secret, machine, metrics, loading)
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
@@ -96,19 +99,19 @@ async def serve(
 class Front:
     """The public API: `loading`, until the engine is open and `app` is replaced."""
 
-    def __init__(self) -> None:
+    def __init__(self, loading: Loading) -> None:
         every = ["GET", "POST", "PUT", "DELETE"]
+        self._progress = loading
         self.app: ASGIApp = _app(
-            [Route("/health", _loading_health), Route("/{path:path}", _loading, methods=every)]
+            [Route("/health", self._loading_health), Route("/{path:path}", _loading, methods=every)]
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Whatever stands now."""
         await self.app(scope, receive, send)
 
-
-async def _loading_health(_request: Request) -> Response:
-    return JSONResponse({"status": "loading"}, 503)
+    async def _loading_health(self, _request: Request) -> Response:
+        return JSONResponse({"status": "loading", "doing": self._progress.text}, 503)
 
 
 async def _loading(_request: Request) -> Response:

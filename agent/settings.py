@@ -8,7 +8,7 @@ import os
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -59,6 +59,39 @@ class NullEngine(_Section):
     step_ms: float = Field(default=0.0, ge=0)
 
 
+class ExLlamaV2(_Section):
+    """What ExLlamaV2 runs a model with.
+
+    `cache_tokens` are keys and values for all requests together: a Llama 3 of 8B needs 128 KiB for each in `fp16`.
+    `context_tokens` is the most for one request; None is what the model says. `gpu_split` gives the GiB for weights
+    on each GPU, `autosplit` fills one GPU after the other; with neither the first GPU takes all.
+    """
+
+    cache: Literal["fp16", "q8", "q6", "q4"] = "fp16"
+    cache_tokens: int = Field(default=32_768, ge=256, multiple_of=256)
+    context_tokens: int | None = Field(default=None, ge=256)
+    max_chunk_tokens: int = Field(default=2048, ge=256, le=16_384, multiple_of=256)
+    draft_model_dir: Path | None = None
+    ngram_draft: bool = False
+    draft_tokens: int = Field(default=4, ge=1, le=16)
+    autosplit: bool = False
+    gpu_split: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    attention: Literal["auto", "flash-attn", "agent-paged", "unpaged"] = "auto"
+    token_healing: bool = False
+    extension_dir: Path | None = None
+    build_within_s: float = Field(default=1800.0, gt=0)
+
+    @model_validator(mode="after")
+    def _in_agreement(self) -> "ExLlamaV2":
+        if self.ngram_draft and self.draft_model_dir is not None:
+            msg = "give either draft_model_dir or ngram_draft, not both"
+            raise ValueError(msg)
+        if self.autosplit and self.gpu_split:
+            msg = "give either autosplit or gpu_split, not both"
+            raise ValueError(msg)
+        return self
+
+
 class Tls(_Section):
     """A certificate and its key, in PEM files."""
 
@@ -71,6 +104,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "retention": Retention,
     "tls": Tls,
     "null": NullEngine,
+    "exllamav2": ExLlamaV2,
     "otlp": Otlp,
 }
 
@@ -88,8 +122,9 @@ class AgentSettings(_Section):
     keys_file: Path
     ledger: Path
     model_dir: Path
-    engine: Literal["reference", "null"] = "reference"
+    engine: Literal["reference", "null", "exllamav2"] = "reference"
     null: NullEngine = NullEngine()
+    exllamav2: ExLlamaV2 = ExLlamaV2()
     otlp: Otlp = Otlp()
     engine_journal: Path | None = None
     tls: Tls | None = None

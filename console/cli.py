@@ -176,8 +176,12 @@ def demo(
     duration: Annotated[str | None, typer.Option("--for", metavar="60s", help="End by itself.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print at the end what status --json prints.")] = False,
     state: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep everything in DIR.")] = None,
+    provider: Annotated[
+        str,
+        typer.Option(metavar="KIND", help="Whose simulator: hyperstack, runpod, vast, or mixed: one tier each."),
+    ] = "hyperstack",
 ) -> int:
-    """A whole local world: simulated provider, three agents, a small load. No GPU, no keys, no network."""
+    """A whole local world: simulated providers, three agents, a small load. No GPU, no keys, no network."""
     from console.demo.world import run_demo
 
-    return run_demo(headless=headless, duration=duration, as_json=json, state=state)
+    return run_demo(headless=headless, duration=duration, as_json=json, state=state, provider=provider)

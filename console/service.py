@@ -5,17 +5,16 @@ It reads and writes the store alone; the leading collector carries operations ou
 
 import getpass
 import os
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from console.export.csv import write_table
+from console.reading import Reading
 from console.settings import Settings, TierSection
 from store.anatomy import Anatomy, anatomy, past
 from store.clock import Clock
 from store.database import Database
 from store.errors import MtokError
-from store.fleet import Fleet, read_fleet
 from store.gate import FLEET, Verdict, why_no_reset
 from store.headroom import Term
 from store.leader import leader
@@ -49,7 +48,7 @@ class ReadOnly(MtokError):
         self.what = what
 
 
-class Service:
+class Service(Reading):
     """The engineer's side of one store. A read-only one refuses whatever would change something."""
 
     def __init__(
@@ -61,27 +60,9 @@ class Service:
         *,
         is_read_only: bool = False,
     ) -> None:
-        self.database, self.settings, self.clock = database, settings, clock
+        super().__init__(database, settings, clock)
         self.is_read_only = is_read_only
         self.actor = actor or current_actor()
-        self._last: Fleet | None = None
-
-    def fleet(self) -> Fleet:
-        """The fleet now.
-
-        Raises:
-            StoreUnreachable: the store does not answer.
-        """
-        step = timedelta(seconds=max(self.settings.collector.every.total_seconds() * 2, 4.0))
-        self._last = read_fleet(
-            self.database,
-            self.settings.tier_specs,
-            self.settings.gate_policy,
-            self.clock.now(),
-            step,
-            self._last,
-        )
-        return self._last
 
     def ask(self, kind: OperationKind, tier: str, *, seen: str, reason: str = "") -> int:
         """Ask for a hibernate or a wake of a tier whose state the engineer saw as `seen`; answers its id.
@@ -196,7 +177,7 @@ class Service:
             return verdict_now(session, policy, now), overspend_terms(session, policy, now)
 
     def export_table(
-        self, directory: Path, name: str, headings: Sequence[str], rows: Sequence[Sequence[str]]
+        self, directory: Path, name: str, headings: Sequence[str], rows: Iterable[Sequence[str]]
     ) -> Path:
         """Write what is shown to a new file in `directory`; answers its path.
 

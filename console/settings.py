@@ -18,7 +18,7 @@ from console.provider_settings import ProviderSection
 from console.screen_settings import ConsoleSection
 from console.setting_types import Amount, Currency, Duration, Hours, Idle, Section, Zone, listed
 from store.fleet import TierSpec
-from store.gate import GatePolicy
+from store.gate import GatePolicy, provider_scope
 from store.headroom import Horizon
 from store.money import USD
 from store.retention import Retention
@@ -268,7 +268,7 @@ class Settings(Section):
             tier_limits_nusd={tier: nusd for tier, (_, nusd) in own.items()},
             tier_currencies={tier: currency for tier, (currency, _) in own.items()},
             currency_limits_nusd=budget.daily,
-            provider_of={t.name: t.provider for t in self.tiers} if budget.scope == "provider" else {},
+            provider_of=self._provider_of if budget.scope == "provider" else {},
             horizon=Horizon(limits.every, limits.drain_within, limits.sleep_within),
             frozen_after=budget.frozen_after,
             dark_hibernate_after=budget.dark_hibernate_after,
@@ -276,6 +276,12 @@ class Settings(Section):
             wake_warn_after=limits.wake_warn_after,
             hibernates=budget.on_exhausted == "hibernate",
         )
+
+    @property
+    def _provider_of(self) -> dict[str, str]:
+        """By tier, its provider; one without tiers stands for itself: it is watched all the same."""
+        named = {tier.name: tier.provider for tier in self.tiers}
+        return named | {provider_scope(name): name for name in self.providers if name not in named.values()}
 
     @property
     def tier_specs(self) -> tuple[TierSpec, ...]:

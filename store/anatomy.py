@@ -1,6 +1,6 @@
 """Wake anatomy: when each phase of an operation was reached, and what past ones of a tier took and cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
@@ -100,7 +100,12 @@ def _median(times: Sequence[timedelta]) -> timedelta:
 def reached_phases(session: Session, operation_id: int, kind: OperationKind) -> tuple[Reached, ...]:
     """The phases that an operation has reached so far, in their order."""
     query = select(OperationPhase).where(OperationPhase.operation_id == operation_id)
-    stored = {row.phase: row for row in session.exec(query).all()}
+    return phases_in(session.exec(query).all(), kind)
+
+
+def phases_in(rows: Iterable[OperationPhase], kind: OperationKind) -> tuple[Reached, ...]:
+    """The phases of one operation, which are read already, in their order."""
+    stored = {row.phase: row for row in rows}
     found: list[Reached] = []
     for phase in PHASES[kind]:
         row = stored.get(phase)

@@ -36,13 +36,16 @@ def missing_samples(
     session: Session, provider: str, now: datetime, zone: ZoneInfo, longest_pause: timedelta
 ) -> Iterator[Missing]:
     """Everything that the provider's windowed bill could place, of one provider."""
-    counters = _alone(session.exec(select(BillCounter).where(BillCounter.provider == provider)).all())
+    counters = session.exec(select(BillCounter).where(BillCounter.provider == provider)).all()
     today = day_start(now, zone)
     edges = [edge for edge in _day_edges(now, zone) if _is_in_pause(session, provider, edge, longest_pause)]
-    for counter in counters:
+    newcomers = [one for one in counters if one.first_seen_at >= today and one.opening_nusd > 0]
+    for counter in newcomers:
+        yield from _at_birth(session, counter, today)
+    for counter in _alone(counters):
         for edge in edges:
             yield from _at_edge(session, counter, edge)
-        if counter.first_seen_at >= today and counter.opening_nusd > 0:
+        if counter in newcomers:
             yield from _before_first(session, counter, today)
         if counter.unsettled_at is not None and not _is_listed(session, counter):
             yield from _last_cents(session, counter)
@@ -87,15 +90,25 @@ def _at_edge(session: Session, counter: BillCounter, edge: datetime) -> Iterator
     yield Missing(counter.id, resource, edge, before.total_nusd, (before.as_of_at, edge))
 
 
-def _before_first(session: Session, counter: BillCounter, today: datetime) -> Iterator[Missing]:
-    """A counter first seen today: what it held when the day began, or when it was created."""
+def _at_birth(session: Session, counter: BillCounter, today: datetime) -> Iterator[Missing]:
+    """A counter first seen today that began today: then it held nothing, whoever shares its resource."""
     assert counter.id is not None
-    first, resource = first_bill(session, counter.id), (counter.kind, counter.resource_id)
-    if first is None or first.origin is not None:
-        return
-    if counter.started_at is not None and counter.started_at >= today:
-        yield Missing(counter.id, resource, counter.started_at, 0, None)
-    elif first.as_of_at > today:
+    first = first_bill(session, counter.id)
+    if (
+        first is not None
+        and first.origin is None
+        and counter.started_at is not None
+        and counter.started_at >= today
+    ):
+        yield Missing(counter.id, (counter.kind, counter.resource_id), counter.started_at, 0, None)
+
+
+def _before_first(session: Session, counter: BillCounter, today: datetime) -> Iterator[Missing]:
+    """A counter first seen today that is older: what it held when the day began."""
+    assert counter.id is not None
+    first, is_older = first_bill(session, counter.id), counter.started_at is None or counter.started_at < today
+    if first is not None and first.origin is None and is_older and first.as_of_at > today:
+        resource = (counter.kind, counter.resource_id)
         yield Missing(counter.id, resource, today, first.total_nusd, (today, first.as_of_at), sign=-1)
 
 

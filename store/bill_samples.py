@@ -115,7 +115,6 @@ def _reopened(tick: _Tick, bill: Bill) -> BillCounter | None:
     query = select(BillCounter).where(BillCounter.provider == tick.provider, BillCounter.counter == bill.counter)
     counter = tick.session.exec(query).first()
     if counter is not None:
-        counter.final_at = None
         tick.counters[bill.counter] = counter
     return counter
 
@@ -228,7 +227,10 @@ def _follow(tick: _Tick, counter: BillCounter, bill: Bill, before: Mark) -> None
         is_late = moved_at < tick.at  # a correction of a period that is over is no step
         steps = counter.steps if is_late else moved(counter.steps, counter.moved_at, tick.at)
         tick.moves.append({"id_": counter.id, "moved_at": moved_at, "steps": steps})
-    elif bill.final:
+        counter.final_at = None
+    elif not bill.final:
+        counter.final_at = None
+    elif counter.final_at is None:
         counter.final_at = tick.at  # said to be gone, and at rest: it will not be asked for again
 
 

@@ -48,7 +48,7 @@ def place(session: Session, counter: BillCounter, bill: Bill, at: datetime) -> N
                 total_nusd=bill.total_nusd,
                 debits_nusd=bill.total_nusd,
                 raw=f"{bill.raw} (stated later, for its period)",
-                as_of_at=last_at,
+                as_of_at=bill.ends_at,
                 rate_nusd_per_hour=None,
                 origin="derived",
             )

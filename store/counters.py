@@ -3,9 +3,20 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Row, ScalarSelect, Select, Subquery, bindparam, func, literal_column, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    ScalarSelect,
+    Select,
+    Subquery,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    union_all,
+)
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 from sqlmodel import select as model_select
@@ -28,6 +39,10 @@ USAGE_FIELDS = (
 Totals = tuple[int, ...]
 
 
+_AT_ONCE = 100  # SQLite takes 500 terms of a compound select
+Item = TypeVar("Item")
+
+
 class LedgerAt(NamedTuple):
     """A ledger's last sample at or before an edge. `is_newborn`: it was born under our eyes.
 
@@ -40,6 +55,11 @@ class LedgerAt(NamedTuple):
     at: datetime
     capacity_per_ks: int | None
     totals: Totals
+
+
+def batched(items: Sequence[Item]) -> list[Sequence[Item]]:
+    """`items` in parts that one statement can take."""
+    return [items[begin : begin + _AT_ONCE] for begin in range(0, len(items), _AT_ONCE)]
 
 
 def edges_table(count: int) -> Subquery:
@@ -87,6 +107,35 @@ def _debits() -> Select[Any]:
     at_start = _newest("debits_nusd", "start").label("at_start")
     at_end = _newest("debits_nusd", "end").label("at_end")
     return select(*columns, at_start, at_end).where(col(BillCounter.tier) != IGNORED).order_by(col(BillCounter.id))
+
+
+def debits_at(session: Session, edges: Sequence[datetime]) -> Sequence[Row[Any]]:
+    """Every counter that counts, by its columns, with its debits at each of `edges`: `edge0`, `edge1`, …"""
+    return session.connection().execute(_debits_at(len(edges)), instants(edges)).all()
+
+
+@cache
+def _debits_at(edges: int) -> Select[Any]:
+    columns = [getattr(BillCounter, name) for name in ("id", "tier", "counter", "currency", "unsettled_at")]
+    totals = [_newest("debits_nusd", f"at{k}").label(f"edge{k}") for k in range(edges)]
+    return select(*columns, *totals).where(col(BillCounter.tier) != IGNORED).order_by(col(BillCounter.id))
+
+
+def samples_of(
+    session: Session, which: ColumnElement[bool] | bool, at: datetime
+) -> Sequence[tuple[BillCounter, BillSample | None]]:
+    """The bill counters for which `which` holds and that were known at `at`, each with its last sample by then."""
+    older = aliased(BillSample)
+    newest = (
+        select(func.max(older.at))
+        .where(col(older.counter_id) == BillCounter.id, col(older.at) <= at)
+        .correlate(BillCounter)
+        .scalar_subquery()
+    )
+    is_it = (col(BillSample.counter_id) == BillCounter.id) & (col(BillSample.at) == newest)
+    query = model_select(BillCounter, BillSample).outerjoin(BillSample, is_it)
+    query = query.where(which, BillCounter.first_seen_at <= at)
+    return session.exec(query.order_by(col(BillCounter.id))).all()
 
 
 def _newest(column: str, instant: str) -> ScalarSelect[Any]:
@@ -180,6 +229,13 @@ def currency_of(session: Session, tier: str) -> str:
     """In which currency a tier is billed: its newest counter's; dollars while there is none."""
     query = model_select(BillCounter.currency).where(BillCounter.tier == tier)
     return session.exec(query.order_by(col(BillCounter.id).desc()).limit(1)).first() or USD
+
+
+def currencies_of(session: Session) -> dict[str, str]:
+    """By tier, in which currency it is billed: its newest counter's."""
+    newest = model_select(func.max(BillCounter.id)).group_by(col(BillCounter.tier))
+    rows = session.exec(model_select(BillCounter.tier, BillCounter.currency).where(col(BillCounter.id).in_(newest)))
+    return dict(rows.all())
 
 
 def ledgers_of(session: Session, tier: str) -> Sequence[Ledger]:

@@ -18,7 +18,7 @@ from sqlmodel import Session
 from store.errors import StoreUnreachable, StoreVersion
 from store.rights import may_write, read_only_options
 
-HEAD = "0005"
+HEAD = "0006"
 BUSY_TIMEOUT_MS = 5_000  # longer than any of our transactions, shorter than a person's patience
 _WRITES = {"mtok_writes": True}
 

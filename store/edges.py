@@ -1,18 +1,19 @@
 """Snapping edges back to complete ticks, so that windows add up whatever was missed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from itertools import product
 from typing import Any
 
-from sqlalchemy import BindParameter, Select, bindparam, func, select
+from sqlalchemy import Select, String, Subquery, bindparam, func, select, true, union_all
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 from sqlmodel import select as model_select
 
 from store.clock import rfc3339
-from store.counters import edges_table, instants
+from store.counters import batched, edges_table, instants
 from store.tables import TierTick
 from store.unknown import Unknown
 from store.window import Edges, Window
@@ -33,64 +34,124 @@ def snap(session: Session, tier: str, window: Window) -> Edges | Unknown:
 
 def snap_all(session: Session, tier: str, windows: Sequence[Window]) -> list[Edges | Unknown]:
     """The edges of each of `windows`."""
+    return snap_tiers(session, [tier], windows)[tier]
+
+
+def snap_tiers(
+    session: Session, tiers: Sequence[str], windows: Sequence[Window]
+) -> dict[str, list[Edges | Unknown]]:
+    """By tier, the edges of each of `windows`."""
     asked = list(dict.fromkeys(edge for window in windows for edge in (window.start, window.end)))
-    known = complete_at(session, tier, asked)
-    first = None
-    if any(window.start not in known for window in windows):
-        first = first_complete(session, tier)
-    return [_edges(session, tier, window, known, first) for window in windows]
+    known = complete_of(session, tiers, asked)
+    new = [tier for tier in tiers if any(window.start not in known[tier] for window in windows)]
+    firsts = _firsts(session, new)
+    return {tier: _snapped(session, tier, windows, known[tier], firsts.get(tier)) for tier in tiers}
 
 
 def complete_at(session: Session, tier: str, asked: Sequence[datetime]) -> dict[datetime, TierEdge]:
     """By instant, the tier's last complete tick at or before it; instants before the first are left out."""
-    found = session.connection().execute(_complete(len(asked)), {"tier": tier, **instants(asked)})
-    return {asked[k]: TierEdge(at, running_ms) for k, at, running_ms in found}
+    return complete_of(session, [tier], asked)[tier]
+
+
+def complete_of(
+    session: Session, tiers: Sequence[str], asked: Sequence[datetime]
+) -> dict[str, dict[datetime, TierEdge]]:
+    """By tier and instant, the tier's last complete tick at or before it; a tier may have none."""
+    found: dict[str, dict[datetime, TierEdge]] = {tier: {} for tier in tiers}
+    for some, parts in product(batched(tiers), batched(asked)):
+        values = {**_named(some), **instants(parts)}
+        for tier, k, at, running_ms in session.connection().execute(_complete(len(some), len(parts)), values):
+            found[tier][parts[k]] = TierEdge(at, running_ms)
+    return found
 
 
 def first_complete(session: Session, tier: str) -> TierEdge | None:
     """The tier's first complete tick."""
-    query = model_select(TierTick.at, TierTick.running_ms).where(TierTick.tier == tier, col(TierTick.complete))
-    found = session.exec(query.order_by(col(TierTick.at)).limit(1)).first()
-    return None if found is None else TierEdge(*found)
+    return _firsts(session, [tier]).get(tier)
 
 
-def problem_of(session: Session, tier: str) -> str:
-    """What keeps the tier's newest tick from being complete."""
-    query = model_select(TierTick).where(TierTick.tier == tier).order_by(col(TierTick.at).desc()).limit(1)
-    newest = session.exec(query).first()
+def _firsts(session: Session, tiers: Sequence[str]) -> dict[str, TierEdge]:
+    found = {}
+    for some in batched(tiers):
+        for tier, at, running_ms in session.connection().execute(_first(len(some)), _named(some)):
+            found[tier] = TierEdge(at, running_ms)
+    return found
+
+
+def problem_of(session: Session, tier: str, until: datetime) -> str:
+    """What keeps the tier's newest tick up to an instant from being complete."""
+    query = model_select(TierTick).where(TierTick.tier == tier, TierTick.at <= until)
+    newest = session.exec(query.order_by(col(TierTick.at).desc()).limit(1)).first()
     if newest is None:
         return "no tick yet"
     return newest.problem or "the collector has not ticked since"
 
 
+def _snapped(
+    session: Session,
+    tier: str,
+    windows: Sequence[Window],
+    known: Mapping[datetime, TierEdge],
+    first: TierEdge | None,
+) -> list[Edges | Unknown]:
+    told = cache(lambda until: problem_of(session, tier, until))
+    return [_edges(window, known, first, told) for window in windows]
+
+
 def _edges(
-    session: Session, tier: str, window: Window, known: Mapping[datetime, TierEdge], first: TierEdge | None
+    window: Window,
+    known: Mapping[datetime, TierEdge],
+    first: TierEdge | None,
+    problem: Callable[[datetime], str],
 ) -> Edges | Unknown:
     end, start = known.get(window.end), known.get(window.start)
     if end is None:
-        return Unknown(f"no complete tick yet: {problem_of(session, tier)}")
+        return Unknown(f"no complete tick yet: {problem(window.end)}")
     since = start is None
     start = start or first
     assert start is not None
     if end.at <= window.start or end.at == start.at:
         if since:
             return Unknown("waiting for a second complete tick")
-        return Unknown(f"no complete tick since {rfc3339(end.at)}: {problem_of(session, tier)}")
+        return Unknown(f"no complete tick since {rfc3339(end.at)}: {problem(window.end)}")
     return Edges(start.at, end.at, since, end.running_ms - start.running_ms)
 
 
+def _named(tiers: Sequence[str]) -> dict[str, str]:
+    return {f"tier{n}": tier for n, tier in enumerate(tiers)}
+
+
+def _tiers_table(count: int) -> Subquery:
+    """`count` tiers as rows, to join with; their names are the parameters `tier0`, `tier1`, …"""
+    rows: list[Any] = [select(bindparam(f"tier{n}", type_=String).label("tier")) for n in range(count)]
+    return union_all(*rows).subquery("named") if count > 1 else rows[0].subquery("named")
+
+
 @cache
-def _complete(count: int) -> Select[Any]:
-    asked, older = edges_table(count), aliased(TierTick)
-    tier: BindParameter[str] = bindparam("tier")
+def _complete(tiers: int, count: int) -> Select[Any]:
+    named, asked, older = _tiers_table(tiers), edges_table(count), aliased(TierTick)
     newest = (
         select(func.max(older.at))
-        .where(col(older.tier) == tier, col(older.complete), col(older.at) <= asked.c.at)
-        .correlate(asked)
+        .where(col(older.tier) == named.c.tier, col(older.complete), col(older.at) <= asked.c.at)
+        .correlate(named, asked)
         .scalar_subquery()
     )
     return (
-        select(asked.c.k, col(TierTick.at), col(TierTick.running_ms))
-        .select_from(asked)
-        .join(TierTick, (col(TierTick.tier) == tier) & (col(TierTick.at) == newest))
+        select(named.c.tier, asked.c.k, col(TierTick.at), col(TierTick.running_ms))
+        .select_from(named)
+        .join(asked, true())
+        .join(TierTick, (col(TierTick.tier) == named.c.tier) & (col(TierTick.at) == newest))
     )
+
+
+@cache
+def _first(tiers: int) -> Select[Any]:
+    named, later = _tiers_table(tiers), aliased(TierTick)
+    oldest = (
+        select(func.min(later.at))
+        .where(col(later.tier) == named.c.tier, col(later.complete))
+        .correlate(named)
+        .scalar_subquery()
+    )
+    is_it = (col(TierTick.tier) == named.c.tier) & (col(TierTick.at) == oldest)
+    return select(named.c.tier, col(TierTick.at), col(TierTick.running_ms)).select_from(named).join(TierTick, is_it)

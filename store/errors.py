@@ -10,6 +10,7 @@
     │   ├── DerivedRefused           a derived sample that does not fit its neighbours
     │   ├── CopyRefused              a store that cannot be copied into
     │   └── AmountError              a provider's amount that is no finite number
+    ├── NothingRecorded          a past instant that no tick has seen
     ├── SettleRefused            a counter that cannot be settled so
     ├── console/errors.py        ProviderError (3) and what the console adds
     └── agent/errors.py          what the agent adds
@@ -19,6 +20,8 @@ A leaf holds fields and makes its message from them: what failed, which one, wha
 
 from datetime import datetime
 from enum import IntEnum
+
+from store.clock import rfc3339
 
 
 class ExitCode(IntEnum):
@@ -104,6 +107,19 @@ class CopyRefused(StoreError):
     def __init__(self, url: str, problem: str) -> None:
         super().__init__(f"copy to {url}: {problem}")
         self.url, self.problem = url, problem
+
+
+class NothingRecorded(MtokError):
+    """A past minute cannot be shown: no tick had come by then."""
+
+    def __init__(self, at: datetime, first_at: datetime | None) -> None:
+        first = (
+            "this store holds no tick at all"
+            if first_at is None
+            else f"name an instant from {rfc3339(first_at)} on"
+        )
+        super().__init__(f"nothing is recorded before {rfc3339(first_at or at)}; {first}")
+        self.at, self.first_at = at, first_at
 
 
 class SettleRefused(MtokError):

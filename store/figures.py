@@ -1,24 +1,26 @@
 """The figures: spend and usage of a tier side by side, over the same edges."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Row
 from sqlmodel import Session
 
 from store.capacity import load_of
 from store.counters import bill_rows, usage_rows
-from store.edges import TierEdge, complete_at, snap_all
+from store.edges import TierEdge, complete_of, snap_tiers
 from store.money import per_mtok_nusd
-from store.spend import Spend, spend_of, too_short
+from store.pace import Pace, paces_at
+from store.spend import Spend, slowest_step, spend_of, told, too_short
 from store.unknown import Unknown
 from store.usage import AtEdge, Usage, usage_of
 from store.window import Edges, Window
 
+T = TypeVar("T")
 NO_TOKENS = Unknown("no tokens")
 _NO_TICKS = Unknown("no two complete ticks")
 
@@ -81,20 +83,48 @@ def figures(session: Session, tier: str, window: Window) -> Figures:
     return figures_of(session, [tier], [window])[tier][0]
 
 
-def figures_of(session: Session, tiers: Sequence[str], windows: Sequence[Window]) -> dict[str, tuple[Figures, ...]]:
-    """The figures of each tier in each window. Tiers with the same edges are read together."""
-    snapped = {tier: snap_all(session, tier, windows) for tier in tiers}
+def figures_of(
+    session: Session, tiers: Sequence[str], windows: Sequence[Window], then: datetime | None = None
+) -> dict[str, tuple[Figures, ...]]:
+    """The figures of each tier in each window. Tiers with the same edges are read together.
+
+    `then`: as somebody read them at that past instant, who knew of no bill's later movements.
+    """
+    snapped = snap_tiers(session, tiers, windows)
+    used = {
+        tier: {at for edge in edges if isinstance(edge, Edges) for at in (edge.start_at, edge.end_at)}
+        for tier, edges in snapped.items()
+    }
+    read = _readings(session, used, then)
+    return {tier: tuple(map(read[tier].figures, windows, snapped[tier])) for tier in tiers}
+
+
+def _readings(
+    session: Session, used: Mapping[str, Collection[datetime]], then: datetime | None = None
+) -> dict[str, "_Reading"]:
+    """What was read of each tier at the instants that it uses; tiers that use the same are read together."""
     together: dict[tuple[datetime, ...], list[str]] = {}
-    for tier, edges in snapped.items():
-        known = {at for edge in edges if isinstance(edge, Edges) for at in (edge.start_at, edge.end_at)}
+    for tier, known in used.items():
         together.setdefault(tuple(sorted(known)), []).append(tier)
     found = {}
     for instants, alike in together.items():
-        bills = bill_rows(session, alike, instants) if instants else ()
-        ledgers = usage_rows(session, alike, instants) if instants else ()
+        rows = bill_rows(session, alike, instants) if instants else ()
+        courses: Sequence[Row[Any] | Pace] = rows if then is None else paces_at(session, rows, then)
+        bills, paces = _by_tier(rows, rows), _by_tier(rows, courses)
+        at_edges = usage_rows(session, alike, instants) if instants else ()
+        ledgers: dict[str, list[dict[int, Any]]] = {tier: [{} for _ in instants] for tier in alike}
+        for k, at_edge in enumerate(at_edges):
+            for ledger, said in at_edge.items():
+                ledgers[said[0]][k][ledger] = said
         for tier in alike:
-            reading = _Reading(session, tier, [row for row in bills if row.tier == tier], ledgers, instants)
-            found[tier] = tuple(map(reading.figures, windows, snapped[tier]))
+            found[tier] = _Reading(session, tier, bills.get(tier, ()), paces.get(tier, ()), ledgers[tier], instants)
+    return found
+
+
+def _by_tier(rows: Sequence[Row[Any]], values: Sequence[T]) -> dict[str, list[T]]:
+    found: dict[str, list[T]] = {}
+    for row, value in zip(rows, values, strict=True):
+        found.setdefault(row.tier, []).append(value)
     return found
 
 
@@ -105,6 +135,7 @@ class _Reading:
     session: Session
     tier: str
     bills: Sequence[Row[Any]]
+    paces: Sequence[Row[Any] | Pace]
     ledgers: Sequence[AtEdge]
     instants: Sequence[datetime]
 
@@ -113,7 +144,7 @@ class _Reading:
         if isinstance(edges, Unknown):
             return Figures(window, edges, edges, edges)
         start, end = self.instants.index(edges.start_at), self.instants.index(edges.end_at)
-        coarse = too_short(self.bills, window)
+        coarse = too_short(self.paces, window)
         spend = spend_of(self.bills, f"edge{start}", f"edge{end}", edges) if coarse is None else coarse
         usage = usage_of(self.session, self.tier, self.ledgers[start], self.ledgers[end], edges)
         return Figures(window, edges, spend, usage)
@@ -121,14 +152,27 @@ class _Reading:
 
 def trend(session: Session, tier: str, now: datetime, step: timedelta, count: int) -> tuple[int | Unknown, ...]:
     """$/Mtok output of the last `count` steps, oldest first: what a sparkline draws."""
+    return trends(session, [tier], now, step, count)[tier]
+
+
+def trends(
+    session: Session, tiers: Sequence[str], now: datetime, step: timedelta, count: int, then: datetime | None = None
+) -> dict[str, tuple[int | Unknown, ...]]:
+    """By tier, $/Mtok output of the last `count` steps, oldest first; `then`: see `figures_of`."""
     asked = [now - step * left for left in range(count, -1, -1)]
-    complete = complete_at(session, tier, asked)
-    instants = sorted({edge.at for edge in complete.values()})
-    if not instants:
-        return (_NO_TICKS,) * count
-    bills, ledgers = bill_rows(session, [tier], instants), usage_rows(session, [tier], instants)
-    reading = _Reading(session, tier, bills, ledgers, instants)
-    return tuple(_point(reading, complete.get(start), complete.get(end)) for start, end in pairwise(asked))
+    complete = complete_of(session, tiers, asked)
+    used = {tier: {edge.at for edge in known.values()} for tier, known in complete.items()}
+    read = _readings(session, used, then)
+    return {tier: _trend(read[tier], known, asked, step) for tier, known in complete.items()}
+
+
+def _trend(
+    reading: "_Reading", known: Mapping[datetime, TierEdge], asked: Sequence[datetime], step: timedelta
+) -> tuple[int | Unknown, ...]:
+    slowest = slowest_step(reading.paces, asked[-1])
+    if slowest > step:  # a bar would be a whole step's money, or none
+        return (Unknown(f"bills every {told(slowest)}"),) * (len(asked) - 1)
+    return tuple(_point(reading, known.get(start), known.get(end)) for start, end in pairwise(asked))
 
 
 def _point(reading: _Reading, start: TierEdge | None, end: TierEdge | None) -> int | Unknown:

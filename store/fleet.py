@@ -9,17 +9,19 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, func, select
 
-from store.anatomy import Reached, reached_phases
+from store.anatomy import Reached, phases_in
 from store.capacity import implied_nusd
-from store.counters import currency_of
+from store.counters import currencies_of
 from store.database import Database
-from store.figures import Figures, figures_of, trend
+from store.figures import Figures, figures_of, trends
+from store.fleet_rows import TierRows, read_rows
 from store.gate import GatePolicy, Verdict
 from store.keys import KeyUsage, summed_keys
 from store.leader import leader
 from store.machines import NO_AGENT, CapacityView, GpuView, capacity_of, gpus_of
 from store.money import USD
-from store.operations import OperationKind, current, instances, seen_state, why_not
+from store.operations import OperationKind, seen_in, why_not_in
+from store.states import tier_state
 from store.tables import AgentRow, BillCounter, ProviderTick, ResourceRow, Tick, VerdictRow
 from store.unknown import Unknown
 from store.verdicts import last_verdict, verdict_now
@@ -28,7 +30,7 @@ from store.words import IGNORED, UNASSIGNED, Market, State
 
 WINDOWS = ("5m", "1h", "24h", "7d", "30d", "today", "month")
 TREND_POINTS = 16
-_FIGURES_HOLD = timedelta(seconds=20)  # edges move with ticks; without any, windows still grow old
+FIGURES_HOLD = timedelta(seconds=75)  # edges move with ticks; without any for so long, windows still grow old
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class ProviderHealth:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Everything that a screen shows. `led_by` is None when no collector leads."""
+    """Everything that a screen shows. `led_by` is None when no collector leads; `is_replay`: of a past minute."""
 
     at: datetime
     tick_at: datetime | None
@@ -121,6 +123,7 @@ class Fleet:
     closed_since: datetime | None
     health: tuple[ProviderHealth, ...]
     led_by: str | None
+    is_replay: bool = False
 
     def tier(self, name: str) -> TierView | None:
         """The tier called `name`, if there is one."""
@@ -143,31 +146,57 @@ def read_fleet(
         StoreUnreachable: the store does not answer.
     """
     with database.read() as session:
-        tiers = [*specs, *extra_tiers(session)]
-        verdict = verdict_now(session, policy, now)
-        kept = last_verdict(session)
         led_by = leader(database, session)
-        tick_at = session.exec(select(func.max(Tick.at))).one()
-        known = {}
-        if before is not None and before.tick_at == tick_at and now - before.figures_at < _FIGURES_HOLD:
-            known = {tier.spec.name: (tier.figures, tier.trend) for tier in before.tiers}
-        fresh = [spec.name for spec in tiers if spec.name not in known]
-        known = {**known, **_figured(session, fresh, policy, now, trend_step)}
-        return Fleet(
-            at=now,
-            tick_at=tick_at,
-            figures_at=before.figures_at if before is not None and not fresh else now,
-            tiers=tuple(_tier(session, spec, *known[spec.name]) for spec in tiers),
-            verdict=verdict,
-            closed_since=_closed_since(kept),
-            health=tuple(_health(session, name) for name in sorted({spec.provider for spec in specs})),
-            led_by=led_by[0] if led_by else None,
+        return fleet_in(
+            session,
+            specs,
+            policy,
+            verdict_now(session, policy, now),
+            led_by[0] if led_by else None,
+            trend_step,
+            before,
         )
 
 
-def extra_tiers(session: Session) -> Sequence[TierSpec]:
-    """The tiers that no settings name: what no tier claims, and what the settings take out."""
+def fleet_in(
+    session: Session,
+    specs: Sequence[TierSpec],
+    policy: GatePolicy,
+    verdict: Verdict,
+    led_by: str | None,
+    trend_step: timedelta,
+    before: Fleet | None = None,
+) -> Fleet:
+    """The fleet at the instant of `verdict`, in the view of `session`; see `read_fleet`."""
+    now = verdict.facts.now
+    tiers = [*specs, *extra_tiers(session)]
+    tick_at = session.exec(select(func.max(Tick.at))).one()
+    known = {}
+    if before is not None and before.tick_at == tick_at and now - before.figures_at < FIGURES_HOLD:
+        known = {tier.spec.name: (tier.figures, tier.trend) for tier in before.tiers}
+    fresh = [spec.name for spec in tiers if spec.name not in known]
+    known = {**known, **figured(session, fresh, policy, now, trend_step)}
+    rows, currencies = read_rows(session), currencies_of(session)
+    return Fleet(
+        at=now,
+        tick_at=tick_at,
+        figures_at=before.figures_at if before is not None and not fresh else now,
+        tiers=tuple(
+            _tier(spec, rows.get(spec.name, TierRows()), currencies.get(spec.name, USD), *known[spec.name])
+            for spec in tiers
+        ),
+        verdict=verdict,
+        closed_since=_closed_since(last_verdict(session)),
+        health=tuple(health(session, name) for name in sorted({spec.provider for spec in specs})),
+        led_by=led_by,
+    )
+
+
+def extra_tiers(session: Session, until: datetime | None = None) -> Sequence[TierSpec]:
+    """The tiers that no settings name: what no tier claims, and what the settings take out; `until`: as of then."""
     query = select(BillCounter.tier, BillCounter.provider).where(col(BillCounter.tier).in_([UNASSIGNED, IGNORED]))
+    if until is not None:
+        query = query.where(BillCounter.first_seen_at <= until)
     providers: dict[str, set[str]] = {}
     for tier, provider in session.exec(query.distinct()).all():
         providers.setdefault(tier, set()).add(provider)
@@ -178,67 +207,52 @@ def extra_tiers(session: Session) -> Sequence[TierSpec]:
     ]
 
 
-def _figured(
-    session: Session, tiers: Sequence[str], policy: GatePolicy, now: datetime, trend_step: timedelta
+def figured(
+    session: Session,
+    tiers: Sequence[str],
+    policy: GatePolicy,
+    now: datetime,
+    trend_step: timedelta,
+    *,
+    is_past: bool = False,
 ) -> dict[str, tuple[Mapping[str, Figures], tuple[int | Unknown, ...]]]:
+    """By tier, its figures by window name, and its trend; `is_past`: as they were read when `now` was now."""
     windows = [named_window(name, now, policy.zone) for name in WINDOWS]
-    return {
-        tier: (
-            dict(zip(WINDOWS, found, strict=True)),
-            trend(session, tier, now, trend_step, TREND_POINTS),
-        )
-        for tier, found in figures_of(session, tiers, windows).items()
-    }
+    then = now if is_past else None
+    found = figures_of(session, tiers, windows, then)
+    points = trends(session, tiers, now, trend_step, TREND_POINTS, then)
+    return {tier: (dict(zip(WINDOWS, found[tier], strict=True)), points[tier]) for tier in tiers}
 
 
 def _tier(
-    session: Session, spec: TierSpec, windows: Mapping[str, Figures], points: tuple[int | Unknown, ...]
+    spec: TierSpec,
+    rows: TierRows,
+    currency: str,
+    windows: Mapping[str, Figures],
+    points: tuple[int | Unknown, ...],
 ) -> TierView:
-    rows = instances(session, spec.name)
-    query = select(AgentRow).where(AgentRow.tier == spec.name).order_by(col(AgentRow.agent))
-    agents = session.exec(query).all()
+    instances, agents = rows.instances, rows.agents
     gpus, no_gpu = gpus_of(agents)
-    refusals = {kind: why_not(session, kind, spec.name) for kind in OperationKind}
+    refusals = {kind: why_not_in(instances, kind) for kind in OperationKind}
     return TierView(
         spec=spec,
-        state=tier_state(rows, agents),
-        seen=seen_state(session, spec.name),
-        rate_nusd_per_hour=_rate(session, spec.name),
+        state=tier_state(instances, agents),
+        seen=seen_in(instances),
+        rate_nusd_per_hour=_rate(rows.resources),
         figures=windows,
         trend=points,
         in_flight=_in_flight(agents),
         engine=", ".join(sorted({agent.engine for agent in agents if agent.engine})),
-        problem=_problem(rows, agents),
-        operation=_operation(session, spec.name),
-        sleep=_sleep(rows),
+        problem=_problem(instances, agents),
+        operation=_operation(rows),
+        sleep=_sleep(instances),
         refusals={kind: why for kind, why in refusals.items() if why is not None},
         keys=summed_keys(agent.keys for agent in agents),
         capacity=capacity_of(agents),
         gpu=gpus,
         no_gpu=no_gpu,
-        currency=currency_of(session, spec.name),
+        currency=currency,
     )
-
-
-def tier_state(rows: Sequence[ResourceRow], agents: Sequence[AgentRow]) -> str:
-    """One word for a tier: `serving` when an agent with an open lease answers on an instance that may run."""
-    states = {row.state for row in rows}
-    if not states:
-        return State.UNKNOWN
-    may_run = State.RUNNING in states or State.UNKNOWN in states  # a bill in files tells no state; an agent does
-    if may_run and any(agent.lease_open and agent.problem is None for agent in agents):
-        return "serving"
-    for state in (
-        State.RUNNING,
-        State.WAKING,
-        State.SLEEPING,
-        State.STARTING,
-        State.HALTED_BILLED,
-        State.ERROR,
-    ):
-        if state in states:
-            return state
-    return State.ASLEEP if State.ASLEEP in states else State.UNKNOWN
 
 
 def _problem(rows: Sequence[ResourceRow], agents: Sequence[AgentRow]) -> str | None:
@@ -248,9 +262,8 @@ def _problem(rows: Sequence[ResourceRow], agents: Sequence[AgentRow]) -> str | N
     return next((f"agent {agent.agent}: {agent.problem}" for agent in agents if agent.problem), None)
 
 
-def _rate(session: Session, tier: str) -> int | Unknown:
-    """What the provider quotes for the tier per hour, all its resources together; shown, never used."""
-    rows = session.exec(select(ResourceRow).where(ResourceRow.tier == tier)).all()
+def _rate(rows: Sequence[ResourceRow]) -> int | Unknown:
+    """What the provider quotes for a tier per hour, all its resources together; shown, never used."""
     rates = [row.rate_nusd_per_hour for row in rows]
     known = [rate for rate in rates if rate is not None]
     if not rates or len(known) < len(rates):
@@ -263,12 +276,11 @@ def _in_flight(agents: Sequence[AgentRow]) -> int | Unknown:
     return sum(answering) if answering else Unknown("no agent answers")
 
 
-def _operation(session: Session, tier: str) -> OperationView | None:
-    row = current(session, tier)
+def _operation(rows: TierRows) -> OperationView | None:
+    row = rows.operation
     if row is None:
         return None
-    assert row.id is not None
-    reached = reached_phases(session, row.id, OperationKind(row.kind))
+    reached = phases_in(rows.phases, OperationKind(row.kind))
     return OperationView(row.kind, row.phase, row.detail, row.requested_at, row.phase_at, reached)
 
 
@@ -279,8 +291,11 @@ def _sleep(rows: Sequence[ResourceRow]) -> SleepView | None:
     return SleepView(bills=", ".join(sorted({row.sleep_bills for row in rows})), loses=tuple(loses))
 
 
-def _health(session: Session, provider: str) -> ProviderHealth:
+def health(session: Session, provider: str, until: datetime | None = None) -> ProviderHealth:
+    """How a provider's billing answers, or answered at the instant `until`."""
     query = select(ProviderTick).where(ProviderTick.provider == provider)
+    if until is not None:
+        query = query.where(ProviderTick.at <= until)
     query = query.order_by(col(ProviderTick.at).desc()).limit(1)
     newest = session.exec(query).first()
     complete = session.exec(query.where(col(ProviderTick.complete))).first()

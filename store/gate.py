@@ -181,6 +181,17 @@ class Verdict:
             said += [_of_money(reason, scope) for reason in scope.reasons if reason in self.reasons]
         return "; ".join(said) or "open"
 
+    @property
+    def closings(self) -> list[tuple[str, Reason, str]]:
+        """Whom each reason closes, everybody where the name is empty; the reason; why, and what opens it."""
+        scopes = {name: scope for name, scope in self.currencies.items() if scope.reasons}
+        return [
+            *(("", reason, _sentence(reason, self)) for reason in self.own),
+            *((name, reason, _of_money(reason, one)) for name, one in scopes.items() for reason in one.reasons),
+            *((name, reason, self.sentence_of(name)) for name, some in self.blind.items() for reason in some),
+            *((tier, reason, _of_money(reason, one)) for tier, one in self.tiers.items() for reason in one.reasons),
+        ]
+
     def reasons_for(self, tier: str) -> tuple[Reason, ...]:
         """Why `tier` may not serve: the fleet's reasons, its provider's, and its own."""
         own = self.tiers[tier].reasons if tier in self.tiers else ()
@@ -319,7 +330,7 @@ def _of_sight(reason: Reason, sight: Sight, now: datetime) -> str:
 def _of_money(reason: Reason, scope: ScopeVerdict, head: str = "") -> str:
     facts, limit = scope.facts, display(scope.limit_nusd, scope.currency)
     if isinstance(facts.debits_nusd, Unknown):
-        return f"{head}spend today is not known ({facts.debits_nusd.reason})"
+        return f"{head}spend today is not known ({facts.debits_nusd.reason}); opens when it is"
     spent = display(facts.debits_nusd, scope.currency)
     if reason is Reason.EXHAUSTED:
         return f"{head}{spent} of {limit} spent today; opens tomorrow, or by a reset"

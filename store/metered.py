@@ -80,6 +80,12 @@ def _meters(rows: Sequence[Row[Any]]) -> list[_Meter]:
     return [_Meter(of_one) for of_one in found.values()]
 
 
+_COUNTER = (
+    *("id", "provider", "counter", "tier", "kind", "resource_id", "currency"),
+    *("opening_nusd", "first_seen_at", "started_at", "moved_at", "steps"),
+)
+
+
 @cache
 def _rows() -> Select[Any]:
     older, last = aliased(BillSample), aliased(BillSample)
@@ -97,10 +103,6 @@ def _rows() -> Select[Any]:
         .correlate(BillCounter)
         .scalar_subquery()
     )
-    names = (
-        *("id", "provider", "counter", "tier", "kind", "resource_id", "currency"),
-        *("opening_nusd", "first_seen_at", "started_at", "moved_at", "steps"),
-    )
     is_its_resource = and_(
         col(ResourceRow.provider) == BillCounter.provider,
         col(ResourceRow.kind) == BillCounter.kind,
@@ -108,7 +110,7 @@ def _rows() -> Select[Any]:
     )
     return (
         select(
-            *(getattr(BillCounter, name) for name in names),
+            *(getattr(BillCounter, name) for name in _COUNTER),
             first.label("origin"),
             col(last.at).label("read_at"),
             *(getattr(last, name) for name in ("as_of_at", "rate_nusd_per_hour")),

@@ -224,7 +224,12 @@ def instances(session: Session, tier: str) -> Sequence[ResourceRow]:
 
 def seen_state(session: Session, tier: str) -> str:
     """The provider's own words for the tier's instances: what an engineer sees and decides on."""
-    return ", ".join(f"{row.resource_id}={row.raw_state}" for row in instances(session, tier))
+    return seen_in(instances(session, tier))
+
+
+def seen_in(rows: Sequence[ResourceRow]) -> str:
+    """`seen_state` of a tier whose instances are read already."""
+    return ", ".join(f"{row.resource_id}={row.raw_state}" for row in rows)
 
 
 def states_in(seen: str) -> dict[str, str]:
@@ -234,7 +239,11 @@ def states_in(seen: str) -> dict[str, str]:
 
 def why_not(session: Session, kind: OperationKind, tier: str) -> str | None:
     """Why this operation makes no sense in the tier's present state, or None."""
-    rows = instances(session, tier)
+    return why_not_in(instances(session, tier), kind)
+
+
+def why_not_in(rows: Sequence[ResourceRow], kind: OperationKind) -> str | None:
+    """`why_not` for a tier whose instances are read already."""
     if not rows:
         return "the provider's inventory shows no instance of it"
     able = [row for row in rows if (row.can_sleep if kind is OperationKind.HIBERNATE else row.can_wake)]
@@ -244,4 +253,4 @@ def why_not(session: Session, kind: OperationKind, tier: str) -> str | None:
         return "it is asleep already"
     if kind is OperationKind.WAKE and all(row.state == State.RUNNING for row in rows):
         return "it is running already"
-    return f"the provider does not allow it in state {seen_state(session, tier)}"
+    return f"the provider does not allow it in state {seen_in(rows)}"

@@ -6,14 +6,15 @@
 do not fall on midnight. `remaining` is what nothing explains; it must be zero, but for one nano-dollar of rounding.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlmodel import Session, col, select
 
 from store.check import Finding, altered_bills
-from store.counters import bill_after, bill_at
+from store.counters import bill_after, bill_at, last_bill
 from store.tables import BillCounter, BillSample
 
 Resource = tuple[str, str]
@@ -24,12 +25,16 @@ TOLERANCE_NUSD = 1
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """One counter between two instants: its samples there, and the difference of their totals."""
+    """One counter between two instants: its samples there, and the difference of their totals.
+
+    `is_over`: all of it that there will be, since it ended inside the window: `last` is its last sample of all.
+    """
 
     counter: BillCounter
     first: BillSample | None
     last: BillSample
     nusd: int
+    is_over: bool = False
 
     @property
     def resource(self) -> Resource:
@@ -71,16 +76,47 @@ class Line:
 
 
 def counted(session: Session, provider: str, start: datetime, end: datetime) -> Iterator[Counted]:
-    """Every counter of a provider that was read by `end` and had not ended by `start`, and what it rose by."""
+    """Every counter of a provider that was read by `end` and had not ended by `start`, and what it rose by.
+
+    A counter ends where the next one of its resource begins: whatever is read of it later belongs before that.
+    """
     query = select(BillCounter).where(BillCounter.provider == provider).order_by(col(BillCounter.id))
-    for counter in session.exec(query).all():
+    counters = session.exec(query).all()
+    followed = _followed(counters)
+    for counter in counters:
         assert counter.id is not None
-        last, first = bill_at(session, counter.id, end), bill_at(session, counter.id, start)
+        ends_at, newest = followed.get(counter.id), last_bill(session, counter.id)
+        if (ends_at is not None and ends_at <= start) or newest is None:
+            continue
+        is_over = ends_at is not None and ends_at <= end
+        last, first = newest if is_over else bill_at(session, counter.id, end), bill_at(session, counter.id, start)
         if last is None or (counter.final_at is not None and counter.final_at <= start):
             continue
         if first is None and counter.opening_nusd:
             first = bill_after(session, counter.id, start)
-        yield Counted(counter, first, last, last.total_nusd - (first.total_nusd if first else 0))
+        is_over = is_over or (counter.final_at is not None and last is newest)
+        nusd = last.total_nusd - (first.total_nusd if first else 0)
+        if (
+            nusd or counter.moved_at is None or counter.moved_at > start
+        ):  # at rest since before, it has no part here
+            yield Counted(counter, first, last, nusd, is_over)
+
+
+def _followed(counters: Sequence[BillCounter]) -> dict[int, datetime]:
+    """By counter, when the next one of its resource began: an hour's bucket, or a resource created anew."""
+    by_resource: dict[Resource, list[tuple[datetime, int]]] = {}
+    for one in counters:
+        if one.started_at is not None and one.id is not None:
+            by_resource.setdefault((one.kind, one.resource_id), []).append((one.started_at, one.id))
+    found = {}
+    for starts in by_resource.values():
+        starts.sort()
+        instants = [at for at, _ in starts]
+        for at, id_ in starts:
+            after = bisect_right(instants, at)
+            if after < len(instants):
+                found[id_] = instants[after]
+    return found
 
 
 def edges_to_ask(parts: Iterable[Counted], start: datetime, end: datetime) -> set[tuple[datetime, datetime]]:
@@ -146,7 +182,7 @@ def _outermost(ours: list[Counted]) -> list[Counted]:
     oldest, newest = ours[0], ours[-1]
     if oldest is newest:
         return [oldest]
-    return [Counted(oldest.counter, oldest.first, newest.last, 0)]
+    return [Counted(oldest.counter, oldest.first, newest.last, 0, newest.is_over)]
 
 
 def _edges(part: Counted, start: datetime, end: datetime) -> Iterator[tuple[int, tuple[datetime, datetime]]]:
@@ -154,6 +190,8 @@ def _edges(part: Counted, start: datetime, end: datetime) -> Iterator[tuple[int,
         yield -1, (part.first.as_of_at, start)
     if part.first is not None and part.first.as_of_at > start:
         yield 1, (start, part.first.as_of_at)
+    if part.is_over:
+        return
     if part.last.as_of_at < end:
         yield 1, (part.last.as_of_at, end)
     if part.last.as_of_at > end:

@@ -72,9 +72,19 @@ def _lag(session: Session, counter: BillCounter) -> timedelta:
 
 
 def _highest_rate(session: Session, counter: BillCounter, since: datetime) -> int | None:
-    """The highest rate that the provider has quoted for it lately; a threshold, never a figure."""
-    query = select(func.max(BillSample.rate_nusd_per_hour))
-    return session.exec(query.where(BillSample.counter_id == counter.id, BillSample.at >= since)).one()
+    """The highest rate that the provider has quoted for its resource lately; a threshold, never a figure.
+
+    For the resource, not the counter: an hour's bucket that began asleep has never heard the price of the GPU.
+    """
+    query = select(func.max(BillSample.rate_nusd_per_hour)).join(
+        BillCounter, col(BillSample.counter_id) == BillCounter.id
+    )
+    of_its_resource = (
+        BillCounter.provider == counter.provider,
+        BillCounter.kind == counter.kind,
+        BillCounter.resource_id == counter.resource_id,
+    )
+    return session.exec(query.where(*of_its_resource, BillSample.at >= since)).one()
 
 
 def _sample(session: Session, counter: BillCounter, at: datetime | None) -> BillSample | None:

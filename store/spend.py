@@ -11,6 +11,7 @@ from sqlmodel import Session
 from store.clock import rfc3339
 from store.counters import bill_at, bill_rows, counters_of, debit_rows
 from store.edges import snap
+from store.pace import Pace
 from store.steps import SHORTEST_WINDOW_STEPS, is_moving, step_of
 from store.tables import BillCounter, BillSample
 from store.unknown import Unknown
@@ -74,16 +75,22 @@ def spend_of(rows: Sequence[Row[Any]], start: str, end: str, edges: Edges) -> Sp
     return Spend(total_nusd, currencies.pop(), edges)
 
 
-def too_short(rows: Sequence[Row[Any]], window: Window) -> Unknown | None:
+def too_short(rows: Sequence[Row[Any] | Pace], window: Window) -> Unknown | None:
     """Why `window` is too short for how often these counters move, as observed; None when it is long enough."""
-    slowest = timedelta(0)
-    for row in rows:
-        step = step_of(row.steps) if row.final_at is None else None
-        if step is not None and is_moving(step, row.moved_at, window.end):
-            slowest = max(slowest, step)
+    slowest = slowest_step(rows, window.end)
     if window.end - window.start >= SHORTEST_WINDOW_STEPS * slowest:
         return None
     return Unknown(f"bills every {told(slowest)}")
+
+
+def slowest_step(rows: Sequence[Row[Any] | Pace], at: datetime) -> timedelta:
+    """How often the slowest of these counters moves that still does so `at`; zero while none has shown it."""
+    slowest = timedelta(0)
+    for row in rows:
+        step = step_of(row.steps) if row.final_at is None else None
+        if step is not None and is_moving(step, row.moved_at, at):
+            slowest = max(slowest, step)
+    return slowest
 
 
 def told(step: timedelta) -> str:

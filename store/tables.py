@@ -37,7 +37,10 @@ class ProviderTick(SQLModel, table=True):
 
 
 class TierTick(SQLModel, table=True):
-    """Whether a tier's bills and agents were all read. `running_ms`: cumulative, over its instances."""
+    """Whether a tier's bills and agents were all read. `running_ms`: cumulative, over its instances.
+
+    `state`: in one word, as `store.states` has it; None where no tick came to say it.
+    """
 
     __tablename__: ClassVar[str] = "tier_ticks"
     __table_args__ = (Index("ix_tier_ticks_complete", "tier", "complete", "at"),)
@@ -47,6 +50,7 @@ class TierTick(SQLModel, table=True):
     complete: bool
     problem: str | None = None
     running_ms: int = Field(sa_type=BigInteger)
+    state: str | None = None
 
 
 class BillCounter(SQLModel, table=True):

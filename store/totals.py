@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import Row
 from sqlmodel import Session
 
-from store.counters import bill_rows, debit_rows, usage_rows
-from store.edges import TierEdge, complete_at, problem_of
+from store.counters import bill_rows, debits_at, usage_rows
+from store.edges import TierEdge, complete_of, problem_of
 from store.spend import unsettled
 from store.unknown import Unknown
 from store.usage import Usage, usage_of
@@ -39,10 +39,10 @@ def totals_of(session: Session, tiers: Sequence[str], now: datetime) -> dict[str
     """Each tier's totals at its last complete tick at or before `now`."""
     edges: dict[str, TierEdge] = {}
     found: dict[str, Totals | Unknown] = {}
-    for tier in tiers:
-        edge = complete_at(session, tier, [now]).get(now)
+    for tier, known in complete_of(session, tiers, [now]).items():
+        edge = known.get(now)
         if edge is None:
-            found[tier] = Unknown(f"no complete tick yet: {problem_of(session, tier)}")
+            found[tier] = Unknown(f"no complete tick yet: {problem_of(session, tier, now)}")
         else:
             edges[tier] = edge
     for at in {edge.at for edge in edges.values()}:
@@ -54,28 +54,28 @@ def totals_of(session: Session, tiers: Sequence[str], now: datetime) -> dict[str
 def _at(session: Session, at: datetime, edges: Mapping[str, TierEdge]) -> dict[str, Totals]:
     """The totals of tiers whose last complete tick is the same."""
     bills = bill_rows(session, list(edges), [at])
-    debits = debit_rows(session, at, at)
+    debits = debits_at(session, [at])
     (ledgers,) = usage_rows(session, list(edges), [at])
     return {
         tier: Totals(
             tier,
             at,
-            _sums([row for row in bills if row.tier == tier], at, "edge0", "opening_nusd"),
-            _sums([row for row in debits if row.tier == tier], at, "at_end"),
+            _sums([row for row in bills if row.tier == tier], at, less="opening_nusd"),
+            _sums([row for row in debits if row.tier == tier], at),
             usage_of(session, tier, {}, ledgers, Edges(at, at, since=False, running_ms=edge.running_ms)),
         )
         for tier, edge in edges.items()
     }
 
 
-def _sums(rows: Sequence[Row[Any]], at: datetime, column: str, less: str | None = None) -> Money:
-    """By currency, the sum of a column, each less what the counter held before our time."""
+def _sums(rows: Sequence[Row[Any]], at: datetime, less: str | None = None) -> Money:
+    """By currency, the sum of what the counters held at `at`, each less what it held before our time."""
     sums: defaultdict[str, int] = defaultdict(int)
     for row in rows:
         values = row._mapping
-        if values[column] is None:
+        if values["edge0"] is None:
             continue
         if row.unsettled_at is not None and row.unsettled_at <= at:
             return unsettled(row.id, row.counter, row.unsettled_at)
-        sums[row.currency] += values[column] - (values[less] if less else 0)
+        sums[row.currency] += values["edge0"] - (values[less] if less else 0)
     return dict(sums)

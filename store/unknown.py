@@ -15,3 +15,7 @@ class Unknown:
     def __bool__(self) -> bool:
         msg = f"an unknown figure ({self.reason}) is neither true nor false: use isinstance"
         raise TypeError(msg)
+
+
+NOT_RECORDED = Unknown("not recorded")
+"""What a past minute does not tell: the store keeps it of the present alone."""

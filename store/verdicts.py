@@ -30,38 +30,59 @@ from store.unknown import Unknown
 from store.window import day_end, day_name, day_start
 
 
-def gate_facts(session: Session, policy: GatePolicy, now: datetime) -> GateFacts:
-    """What the store knows at `now` that the gate decides by."""
-    today, midnight = day_start(now, policy.zone), day_end(now, policy.zone)
+@dataclass(frozen=True, slots=True)
+class GateInputs:
+    """What the gate decides by, as the store holds it for the day from `day_start` on; time alone is missing."""
+
+    day_start: datetime
+    sight: Sight
+    providers: Mapping[str, Sight]
+    metered: tuple[Metered, ...]
+    debits: Sequence[Debit]
+    allowances: Mapping[str, int]
+    below: Mapping[str, int]
+    closed_by: str | None
+    before: Mapping[str, Sequence[Reason]]
+
+
+def gate_inputs(session: Session, policy: GatePolicy, now: datetime) -> GateInputs:
+    """All of it that is known at `now`; good until the store changes or the day ends."""
+    today = day_start(now, policy.zone)
     metered = metered_counters(session, today, policy.frozen_after)
     providers = _sights(session, policy, metered)
-    sight = (
-        best_sight(session, providers.values(), policy.dark_after)
-        if providers
-        else sight_of_all(session, policy.dark_after)
+    sights, pause = providers.values(), policy.dark_after
+    closure, last = closed_by_hand(session), last_verdict(session)
+    return GateInputs(
+        day_start=today,
+        sight=best_sight(session, sights, pause) if providers else sight_of_all(session, pause),
+        providers=providers,
+        metered=metered,
+        debits=debits_by_tier(session, today, now),
+        allowances=_allowances(session, policy, now),
+        below=_ticks_below(session, of_any=bool(providers)),
+        closed_by=f"{closure.actor} ({closure.reason})" if closure else None,
+        before=by_scope(last) if last else {FLEET: (Reason.UNOBSERVED,)},
     )
-    last, closure = sight.last_complete_at, closed_by_hand(session)
-    terms = headroom(metered, now, midnight, policy.horizon)
-    money = _Money(
-        debits_by_tier(session, today, now),
-        terms,
-        _allowances(session, policy, now),
-        _ticks_below(session, of_any=bool(providers)),
-    )
+
+
+def facts_of(inputs: GateInputs, policy: GatePolicy, now: datetime) -> GateFacts:
+    """What the gate decides by at `now`."""
+    terms = headroom(inputs.metered, now, day_end(now, policy.zone), policy.horizon)
+    money = _Money(inputs.debits, terms, inputs.allowances, inputs.below)
+    sight, last = inputs.sight, inputs.sight.last_complete_at
+    limits = policy.tier_limits_nusd
     return GateFacts(
         now=now,
         last_complete_at=last,
         previous_complete_at=sight.previous_complete_at,
         complete_in_row=sight.complete_in_row,
-        fleet=money.of_fleet(policy, metered),
-        tiers={
-            tier: money.of(tier, tier, policy.tier_currencies.get(tier, USD)) for tier in policy.tier_limits_nusd
-        },
+        fleet=money.of_fleet(policy, inputs.metered),
+        tiers={tier: money.of(tier, tier, policy.tier_currencies.get(tier, USD)) for tier in limits},
         currencies={currency: money.of(currency, None, currency) for currency in policy.currency_limits_nusd},
-        frozen=tuple(one.counter for one in metered if last and is_frozen(one, last, policy.frozen_after)),
-        closed_by=f"{closure.actor} ({closure.reason})" if closure else None,
+        frozen=tuple(one.counter for one in inputs.metered if last and is_frozen(one, last, policy.frozen_after)),
+        closed_by=inputs.closed_by,
         terms=terms,
-        providers=providers,
+        providers=inputs.providers,
     )
 
 
@@ -122,9 +143,12 @@ def overspend_terms(session: Session, policy: GatePolicy, now: datetime) -> tupl
 
 def verdict_now(session: Session, policy: GatePolicy, now: datetime) -> Verdict:
     """The verdict at `now`, from the store alone: every reader comes to the same one."""
-    last = last_verdict(session)
-    before = by_scope(last) if last else {FLEET: (Reason.UNOBSERVED,)}
-    return decide(policy, gate_facts(session, policy, now), before)
+    return verdict_of(gate_inputs(session, policy, now), policy, now)
+
+
+def verdict_of(inputs: GateInputs, policy: GatePolicy, now: datetime) -> Verdict:
+    """The verdict at `now` from what was read within its day."""
+    return decide(policy, facts_of(inputs, policy, now), inputs.before)
 
 
 def record_verdict(session: Session, verdict: Verdict) -> bool:

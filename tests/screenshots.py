@@ -1,10 +1,15 @@
-"""`make screenshots`: the running demo, photographed into screenshots/ as SVG and PNG."""
+"""`make screenshots`: every screen and dialog, dark and light, at both sizes, as SVG and PNG into screenshots/.
+
+The running demo is photographed; screens that need hours, on a made-up day. Both show SIMULATED PROVIDER.
+"""
 
 import asyncio
 import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import cairosvg
@@ -14,62 +19,118 @@ from console.demo.world import World
 from console.service import Service
 from console.settings import load_settings
 from console.tui.app import MtokApp
+from console.tui.look import Look
+from console.tui.view import View
 from store.clock import SystemClock
 from store.database import open_database
 from store.logs import silence_logs
+from tests.console.day_world import day_world
 
 FOLDER = Path(__file__).parents[1] / "screenshots"
 SIZES = ((120, 40), (80, 24))
+THEMES = ("dark", "light")
 _FONT = "Fira Code"  # the one that Textual's SVG names
 _MOVES_AFTER_S = 40  # long enough for figures and a trend to have moved
+_MINUTES = 26 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A picture: its name, the keys that lead there, and keys that lead back."""
+
+    name: str
+    keys: tuple[str, ...]
+    back: tuple[str, ...] = ("1",)
+
+
+DEMO = (
+    Shot("fleet", ()),
+    Shot("tier", ("2",)),
+    Shot("gate", ("4",)),
+    Shot("billing", ("5",)),
+    Shot("journal", ("6",)),
+    Shot("help", ("7",)),
+    Shot("filter", ("slash", "exclamation_mark", "l", "4", "0", "enter"), ("escape",)),
+    Shot("hibernate", ("h",), ("escape",)),
+    Shot("close-gate", ("c",), ("escape",)),
+    Shot("commands", ("colon",), ("escape",)),
+)
+DAY = (
+    Shot("fleet-day", ()),
+    Shot("tier-day", ("right_square_bracket", "right_square_bracket", "2"), ("1",)),
+    Shot("band", ("3",)),
+    Shot("gate-day", ("4",)),
+    Shot("billing-day", ("5",)),
+    Shot("wake", ("j", "w"), ("escape", "k")),
+)
+NAMES = tuple(shot.name for shot in (*DEMO, *DAY))
 
 
 def photograph(app: MtokApp, name: str) -> None:
     """Write what the app shows as `name`.svg and `name`.png."""
-    svg = app.export_screenshot(title="mtok demo")
+    svg = app.export_screenshot(title="mtok")
     (FOLDER / f"{name}.svg").write_text(svg, encoding="utf-8")
     kept = re.sub(r"<text ", '<text xml:space="preserve" ', svg)  # or leading spaces are dropped
-    cairosvg.svg2png(
-        bytestring=kept.encode(), write_to=str(FOLDER / f"{name}.png"), scale=1.0
-    )  # whole pixels a cell
+    # whole pixels a cell
+    cairosvg.svg2png(bytestring=kept.encode(), write_to=str(FOLDER / f"{name}.png"), scale=1.0)
 
 
-async def photograph_all(service: Service, settings_dir: Path) -> None:
-    """The fleet and the dialog, at each size."""
-    for width, height in SIZES:
-        app = MtokApp(service, settings_dir, "press h to hibernate a tier, w to wake it, ? for help")
-        async with app.run_test(size=(width, height)) as pilot:
-            await shown(pilot)
-            photograph(app, f"fleet-{width}x{height}")
-            await pilot.press("h")
-            await pilot.pause(0.6)
-            photograph(app, f"hibernate-{width}x{height}")
-            await pilot.press("escape")
+async def photograph_all(service: Service, folder: Path, shots: Iterable[Shot]) -> None:
+    """Each of them, in each theme, at each size."""
+    for theme in THEMES:
+        for width, height in SIZES:
+            app = MtokApp(service, View("ada@192.0.2.7", note="? for help"), folder, Look(theme=theme))
+            async with app.run_test(size=(width, height)) as pilot:
+                await pilot.pause(2.5)
+                for shot in shots:
+                    await _go(pilot, shot.keys, 1.6)
+                    photograph(app, f"{shot.name}-{theme}-{width}x{height}")
+                    await _go(pilot, shot.back, 0.5)
 
 
-async def shown(pilot: Pilot[None]) -> None:
-    """Wait until the first reading is on the screen."""
-    await pilot.pause(2.0)
+async def _go(pilot: Pilot[None], keys: Iterable[str], rest_s: float) -> None:
+    for key in keys:
+        await pilot.press(key)
+        await pilot.pause(0.3)
+    await pilot.pause(rest_s)
 
 
-def main() -> None:
-    """Run the demo, wait until something can be seen, photograph, end it."""
-    fonts = subprocess.run(["fc-list", ":", "family"], capture_output=True, text=True, check=False).stdout
-    if _FONT not in fonts:  # in another one columns do not stand under each other
-        sys.exit(f"not run: the font {_FONT} is not here (Debian: fonts-firacode)")
-    FOLDER.mkdir(exist_ok=True)
+def photograph_day() -> None:
+    """The screens that need hours."""
+    with tempfile.TemporaryDirectory() as folder:
+        world = day_world(Path(folder))
+        world.live(_MINUTES)
+        world.clock.advance(-58)
+        asyncio.run(photograph_all(world.service, Path(folder), DAY))
+        world.database.close()
+
+
+def photograph_demo() -> None:
+    """The demo as it runs."""
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder) / "demo")
         world.start()
-        silence_logs()
         try:
             settings = load_settings(world.settings)
             database = open_database(settings.store_url)
             asyncio.run(asyncio.sleep(_MOVES_AFTER_S))
-            asyncio.run(photograph_all(Service(database, settings, SystemClock(), actor="ada"), world.state))
+            asyncio.run(photograph_all(Service(database, settings, SystemClock(), actor="ada"), world.state, DEMO))
             database.close()
         finally:
             world.stop()
+
+
+def main() -> None:
+    """All pictures; those of screens that no longer exist go."""
+    fonts = subprocess.run(["fc-list", ":", "family"], capture_output=True, text=True, check=False).stdout
+    if _FONT not in fonts:  # in another one columns do not stand under each other
+        sys.exit(f"not run: the font {_FONT} is not here (Debian: fonts-firacode)")
+    FOLDER.mkdir(exist_ok=True)
+    for old in (*FOLDER.glob("*.svg"), *FOLDER.glob("*.png")):
+        old.unlink()
+    silence_logs()
+    photograph_day()
+    photograph_demo()
 
 
 if __name__ == "__main__":

@@ -72,11 +72,16 @@ def ensure_model(model_dir: Path) -> bool:
 
 def write_model(out: Path, preset: Preset = TINY, *, seed: int = 0) -> None:
     """Write tokenizer, configuration and weights into the directory `out`."""
-    train_tokenizer(preset.vocab).save(os.fspath(out / "tokenizer.json"))
+    write_configuration(out, preset, preset.vocab)
+    write_safetensors(out / "model.safetensors", _tensors(preset, np.random.default_rng(seed)))
+
+
+def write_configuration(out: Path, preset: Preset, tokens: int) -> None:
+    """Write all but the weights, with a tokenizer of at most so many tokens."""
+    train_tokenizer(tokens).save(os.fspath(out / "tokenizer.json"))
     _write_json(out / "tokenizer_config.json", _tokenizer_config())
     _write_json(out / "config.json", _config(preset))
     _write_json(out / "generation_config.json", {"bos_token_id": BOS, "eos_token_id": [EOS, IM_END]})
-    write_safetensors(out / "model.safetensors", _tensors(preset, np.random.default_rng(seed)))
 
 
 def train_tokenizer(vocab: int) -> Tokenizer:

@@ -48,7 +48,8 @@ class GenRequest:
 
     `top_k` of 0 keeps every token. Frequency and presence penalties look at the answer, the repetition penalty at
     prompt and answer. `top_logprobs` asks for the likelihood of each token, and of so many others; None asks for
-    none. `schema` is a JSON schema that the answer keeps to.
+    none. `schema` is a JSON schema that the answer keeps to. `banned` are strings, in any case, that the answer
+    may not hold; only ExLlamaV2 without paging knows them, and the API does not offer them.
     """
 
     id: str
@@ -66,6 +67,7 @@ class GenRequest:
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     top_logprobs: int | None = None
     schema: str | None = None
+    banned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,3 +79,22 @@ def _overlap(text: str, stop: str) -> int:
         if stop.startswith(text[-size:]):
             return size
     return 0
+
+
+def cut_at(text: str, stop: Sequence[str], banned: Sequence[str] = ()) -> tuple[str, bool]:
+    """A text up to the first of the stop strings or banned strings in it; and whether a stop string is there."""
+    lower = text.lower()
+    stops = [place for place in (text.find(one) for one in stop) if place >= 0]
+    bans = [place for place in (lower.find(one.lower()) for one in banned) if place >= 0]
+    return text[: min([*stops, *bans], default=len(text))], bool(stops)
+
+
+def covering_tokens(text: str, ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> int:
+    """How many first tokens of `ids` the text is made of; one of which only the end was cut off counts."""
+    if not text:
+        return 0
+    for count in range(1, len(ids)):
+        found = decode(ids[:count])
+        if len(found) >= len(text) and not found.endswith(BROKEN):
+            return count
+    return len(ids)

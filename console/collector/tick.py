@@ -43,6 +43,7 @@ from store.operations import OperationKind, under_way
 from store.readings import AgentReading, TickReadings
 from store.retention import thin
 from store.samples import record_tick
+from store.states import keep_states
 from store.tables import AgentRow
 from store.verdicts import record_verdict, verdict_now
 
@@ -254,6 +255,7 @@ class Collector:
                     mark_unreachable(session, agent, reading.tier, reading.problem or said)
                 else:
                     keep_agent(session, self._agent_row(session.get(AgentRow, agent), agent, reading, said, at))
+            keep_states(session, at)
 
     def _keep_resources(self, at: datetime, found: Mapping[str, Batch[Resource]], fence: int) -> None:
         with self.database.write() as session:

@@ -1,37 +1,18 @@
-"""What the demo writes into its directory: settings and secrets of a fleet of three tiers, all local."""
+"""What the demo writes into its directory: settings, secrets and simulated worlds of its fleet, all local."""
 
 import hashlib
 import json
 import secrets
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from console.demo.fleets import DemoProvider, DemoTier, providers_of
 from store.errors import SettingsError
 
-
-@dataclass(frozen=True, slots=True)
-class DemoTier:
-    """A tier of the demo, with prices of a published rate card (USD an hour, 2026-08-26)."""
-
-    name: str
-    gpu: str
-    flavor: str
-    market: str
-    instance: int
-    volume: int
-    usd_per_hour: str
-
-
-TIERS = (
-    DemoTier("h100", "H100 PCIe", "n3-H100x1-spot", "spot", 8429, 5341, "2.00"),
-    DemoTier("l40", "L40", "n3-L40x1-spot", "spot", 8433, 5347, "0.80"),
-    DemoTier("a100", "A100 PCIe", "n3-A100x1", "on-demand", 8437, 5349, "1.35"),
-)
 _VOLUME_GB = 200
-_VOLUME_USD_PER_HOUR = "0.0193548"  # 200 GB at $0.000096774 per GB and hour
-_ASLEEP_USD_PER_HOUR = "0.01640"  # a 100 GB root disk and a public address
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,43 +53,70 @@ def prepare(state: Path) -> None:
         raise SettingsError(f"--state {state}", error.strerror or str(error), "name another directory") from None
 
 
-def write_world(state: Path) -> Path:
-    """The simulated provider's world: an instance and a volume a tier."""
-    world = {
-        "instances": [
-            {
-                "id": tier.instance,
-                "name": f"{tier.name}-a",
-                "flavor": tier.flavor,
-                "gpu": tier.gpu,
-                "price_usd_per_hour": tier.usd_per_hour,
-                "asleep_usd_per_hour": _ASLEEP_USD_PER_HOUR,
-                "address": "127.0.0.1",
-            }
-            for tier in TIERS
-        ],
-        "volumes": [
-            {
-                "id": tier.volume,
-                "name": f"{tier.name}-weights",
-                "size_gb": _VOLUME_GB,
-                "price_usd_per_hour": _VOLUME_USD_PER_HOUR,
-                "attached_to": tier.instance,
-            }
-            for tier in TIERS
-        ],
-        "hibernate_s": 3,
-        "restore_s": 4,
-    }
-    path = state / "world.json"
-    path.write_text(json.dumps(world, indent=2), encoding="utf-8")
-    write_secret(state / "secrets" / "provider.key", secrets.token_hex(16))
-    return path
+@dataclass(frozen=True, slots=True)
+class DemoSimulator:
+    """A provider's simulator and its files: the first of a demo has the plain names."""
+
+    provider: DemoProvider
+    world: Path
+    port: Path
+    key: Path
+    account: Path
 
 
-def write_agents(state: Path) -> tuple[DemoAgent, ...]:
+def write_simulators(state: Path, tiers: tuple[DemoTier, ...]) -> tuple[DemoSimulator, ...]:
+    """Each simulated provider's world and key: an instance and a volume a tier."""
+    found = []
+    for index, provider in enumerate(providers_of(tiers)):
+        suffix = f"-{provider.name}" if index else ""
+        one = DemoSimulator(
+            provider,
+            world=state / f"world{suffix}.json",
+            port=state / f"provider{suffix}.port",
+            key=state / "secrets" / f"provider{suffix}.key",
+            account=state / f"account{suffix}.json",
+        )
+        world = _world([tier for tier in tiers if tier.provider is provider], provider)
+        one.world.write_text(json.dumps(world, indent=2), encoding="utf-8")
+        write_secret(one.key, secrets.token_hex(16))
+        found.append(one)
+    return tuple(found)
+
+
+def _world(tiers: list[DemoTier], provider: DemoProvider) -> dict[str, Any]:
+    instances = [
+        {
+            "id": _id(tier.instance),
+            "name": f"{tier.name}-a",
+            "flavor": tier.flavor,
+            "gpu": tier.gpu,
+            "price_usd_per_hour": tier.usd_per_hour,
+            "asleep_usd_per_hour": tier.asleep_usd_per_hour,
+            "address": "127.0.0.1",
+        }
+        for tier in tiers
+    ]
+    volumes = [
+        {
+            "id": _id(tier.volume),
+            "name": f"{tier.name}-weights",
+            "size_gb": _VOLUME_GB,
+            "price_usd_per_hour": tier.volume_usd_per_hour,
+            "attached_to": _id(tier.instance) if tier.is_attached else None,
+        }
+        for tier in tiers
+    ]
+    return {"instances": instances, "volumes": volumes, **provider.world}
+
+
+def _id(text: str) -> int | str:
+    """An id as its provider writes it."""
+    return int(text) if text.isdigit() else text
+
+
+def write_agents(state: Path, tiers: tuple[DemoTier, ...]) -> tuple[DemoAgent, ...]:
     """The settings, the control secret and one client's key of each agent."""
-    return tuple(_write_agent(state, tier) for tier in TIERS)
+    return tuple(_write_agent(state, tier) for tier in tiers)
 
 
 def _write_agent(state: Path, tier: DemoTier) -> DemoAgent:
@@ -133,8 +141,9 @@ def _write_agent(state: Path, tier: DemoTier) -> DemoAgent:
     return agent
 
 
-def write_settings(state: Path, provider_url: str, agents: tuple[DemoAgent, ...]) -> Path:
-    """`mtok.toml`: ticks every two seconds, and the times that go with that."""
+def write_settings(state: Path, urls: Mapping[DemoSimulator, str], agents: tuple[DemoAgent, ...]) -> Path:
+    """`mtok.toml`: ticks every two seconds, and the times that go with that; `urls`: where simulators answer."""
+    providers = "\n".join(_provider_section(state, one, url) for one, url in urls.items())
     tiers = "\n".join(_tier_section(agent) for agent in agents)
     text = f"""\
 [store]
@@ -156,15 +165,22 @@ wake_within = "2m"
 wake_warn_after = "90s"
 not_applied_after = "10s"
 
-[providers.simulated]
-kind = "simulator"
-base_url = "{provider_url}"
-api_key_file = "secrets/provider.key"
-
+{providers}
 {tiers}"""
     path = state / "mtok.toml"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def _provider_section(state: Path, simulator: DemoSimulator, url: str) -> str:
+    provider = simulator.provider
+    options = "".join(f'{name} = "{value}"\n' for name, value in provider.options.items())
+    return f"""\
+[providers.{provider.name}]
+kind = "{provider.kind}"
+base_url = "{url}"
+api_key_file = "{simulator.key.relative_to(state)}"
+{options}"""
 
 
 def _tier_section(agent: DemoAgent) -> str:
@@ -172,7 +188,7 @@ def _tier_section(agent: DemoAgent) -> str:
     return f"""\
 [[tiers]]
 name = "{tier.name}"
-provider = "simulated"
+provider = "{tier.provider.name}"
 gpu = "{tier.gpu}"
 market = "{tier.market}"
 instances = ["{tier.instance}"]

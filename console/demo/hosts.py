@@ -1,16 +1,17 @@
-"""The demo's GPU hosts: an agent runs while its simulated instance is ACTIVE, as a real one would."""
+"""The demo's GPU hosts: an agent runs while its simulated instance does, as a real one would."""
 
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import httpx
 
 from console.demo.files import DemoAgent
 from console.demo.processes import Child, DemoFailed
+from store.words import State
 
 _LOOKS_EVERY_S = 0.5
 _RESTARTS_AFTER_S = 1.0  # like a service manager: a process that ended by itself is started again
@@ -19,9 +20,10 @@ _RESTARTS_AFTER_S = 1.0  # like a service manager: a process that ended by itsel
 class Hosts:
     """Starts and ends the agents as the provider's instances wake and sleep."""
 
-    def __init__(self, state: Path, agents: Sequence[DemoAgent], provider_url: str, api_key: str) -> None:
-        self._state, self._agents = state, agents
-        self._http = httpx.Client(base_url=provider_url, headers={"api_key": api_key}, timeout=5)
+    def __init__(self, state: Path, agents: Sequence[DemoAgent], roots: Mapping[str, str]) -> None:
+        """`roots`: by provider, where its simulator answers."""
+        self._state, self._agents, self._roots = state, agents, roots
+        self._http = httpx.Client(timeout=5)
         self._children: dict[str, Child] = {}
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -78,11 +80,13 @@ class Hosts:
 
     def _watch(self) -> None:
         while not self._ended.wait(_LOOKS_EVERY_S):
-            active = self._active_instances()
-            if active is None:
-                continue  # the provider is in a fault of its own; the hosts live on
-            for agent in self._agents:
-                self._follow(agent, is_active=agent.tier.instance in active)
+            for name, root in self._roots.items():
+                running = self._running(root)
+                if running is None:
+                    continue  # the simulator does not answer; its hosts live on
+                for agent in self._agents:
+                    if agent.tier.provider.name == name:
+                        self._follow(agent, is_active=agent.tier.instance in running)
 
     def _follow(self, agent: DemoAgent, *, is_active: bool) -> None:
         child = self._children[agent.name]
@@ -94,13 +98,13 @@ class Hosts:
             child.stop()
             self._changed()
 
-    def _active_instances(self) -> frozenset[int] | None:
+    def _running(self, root: str) -> frozenset[str] | None:
+        """The instances that run, as their simulator says whatever fault its provider's side is in."""
         try:
-            answer = self._http.get("/core/virtual-machines", params={"page": 1, "pageSize": 100})
-            rows = answer.json()["instances"] if answer.is_success else None
-        except (httpx.HTTPError, ValueError, KeyError):
+            answer = self._http.get(f"{root}/simulator/instances")
+            return frozenset(id_ for id_, one in answer.json().items() if one["state"] == State.RUNNING)
+        except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        return None if rows is None else frozenset(row["id"] for row in rows if row["status"] == "ACTIVE")
 
 
 def mtok() -> list[str]:

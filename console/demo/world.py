@@ -1,7 +1,7 @@
-"""`mtok demo`: a whole local world. Simulated provider, three agents, a small load, collector and console.
+"""`mtok demo`: a whole local world. Simulated providers, three agents, a small load, collector and console.
 
-Every part is a process of its own on loopback; the engine is the reference engine and the provider is
-simulated, and both say so. Everything that it started ends with it.
+Every part is a process of its own on loopback; the engine is the reference engine and every provider is
+simulated, and all say so. Everything that it started ends with it.
 """
 
 import shutil
@@ -17,10 +17,12 @@ from pathlib import Path
 from types import FrameType
 
 from console.commands import dumped
-from console.demo.files import prepare, write_agents, write_json, write_settings, write_world
+from console.demo.files import DemoSimulator, prepare, write_agents, write_json, write_settings, write_simulators
+from console.demo.fleets import TIERS, DemoTier, fleet_of, providers_of
 from console.demo.hosts import Hosts, mtok
 from console.demo.processes import Child, wait_for_file
 from console.export.status import status_body
+from console.providers.registry import provider_kind
 from console.service import Service
 from console.setting_types import parse_duration
 from console.settings import load_settings
@@ -37,9 +39,14 @@ _LAST_TICKS_WITHIN_S = 20.0
 class World:
     """The demo's parts, from `start` to `stop`."""
 
-    def __init__(self, state: Path, adapt: Callable[["World"], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        state: Path,
+        adapt: Callable[["World"], None] = lambda _: None,
+        tiers: tuple[DemoTier, ...] = TIERS,
+    ) -> None:
         """`adapt` may change the files that were written, before the parts that read them start."""
-        self._adapt = adapt
+        self._adapt, self.tiers = adapt, tiers
         self.state = state.resolve()
         self.settings = self.state / "mtok.toml"
         self._parts = ExitStack()
@@ -58,12 +65,13 @@ class World:
             raise
 
     def _start(self) -> None:
-        self.provider_url = self._start_provider()
-        self.agents = write_agents(self.state)
-        write_settings(self.state, self.provider_url, self.agents)
+        self.urls = {one: self._start_simulator(one) for one in write_simulators(self.state, self.tiers)}
+        self.agents = write_agents(self.state, self.tiers)
+        write_settings(self.state, self.urls, self.agents)
         self._adapt(self)
-        key = (self.state / "secrets" / "provider.key").read_text(encoding="utf-8")
-        self.hosts = Hosts(self.state, self.agents, self.provider_url, key)
+        self.hosts = Hosts(
+            self.state, self.agents, {one.provider.name: _root(one, url) for one, url in self.urls.items()}
+        )
         self._parts.callback(self.hosts.stop)
         self.hosts.start(self._write_demo)
         self.start_collector()
@@ -78,19 +86,20 @@ class World:
         """End every part, the last one started first."""
         self._parts.close()
 
-    def _start_provider(self) -> str:
-        port_file = self.state / "provider.port"
-        world = write_world(self.state)
-        command = [sys.executable, "-m", "console.providers.simulator", "--world", str(world)]
-        command += [
-            "--port-file",
-            str(port_file),
-            "--api-key-file",
-            str(self.state / "secrets" / "provider.key"),
-        ]
-        command += ["--account-file", str(self.state / "account.json")]
-        child = self._child("simulated provider", command)
-        return f"http://127.0.0.1:{wait_for_file(port_file, child, _READY_WITHIN_S)}/v1"
+    @property
+    def provider_url(self) -> str:
+        """The address of the first provider's API."""
+        return next(iter(self.urls.values()))
+
+    def _start_simulator(self, simulator: DemoSimulator) -> str:
+        found = provider_kind(simulator.provider.kind).simulator
+        assert found is not None
+        command = [sys.executable, "-m", found.module, "--world", str(simulator.world)]
+        command += ["--port-file", str(simulator.port), "--api-key-file", str(simulator.key)]
+        command += ["--account-file", str(simulator.account)]
+        child = self._child(f"{simulator.provider.name} provider", command)
+        port = wait_for_file(simulator.port, child, _READY_WITHIN_S)
+        return f"http://127.0.0.1:{port}{simulator.provider.below}"
 
     def _child(self, part: str, command: list[str]) -> Child:
         child = Child(part, command, self.state / "logs" / f"{part.replace(' ', '-')}.log")
@@ -99,7 +108,7 @@ class World:
 
     def _write_demo(self) -> None:
         """What a person needs to play with it: `demo.json`."""
-        root = self.provider_url.removesuffix("/v1")
+        providers = [_told(one, url) for one, url in self.urls.items()]
         agents = [
             {
                 "name": agent.name,
@@ -114,27 +123,43 @@ class World:
         body = {
             "simulated": True,
             "settings": str(self.settings),
-            "provider_url": self.provider_url,
-            "provider_account_url": f"{root}/simulator/account",
-            "provider_faults_url": f"{root}/simulator/faults",
-            "provider_api_key_file": str(self.state / "secrets" / "provider.key"),
+            **{f"provider_{name}": value for name, value in providers[0].items()},
+            "providers": providers,
             "agents": agents,
             "collector": {"pid": self.collector.pid},
-            "provider_account_file": str(self.state / "account.json"),
             "load_report": str(self.state / "load.json"),
             "logs": str(self.state / "logs"),
         }
         write_json(self.state / "demo.json", body)
 
 
-def run_demo(*, headless: bool, duration: str | None, as_json: bool, state: Path | None) -> int:
+def _told(simulator: DemoSimulator, url: str) -> dict[str, str]:
+    root = _root(simulator, url)
+    return {
+        "name": simulator.provider.name,
+        "kind": simulator.provider.kind,
+        "url": url,
+        "account_url": f"{root}/simulator/account",
+        "faults_url": f"{root}/simulator/faults",
+        "api_key_file": str(simulator.key),
+        "account_file": str(simulator.account),
+    }
+
+
+def _root(simulator: DemoSimulator, url: str) -> str:
+    return url.removesuffix(simulator.provider.below)
+
+
+def run_demo(
+    *, headless: bool, duration: str | None, as_json: bool, state: Path | None, provider: str = "hyperstack"
+) -> int:
     """Run the demo until its time is over, the screen is closed, or a signal comes.
 
     Raises:
         SettingsError: bad options.
         DemoFailed: a part did not start.
     """
-    limit = None if duration is None else _seconds(duration)
+    limit, tiers = None if duration is None else _seconds(duration), fleet_of(provider)
     if as_json and not headless:
         raise SettingsError("--json", "needs --headless", "add it")
     ended = threading.Event()
@@ -143,8 +168,9 @@ def run_demo(*, headless: bool, duration: str | None, as_json: bool, state: Path
         if state is None:
             state = Path(tempfile.mkdtemp(prefix="mtok-demo-"))
             stack.callback(shutil.rmtree, state, ignore_errors=True)
-        world = World(state)
-        _say(f"demo: SIMULATED provider, REFERENCE engine; everything is in {world.state}")
+        world = World(state, tiers=tiers)
+        titles = ", ".join(provider_kind(one.kind).title for one in providers_of(tiers))
+        _say(f"demo: {titles}; REFERENCE engine; everything is in {world.state}")
         world.start()
         stack.callback(world.stop)
         if headless:

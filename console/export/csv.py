@@ -2,9 +2,10 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 from console.export.files import write_export
@@ -46,11 +47,17 @@ def write_table(path: Path, headings: Sequence[str], rows: Iterable[Sequence[str
     Raises:
         ExportFailed: no such directory, no rights, no space.
     """
+    write_export(path, _lines(chain([headings], ([defused(cell) for cell in row] for row in rows))))
+
+
+def _lines(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(headings)
-    writer.writerows([defused(cell) for cell in row] for row in rows)
-    write_export(path, [out.getvalue()])
+    for row in rows:
+        writer.writerow(row)
+        yield out.getvalue()
+        out.seek(0)
+        out.truncate()
 
 
 def fleet_rows(fleet: Fleet, tiers: Iterable[str]) -> list[list[str]]:

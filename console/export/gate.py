@@ -17,27 +17,12 @@ from store.unknown import Unknown
 def gate_body(policy: GatePolicy, verdict: Verdict, promise: Sequence[Term]) -> dict[str, Any]:
     """The gate as JSON has it. Durations are seconds, amounts decimal strings."""
     facts = verdict.facts
-    bounds = {
-        currency: total(one for one in promise if one.currency == currency)
-        if policy.hibernates
-        else Unknown('on_exhausted = "refuse" promises none')
-        for currency in (USD, *policy.currency_limits_nusd)
-    }
     return {
         "as_of": rfc3339(facts.now),
         "state": "open" if verdict.is_open else "closed",
         "reasons": [str(reason) for reason in verdict.reasons],
         "message": verdict.sentence,
-        "policy": {
-            "timezone": str(policy.zone),
-            "dark_after_s": policy.dark_after.total_seconds(),
-            "dark_hibernate_after_s": policy.dark_hibernate_after.total_seconds(),
-            "frozen_after_s": policy.frozen_after.total_seconds(),
-            "tick_s": policy.horizon.tick.total_seconds(),
-            "drain_s": policy.horizon.drain.total_seconds(),
-            "sleep_s": policy.horizon.sleep.total_seconds(),
-            "on_exhausted": "hibernate" if policy.hibernates else "refuse",
-        },
+        "policy": _policy(policy),
         "inputs": {
             "last_complete_tick": None if facts.last_complete_at is None else rfc3339(facts.last_complete_at),
             "previous_complete_tick": (
@@ -52,17 +37,42 @@ def gate_body(policy: GatePolicy, verdict: Verdict, promise: Sequence[Term]) -> 
         "tiers": {tier: _scope(scope) for tier, scope in verdict.tiers.items()},
         "providers": {name: [str(reason) for reason in reasons] for name, reasons in verdict.blind.items()},
         "headroom": [_term(term) for term in facts.terms],
-        "overspend_bound": {
-            "usd": amount(bounds.pop(USD)),
-            "currencies": {currency: amount(bound) for currency, bound in bounds.items()},
-            "terms": [_term(term) for term in promise],
-            "assumes": [
-                "a collector leads, no bill is frozen, and the provider hibernates within sleep_within",
-                "it reaches until every instance sleeps; what a sleeping one goes on billing comes on top",
-                "bills move once a step, as observed, and no resource bills faster than its rate or its slope",
-            ],
-            "smaller_with": ["every", "dark_hibernate_after", "drain_within", "sleep_within"],
-        },
+        "overspend_bound": _promised(policy, promise),
+    }
+
+
+def _policy(policy: GatePolicy) -> dict[str, Any]:
+    return {
+        "timezone": str(policy.zone),
+        "scope": "provider" if policy.provider_of else "account",
+        "dark_after_s": policy.dark_after.total_seconds(),
+        "dark_hibernate_after_s": policy.dark_hibernate_after.total_seconds(),
+        "frozen_after_s": policy.frozen_after.total_seconds(),
+        "tick_s": policy.horizon.tick.total_seconds(),
+        "drain_s": policy.horizon.drain.total_seconds(),
+        "sleep_s": policy.horizon.sleep.total_seconds(),
+        "on_exhausted": "hibernate" if policy.hibernates else "refuse",
+    }
+
+
+def _promised(policy: GatePolicy, promise: Sequence[Term]) -> dict[str, Any]:
+    """What may be spent beyond each limit, currency by currency."""
+    bounds = {
+        currency: total(one for one in promise if one.currency == currency)
+        if policy.hibernates
+        else Unknown('on_exhausted = "refuse" promises none')
+        for currency in (USD, *policy.currency_limits_nusd)
+    }
+    return {
+        "usd": amount(bounds.pop(USD)),
+        "currencies": {currency: amount(bound) for currency, bound in bounds.items()},
+        "terms": [_term(term) for term in promise],
+        "assumes": [
+            "a collector leads, no bill is frozen, and the provider hibernates within sleep_within",
+            "it reaches until every instance sleeps; what a sleeping one goes on billing comes on top",
+            "bills move once a step, as observed, and no resource bills faster than its rate or its slope",
+        ],
+        "smaller_with": ["every", "dark_hibernate_after", "drain_within", "sleep_within"],
     }
 
 

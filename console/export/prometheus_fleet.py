@@ -14,12 +14,12 @@ from prometheus_client.metrics_core import (
 )
 from sqlmodel import Session, col, func, select
 
-from store.fleet import tier_state
 from store.operations import OperationKind, OperationOutcome, instances, under_way
+from store.states import SERVING, tier_state
 from store.tables import AgentRow, AlarmRow, OperationRow
 from store.words import State
 
-_STATES = ("serving", *State)
+_STATES = (SERVING, *State)
 _BUCKETS_S = (30, 60, 120, 180, 240, 300, 420, 480, 600, 900)  # warned at 480, failed at 600 by default
 
 

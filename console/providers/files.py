@@ -55,28 +55,28 @@ class Files:
         now, reading = self._clock.now(), await self._read()
         if reading.problems:
             return Batch((), reading.problems, has_clock=False)
-        current = {_counter(one.period): one for one in self._current(reading)}
-        every = {_counter(one.period): one for one in reading.stated.values()}
+        every = reading.stated
+        current = {one.counter: one for one in self._current(reading)}
         rates = _rates(current.values(), now)
         items = []
-        for counter in sorted({*current, *(set(known) & set(every))}):
+        for counter in sorted({*current, *(one for one in known if one in every)}):
             one = every[counter]
             is_news = counter in self._told and self._told[counter] != one.nusd
             is_unread = counter not in self._told and bool(known)  # a change while we were away would go unnoticed
             if counter in known or is_news or is_unread or not self._is_settled(one, now):
-                items.append(self._reading(counter, one, rates.get(one.period), now))
+                items.append(self._reading(one, rates.get(one.period), now))
         self._told = {counter: one.nusd for counter, one in current.items()}
-        vanished = tuple(sorted(set(known) - set(every)))
+        vanished = tuple(sorted(one for one in known if one not in every))
         return Batch(tuple(items), vanished=vanished, has_clock=False)
 
     async def billed(self, start: datetime, end: datetime) -> Batch[WindowBilled]:
         """What the periods inside `[start, end)` add up to; one that is only partly inside cannot be divided."""
         reading = await self._read()
         touched = [one for one in reading.stated.values() if one.period.start < end and one.period.end > start]
+        whole = [one for one in touched if start <= one.period.start and one.period.end <= end]
         cut = [one for one in touched if one.period.start < start or one.period.end > end]
-        problems = tuple(f"{_counter(one.period)} lies only partly in the window" for one in cut[:3])
-        items = tuple(_billed(one) for one in touched if one not in cut)
-        return Batch(items, (*reading.problems, *problems), has_clock=False)
+        problems = tuple(f"{one.counter} lies only partly in the window" for one in cut[:3])
+        return Batch(tuple(map(_billed, whole)), (*reading.problems, *problems), has_clock=False)
 
     async def billed_total(self, start: datetime, end: datetime) -> int | str:
         """What all periods inside `[start, end)` add up to, nano-units; or why that is not known."""
@@ -114,10 +114,10 @@ class Files:
         length = one.period.end - one.period.start
         return now - one.period.end > _SETTLES_AFTER_STEPS * length + self._options.lag
 
-    def _reading(self, counter: str, one: Stated, rate: int | None, now: datetime) -> BillReading:
+    def _reading(self, one: Stated, rate: int | None, now: datetime) -> BillReading:
         period = one.period
         return BillReading(
-            counter=counter,
+            counter=one.counter,
             ref=period.ref,
             name=one.name,
             raw=one.raw,
@@ -131,12 +131,6 @@ class Files:
             ends_at=period.end,
             step=period.end - period.start,
         )
-
-
-def _counter(period: Period) -> str:
-    """A bucket's identity: whose, of which period, in which currency."""
-    span = f"{period.start:%Y-%m-%dT%H:%M:%SZ}/{period.end:%Y-%m-%dT%H:%M:%SZ}"
-    return f"files:{period.ref.kind}:{period.ref.id}:{span}:{period.currency}"
 
 
 def _resource(ref: Ref, name: str) -> Resource:

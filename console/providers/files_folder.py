@@ -38,12 +38,19 @@ class Period:
     end: datetime
     currency: str
 
+    @property
+    def counter(self) -> str:
+        """The bucket's identity: whose, of which period, in which currency."""
+        span = f"{self.start:%Y-%m-%dT%H:%M:%SZ}/{self.end:%Y-%m-%dT%H:%M:%SZ}"
+        return f"files:{self.ref.kind}:{self.ref.id}:{span}:{self.currency}"
+
 
 @dataclass(frozen=True, slots=True)
 class Stated:
     """What the statement with the last word says of a bucket: the sum as text and in nano-units."""
 
     period: Period
+    counter: str
     name: str
     raw: str
     nusd: int
@@ -51,9 +58,9 @@ class Stated:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The whole folder at one instant. With a problem, nothing in it is used."""
+    """The whole folder at one instant, by counter. With a problem, nothing in it is used."""
 
-    stated: Mapping[Period, Stated] = field(default_factory=dict)
+    stated: Mapping[str, Stated] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
 
@@ -74,6 +81,7 @@ class Folder:
         self.path, self._patterns, self._named = path, tuple(patterns), named
         self._files: dict[Path, _File] = {}
         self._is_known = False
+        self._stated: dict[str, Stated] | None = None  # until a file changes
         self._alone = threading.Lock()  # a reading that was given up goes on in its thread
 
     def read(self, now: datetime, newest_within: timedelta) -> Reading:
@@ -89,16 +97,17 @@ class Folder:
         problems = [problem for path in paths if (problem := self._look(path, now)) is not None]
         for gone in set(self._files) - set(paths):
             del self._files[gone]
+            self._stated = None
         problems += [f"{self._called(path)}: {one}" for path, file in self._files.items() for one in file.problems]
         problems += self._staleness(now, newest_within)
         if problems:
             return Reading(problems=tuple(problems))
         try:
-            stated = self._add_up()
+            self._stated = self._add_up() if self._stated is None else self._stated
         except AmountError as error:
             return Reading(problems=(f"{self.path}: {error}",))
         self._is_known = True
-        return Reading(stated)
+        return Reading(self._stated)
 
     def _listed(self) -> Iterable[Path]:
         for path in self.path.iterdir():
@@ -140,6 +149,7 @@ class Folder:
             )
         charges, problems = read_charges(text, self._named)
         self._files[path] = _File(version, changed_at, tuple(charges), tuple(problems))
+        self._stated = None
         return None
 
     def _waits(self, name: str, path: Path) -> str | None:
@@ -160,7 +170,7 @@ class Folder:
         allowed = newest_within.total_seconds() / 3600
         return [f"{self._called(path)}: the newest file is {hours:.1f} h old, and newest_within is {allowed:g} h"]
 
-    def _add_up(self) -> dict[Period, Stated]:
+    def _add_up(self) -> dict[str, Stated]:
         """By bucket, the sum in the last statement that names it."""
         statements: dict[str, dict[Period, list[Charge]]] = {}
         for path in sorted(self._files):
@@ -171,7 +181,7 @@ class Folder:
         last: dict[Period, list[Charge]] = {}
         for name in sorted(statements):
             last.update(statements[name])
-        return {period: _stated(period, charges) for period, charges in last.items()}
+        return {one.counter: one for one in (_stated(period, charges) for period, charges in last.items())}
 
 
 def _stated(period: Period, charges: list[Charge]) -> Stated:
@@ -185,7 +195,7 @@ def _stated(period: Period, charges: list[Charge]) -> Stated:
         raw = f"{total:f}"
         if len(raw) > _LONGEST_RAW:
             raw = f"{total:.30f}"
-    return Stated(period, charges[-1].name, raw, parse_nusd(raw))
+    return Stated(period, period.counter, charges[-1].name, raw, parse_nusd(raw))
 
 
 def _text(path: Path) -> str:

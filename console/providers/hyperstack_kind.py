@@ -41,8 +41,8 @@ KIND = ProviderKind(
     base_url="https://infrahub-api.nexgencloud.com/v1",
     facts=Facts(
         bill="lifetime",
-        step=timedelta(minutes=1),
-        steps_are="finer than a minute in the captures; fields of one row are up to 4 min apart",
+        step=None,
+        steps_are="not stated; within a minute in captures, fields of one row up to 4 min apart",
         asleep_bills="root disk, attached public address, volumes; SHUTOFF is billed in full",
         sleep_loses="ephemeral disk, GPU reservation",
         bills_volumes=True,

@@ -29,6 +29,8 @@ GROUP = "mtok.providers"
 BUILT_IN: Mapping[str, str] = {
     "files": "console.providers.files_kind:KIND",
     "hyperstack": "console.providers.hyperstack_kind:KIND",
+    "runpod": "console.providers.runpod_kind:KIND",
+    "runpod-simulator": "console.providers.runpod_kind:SIMULATOR",
     "simulator": "console.providers.hyperstack_kind:SIMULATOR",
     "vast": "console.providers.vast_kind:KIND",
     "vast-simulator": "console.providers.vast_kind:SIMULATOR",

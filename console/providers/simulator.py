@@ -89,6 +89,8 @@ class Simulator:
             start = _second(query.get("from"), self.world.began_s)
             end = _second(query.get("to"), self.world.now_s())
             return 200, bodies.account(self.world, start, end)
+        if path == "/instances":
+            return 200, bodies.neutral_states(self.world)
         if path == "/requests":
             return 200, {"simulated": True, "requests": list(self.requests)}
         if path == "/faults":

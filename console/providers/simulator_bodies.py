@@ -6,6 +6,7 @@ from typing import Any
 
 from console.providers.simulator_world import SimulatedResource, SimulatedWorld, instant
 from store.money import NUSD
+from store.words import State
 
 Body = dict[str, Any]
 
@@ -18,6 +19,12 @@ _FEATURES = (
     "local_storage_only",
     "api_only",
 )
+_NEUTRAL = {
+    "ACTIVE": State.RUNNING,
+    "HIBERNATING": State.SLEEPING,
+    "HIBERNATED": State.ASLEEP,
+    "RESTORING": State.WAKING,
+}
 _ENVIRONMENT = {"id": 3287, "name": "simulated", "org_id": _ORG, "region": "SIMULATED-1"}
 
 
@@ -194,6 +201,13 @@ def account_by_second(world: SimulatedWorld, most_s: int = 7200) -> Body:
         for one in world.resources
     ]
     return {"simulated": True, "resources": rows}
+
+
+def neutral_states(world: SimulatedWorld) -> Body:
+    """By id, the state of every machine in our own words: for the demo's hosts, not on the wire."""
+    now = world.now_s()
+    living = (one for one in world.resources if one.kind == "vm" and one.deleted_s is None)
+    return {str(one.id): {"state": str(_NEUTRAL.get(one.state_at(now), State.UNKNOWN))} for one in living}
 
 
 def paged(rows: Sequence[Body], page: int | None, page_size: int | None) -> list[Body]:

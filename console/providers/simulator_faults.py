@@ -2,21 +2,30 @@
 
 import json
 import threading
-from typing import Any
-
-from console.providers.simulator_world import SimulatedWorld
+from typing import Any, Protocol
 
 _CODES = {"500": 500, "429": 429}
 _DIGITS = "9" * 400
-_SPOILED: dict[str | None, Any] = {
+SPOILED: dict[str | None, Any] = {
     "nan": float("nan"),
     "string": "12.3",
     "digits": _DIGITS,
     "negative": -5,
     "twice": 10**6,
 }
-_NONSENSE = 98_765.4321
+NONSENSE = 98_765.4321
 _HANGS_AT_MOST_S = 30.0
+
+
+class Afflicted(Protocol):
+    """What faults do to a world: its bills stand still at a second, its instances find no capacity."""
+
+    frozen_s: int | None
+    has_capacity: bool
+
+    def now_s(self) -> int:
+        """The present second of the world."""
+        ...
 
 
 class Dropped(Exception):
@@ -34,7 +43,7 @@ class Faults:
     no_stock: restores are refused for want of capacity. rates: every quoted rate is a large nonsense.
     """
 
-    def __init__(self, world: SimulatedWorld) -> None:
+    def __init__(self, world: Afflicted) -> None:
         self._world = world
         self._ended = threading.Event()
         self.kind: str | None = None
@@ -86,11 +95,11 @@ class Faults:
     def spoiled(self, body: dict[str, Any]) -> dict[str, Any]:
         """A usage answer with its first row, or every rate, made unsound."""
         if self.kind == "rates":
-            return {**body, "data": [{**row, "bill_per_minute": _NONSENSE} for row in body["data"]]}
-        if self.kind not in _SPOILED or not body["data"]:
+            return {**body, "data": [{**row, "bill_per_minute": NONSENSE} for row in body["data"]]}
+        if self.kind not in SPOILED or not body["data"]:
             return body
         first, *others = body["data"]
-        rows = [{**first, "total_bill": _SPOILED[self.kind]}]
+        rows = [{**first, "total_bill": SPOILED[self.kind]}]
         if self.kind == "twice":
             rows.insert(0, first)
         return {**body, "data": [*rows, *others]}

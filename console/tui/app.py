@@ -25,7 +25,7 @@ from console.tui.messages import Said, StoreRead, StoreSilent
 from console.tui.pages import make_page
 from console.tui.screens.dialogs import Dialog
 from console.tui.screens.logs import LogsScreen
-from console.tui.screens.page import Page
+from console.tui.screens.page import Exported, Page
 from console.tui.thin import ThinOutput
 from console.tui.view import View
 from store.errors import MtokError, StoreUnreachable
@@ -90,19 +90,22 @@ class MtokApp(ThinOutput, Acts, App[None]):
             return False
         return super().check_action(action, parameters)
 
-    def read(self) -> None:
-        """Read the store, unless time stands still; a reading that takes too long is told like no answer."""
+    def read(self, *, is_wanted: bool = False) -> None:
+        """Read the store, unless time stands still; a reading that takes too long is told like no answer.
+
+        `is_wanted`: somebody asks for something that has not been read yet, and gets it though time stands still.
+        """
         if self._reading_since_s is not None:
             waited = time.monotonic() - self._reading_since_s
             if waited > _SILENT_AFTER_S:
                 self._silent(f"the store has not answered for {waited:.0f} s")
-        elif not self.view.is_paused:
+        elif is_wanted or not self.view.is_paused:
             self._reading_since_s = time.monotonic()
             self._read(self.page.NAME, self.page.question())
 
     def read_soon(self) -> None:
         """Read again at once."""
-        self.call_later(self.read)
+        self.call_later(self.read, is_wanted=True)
 
     @work(thread=True, group="read", exit_on_error=False)
     def _read(self, name: str, question: Callable[[Service], Any] | None) -> None:
@@ -123,7 +126,11 @@ class MtokApp(ThinOutput, Acts, App[None]):
     def on_store_read(self, message: StoreRead) -> None:
         """Show it, under a dialog too."""
         self._reading_since_s = None
-        self.view.fleet, self.view.read_s, self.view.problem = message.fleet, time.monotonic(), None
+        if not self.screen_stack:  # a reading may end while the app closes its screens
+            return
+        if not self.view.is_paused or self.view.fleet is None:
+            self.view.fleet, self.view.read_s = message.fleet, time.monotonic()
+        self.view.problem = None
         asked = self._pages.get(message.page)
         if asked is not None:
             asked.answer = message.answer
@@ -136,6 +143,10 @@ class MtokApp(ThinOutput, Acts, App[None]):
         self._reading_since_s = None
         self._silent(message.problem)
 
+    def on_wanted(self) -> None:
+        """A screen asks something else now."""
+        self.read_soon()
+
     def on_said(self, message: Said) -> None:
         """Put it into the message line."""
         self.say(message.text, is_problem=message.is_problem)
@@ -143,7 +154,8 @@ class MtokApp(ThinOutput, Acts, App[None]):
     def say(self, text: str, *, is_problem: bool = False) -> None:
         """Put a line where the last message stays."""
         self.view.note, self.view.note_is_problem = text, is_problem
-        self.page.show_frame()
+        if self.screen_stack:
+            self.page.show_frame()
 
     async def action_page(self, name: str) -> None:
         """Go to a screen."""
@@ -201,7 +213,7 @@ class MtokApp(ThinOutput, Acts, App[None]):
         if exported is None:
             self.say("export: there is nothing to write yet", is_problem=True)
             return
-        self._export(exported.name, exported.headings, exported.rows)
+        self._export(exported)
 
     def action_redraw(self) -> None:
         """Draw every cell again."""
@@ -247,7 +259,8 @@ class MtokApp(ThinOutput, Acts, App[None]):
 
     def _silent(self, problem: str) -> None:
         self.view.problem = problem
-        self.page.show_frame()
+        if self.screen_stack:
+            self.page.show_frame()
 
     def _copy(self, text: str) -> None:
         sequence = osc52(text, os.environ) if text else None
@@ -261,9 +274,10 @@ class MtokApp(ThinOutput, Acts, App[None]):
         self.say(f"copied: {text[:60]}")
 
     @work(thread=True, group="act", exit_on_error=False)
-    def _export(self, name: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def _export(self, exported: Exported) -> None:
+        rows = exported.rows(self.service) if callable(exported.rows) else exported.rows
         try:
-            path = self.service.export_table(self._export_to, name, headings, rows)
+            path = self.service.export_table(self._export_to, exported.name, exported.headings, rows)
             self.post_message(Said(f"exported to {path}"))
         except MtokError as error:
             self.post_message(Said(str(error), is_problem=True))

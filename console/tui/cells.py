@@ -70,5 +70,7 @@ def between(left: str, right: str, width: int) -> str:
 
 def printable(text: str) -> str:
     """A text from elsewhere without anything that a terminal would obey; tabs become spaces."""
+    if text.isprintable():
+        return text
     spaced = text.replace("\t", "    ")
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in spaced)

@@ -28,6 +28,10 @@ class StoreSilent(Message):
     problem: str
 
 
+class Wanted(Message):
+    """A screen's question is another now: ask it at once, not at the next second."""
+
+
 @dataclass
 class Said(Message):
     """The outcome of something that the engineer did, for the message line."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from console.tui.cells import Role, fitted
+from console.tui.cells import Role, fitted, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def _wider(column: Column, more: int) -> Column:
 
 def aligned(text: str, column: Column) -> str:
     """A text in its column: numbers to the right, words to the left, one space kept free."""
-    room = column.width - 1
+    room, text = column.width - 1, printable(text)
     cut = fitted(text, room) if cell_len(text) > room else text
     gap = " " * (room - cell_len(cut))
     return f" {gap}{cut}" if column.is_number else f"{cut}{gap} "

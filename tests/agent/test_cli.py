@@ -79,3 +79,19 @@ def test_without_a_ledger_the_fault_is_one_line(
     assert (code, out, err.count("\n")) == (4, "", 1)
     assert "ledger" in err
     assert not (tmp_path / "ledger.db").exists()
+
+
+def test_check_says_what_an_engine_lacks_and_knows_no_other(
+    tmp_path: Path, model_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(capsys, "check", "--engine", "reference") == (0, "", "")
+    code, _, err = run(capsys, "check", "--engine", "nobody")
+    assert (code, err.count("\n")) == (2, 1)
+    more = 'engine = "exllamav2"\nallow_vanishing = true\n[exllamav2]\nextension_dir = "e"\n'
+    config = write_settings(tmp_path, model_dir, more)
+    code, out, err = run(capsys, "check", "--config", str(config))
+    assert (code, err.count("\n")) == (1, 1)
+    assert err.startswith("mtok: exllamav2 needs ")
+    names = [line.split()[0] for line in out.splitlines()]
+    assert names[:5] == ["settings", "addresses", "storage", "ledger", "driver"]
+    assert names[-1] == "extension"

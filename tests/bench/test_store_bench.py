@@ -99,14 +99,14 @@ def median_ms(call: Callable[[], object], rounds: int = 30) -> float:
     return statistics.median(times)
 
 
-def filled(path: Path, days: int) -> Database:
+def filled(path: Path, days: float, tiers: int = TIERS, resources: int = RESOURCES) -> Database:
     """A store with `days` of minutes."""
     database = open_database(f"sqlite:///{path}")
     values = {
-        "minutes": days * 1440,
+        "minutes": round(days * 1440),
         "start": f"{END - timedelta(days=days):%Y-%m-%d %H:%M:%S}",
-        "tiers": TIERS,
-        "resources": RESOURCES,
+        "tiers": tiers,
+        "resources": resources,
     }
     with database.write() as session:
         for statement in _FILL.split(";\n"):

@@ -13,6 +13,7 @@ from store.leader import acquire
 from store.money import format_nusd
 from store.readings import AgentReading, Bill, LedgerTotals, ProviderReading, TickReadings, TierResources
 from store.samples import record_tick
+from store.states import keep_states
 from store.tables import AgentRow, ResourceRow
 from store.verdicts import record_verdict, verdict_now
 from store.words import ResourceKind, State
@@ -129,6 +130,7 @@ class FleetWorld:
                     lease_open=not is_asleep,
                 )
                 keep_agent(session, row)
+            keep_states(session, self.clock.now())
 
     def _resource(self, name: str, id_: str) -> ResourceRow:
         is_asleep = name in self.asleep

@@ -198,3 +198,6 @@ def test_a_blind_gate_is_not_reset_from_the_command_line(world: FleetWorld) -> N
     code, _, err = mtok("gate", "reset", "--amount", "5", "--reason", "x", "--tier", "h100", *config(world))
     assert code == 1
     assert "no daily_usd of its own" in err
+    code, _, err = mtok("gate", "reset", "--amount", "5", "--reason", "x", "--currency", "CHF", *config(world))
+    assert code == 1
+    assert "[budget.daily] has no limit in CHF" in err

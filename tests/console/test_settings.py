@@ -118,6 +118,11 @@ def test_limits_in_several_currencies_and_a_scope_are_the_gates_policy(tmp_path:
     assert policy.currency_limits_nusd == {"EUR": 180 * 10**9, "CHF": 1_500_000_000}
     assert (policy.tier_limits_nusd, policy.tier_currencies) == ({"h100": 40 * 10**9}, {"h100": "EUR"})
     assert policy.provider_of == {"h100": "cloud"}
+    other = '[providers.idle]\nkind = "simulator"\napi_key_env = "K"\n\n[[tiers]]'
+    policy = load_settings(
+        written(tmp_path, GOOD.replace("[budget]", budget).replace("[[tiers]]", other, 1))
+    ).gate_policy
+    assert policy.provider_of == {"h100": "cloud", "provider idle": "idle"}
     assert load_settings(written(tmp_path, GOOD)).gate_policy.provider_of == {}
 
 

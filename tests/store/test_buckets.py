@@ -15,7 +15,7 @@ from store.spend import Spend
 from store.steps import stated, step_of
 from store.tables import BillCounter, BillSample, ResourceRow
 from store.unknown import Unknown
-from store.verdicts import gate_facts
+from store.verdicts import verdict_now
 from store.window import Window
 from store.words import ResourceKind, State
 from tests.conftest import START, History
@@ -117,7 +117,7 @@ def test_the_buckets_of_one_machine_are_one_meter_whose_slope_goes_over_the_hour
     told = [bucket(history, hour, 2 * USD) for hour in range(3)]
     history.tick(*told, bucket(history, 3, 0), totals=history.totals(99, 99), after_s=1)
     with history.database.read() as session:
-        facts = gate_facts(session, POLICY, history.clock.now())
+        facts = verdict_now(session, POLICY, history.clock.now()).facts
     (term,) = facts.terms
     assert term.speed_nusd_per_hour == 2 * USD
     assert facts.debits_today_nusd == 6 * USD
@@ -129,7 +129,7 @@ def test_without_a_rate_a_new_bucket_leaves_no_hole_in_the_bound(history: Histor
     told = [bucket(history, hour, 60_000_000) for hour in range(2)]
     history.tick(*told, bucket(history, 2, 0), totals=history.totals(99, 99), after_s=1)
     with history.database.read() as session:
-        bound = gate_facts(session, POLICY, history.clock.now()).fleet.bound_nusd
+        bound = verdict_now(session, POLICY, history.clock.now()).facts.fleet.bound_nusd
     assert isinstance(bound, int)
     assert bound > 120_000_000
 

@@ -46,6 +46,17 @@ def test_a_bill_that_goes_on_rising_is_not(history: History) -> None:
     assert rests(history, 6) is False
 
 
+def test_an_hour_that_began_asleep_is_judged_by_what_its_resource_cost_awake(history: History) -> None:
+    """A bucket of its own quotes the price of its storage alone: by that it would never rest."""
+    storage = PER_MINUTE // 100
+    billed(history, 8, PER_MINUTE, 10**10)
+    began_at = history.clock.now()
+    for minute in range(9):
+        asleep = {"counter": "usage:vm:8429:later", "started_at": began_at, "rate_nusd_per_hour": 60 * storage}
+        history.tick(history.bill(10**10 + 8 * PER_MINUTE), history.bill(minute * storage, **asleep))
+    assert rests(history, 8) is True
+
+
 def test_a_tier_without_a_bill_has_nothing_to_wait_for(history: History) -> None:
     with history.database.read() as session:
         assert is_at_rest(session, "other", history.clock.now(), EVERY) is True

@@ -24,6 +24,13 @@ def rate(nusd: int | Unknown, currency: str = USD) -> str:
     return UNKNOWN if isinstance(nusd, Unknown) else display(nusd, currency)
 
 
+def axis_usd(nusd: int) -> str:
+    """A round amount beside an axis, in no more decimals than it has."""
+    if nusd % 10**9 == 0 and nusd:
+        return display(nusd, USD, 0)
+    return display(nusd, USD, next((n for n in range(2, 9) if nusd % 10 ** (9 - n) == 0), 9))
+
+
 def per_mtok(value: int | Unknown, currency: str | None = USD) -> str:
     """$/Mtok; `no tokens` is not the same as not knowing."""
     if isinstance(value, Unknown):

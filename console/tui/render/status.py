@@ -3,7 +3,9 @@
 from datetime import UTC, datetime
 from fractions import Fraction
 
-from console.tui.cells import Role, Row, Span, between, line
+from rich.cells import cell_len, chop_cells
+
+from console.tui.cells import Role, Row, Span, between, line, printable
 from console.tui.render.figures import UNKNOWN, age, bar, money
 from console.tui.view import View
 from store.fleet import Fleet, ProviderHealth
@@ -37,6 +39,8 @@ def gate_rows(fleet: Fleet, width: int) -> list[Row]:
     """The gate: open or closed, today's spend against the limit, and why it is closed."""
     verdict = fleet.verdict
     spent = verdict.facts.debits_today_nusd
+    if verdict.facts.last_complete_at is None:
+        spent = Unknown("no complete billing tick yet")
     limit = display(verdict.limit_nusd, USD)
     if isinstance(spent, Unknown):
         budget = f"today {UNKNOWN} of {limit} ({spent.reason})"
@@ -62,10 +66,17 @@ def _budget(scope: ScopeVerdict) -> str:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """A sentence in lines of at most `width` cells, broken at spaces."""
-    import textwrap
-
-    return textwrap.wrap(text, max(width, 20), break_on_hyphens=False) or [""]
+    """A text in lines of at most `width` cells (20 at least), broken at spaces, and inside longer words."""
+    room, found, current = max(width, 20), [], ""
+    for word in printable(" ".join(text.splitlines())).split(" "):
+        joined = f"{current} {word}" if current else word
+        if cell_len(joined) <= room:
+            current = joined
+            continue
+        *whole, rest = chop_cells(word, room) or [""]
+        found += [current, *whole] if current else whole
+        current = rest
+    return [*found, current]
 
 
 def health_row(fleet: Fleet, width: int) -> Row:

@@ -57,6 +57,12 @@ class FleetPage(TablePage):
         fleet = self.view.fleet
         return Exported("fleet", COLUMNS, fleet_rows(fleet, self.keys_shown())) if fleet else None
 
+    def on_screen_resume(self) -> None:
+        """The cursor stands on the tier that was chosen elsewhere, as far as the filter shows it."""
+        if self.view.tier is not None:
+            self.table.go_to(self.view.tier)
+            self.view.tier = self.table.key or self.view.tier
+
     def on_line_table_moved(self, message: LineTable.Moved) -> None:
         """Another tier is under the cursor."""
         self.view.tier = message.key

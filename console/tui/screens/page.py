@@ -1,7 +1,7 @@
 """What every screen has: a header, the gate, banners for what is wrong, a body of its own, a last message, keys."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -31,11 +31,14 @@ _DISPLAYS = {
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What `e` writes: a name for the file, headings, and rows of texts as they are shown or more exact."""
+    """What `e` writes: a name for the file, headings, and rows of texts as they are shown or more exact.
+
+    Rows that have not all been read are a function, called away from the screen, which reads them as it goes.
+    """
 
     name: str
     headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str]] | Callable[[Service], Iterable[Sequence[str]]]
 
 
 class Page(Screen[None]):
@@ -92,9 +95,14 @@ class Page(Screen[None]):
         """Back in front: everything may have changed meanwhile."""
         self.show()
 
+    @property
+    def _is_there(self) -> bool:
+        """Composed and not yet taken down: a reading may end while the app closes its screens."""
+        return self.is_mounted and self.is_running and bool(self.query("#header")) and bool(self.query("#keys"))
+
     def show(self) -> None:
         """Show everything again; what is the same costs nothing."""
-        if not self.is_mounted:
+        if not self._is_there:
             return
         with self.app.batch_update():
             self.show_frame()
@@ -103,6 +111,8 @@ class Page(Screen[None]):
 
     def show_frame(self) -> None:
         """The lines that all screens have."""
+        if not self._is_there:
+            return
         view, width = self.view, self.app.size.width
         self.query_one("#header", Lines).say(header(view, self.NAME, width), Role.HEADING)
         waiting = [line(" reading the store…", Role.MUTED)]
@@ -111,6 +121,11 @@ class Page(Screen[None]):
         role = Role.WARN if view.note_is_problem else Role.MUTED
         self.query_one("#message", Lines).say(f" {view.note}", role)
         self.query_one(KeyBar).offer(self._hints(), width)
+
+    def key_for(self, id_: str, otherwise: str) -> str:
+        """The key that a binding has now, by its id."""
+        bindings = (active.binding for active in self.active_bindings.values())
+        return next((key_of(binding) for binding in bindings if binding.id == id_), otherwise)
 
     def _hints(self) -> list[KeyHint]:
         found = []

@@ -9,7 +9,7 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
-from console.tui.cells import Role, Row, line, text_of
+from console.tui.cells import Role, Row, line, printable, text_of
 
 CLASSES = frozenset(f"mtok--{role}" for role in Role)
 
@@ -21,7 +21,7 @@ def styles(widget: Widget) -> dict[Role, Style]:
 
 def strip_of(row: Row, looks: dict[Role, Style], width: int) -> Strip:
     """A line as Textual draws it, `width` cells wide."""
-    strip = Strip([Segment(span.text, looks[span.role]) for span in row])
+    strip = Strip([Segment(printable(span.text), looks[span.role]) for span in row])
     return strip.adjust_cell_length(width, looks[Role.PLAIN])
 
 
@@ -50,6 +50,8 @@ class Lines(Widget):
         before, self._rows = self._rows, list(rows)
         if len(before) != len(rows):
             self._strips.clear()
+            # not left to `auto`: Textual 8.2 keeps a height that was asked for between two of these
+            self.styles.height = len(rows)
             self.refresh(layout=True)
             return
         for y, (old, new) in enumerate(zip(before, rows, strict=True)):

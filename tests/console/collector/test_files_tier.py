@@ -11,11 +11,12 @@ import pytest
 
 from console.collector.build import build_collector
 from console.collector.tick import Collector
+from console.reconcile import reconcile_window
 from console.settings import load_settings
 from store.check import check
 from store.clock import SetClock
 from store.database import Database, open_database
-from store.figures import figures
+from store.figures import figures, trend
 from store.fleet import read_fleet
 from store.gate import Reason, Verdict
 from store.journal import latest
@@ -98,6 +99,18 @@ class Days:
 @pytest.fixture
 def days(tmp_path: Path) -> Iterator[Days]:
     """Monday at half past midnight, with last week's files."""
+    found = _begun(tmp_path)
+    yield found
+    found.database.close()
+
+
+def _three_days(tmp_path: Path) -> Days:
+    found = _begun(tmp_path)
+    found.go_on(MONDAY + 3 * DAY)
+    return found
+
+
+def _begun(tmp_path: Path) -> Days:
     (tmp_path / "exports").mkdir()
     file = tmp_path / "mtok.toml"
     file.write_text(SETTINGS, encoding="utf-8")
@@ -107,8 +120,7 @@ def days(tmp_path: Path) -> Iterator[Days]:
     found = Days(tmp_path / "exports", database, clock, build_collector(database, settings, clock))
     for before in range(5, 1, -1):
         found.state(MONDAY - before * DAY, "48.00")
-    yield found
-    database.close()
+    return found
 
 
 def test_the_gate_is_open_from_the_first_tick_and_bounded_by_what_the_bill_itself_says(days: Days) -> None:
@@ -184,6 +196,26 @@ def test_a_corrected_day_keeps_its_sign_and_is_journaled(days: Days) -> None:
     whole = days.spend(MONDAY + DAY, days.clock.now() + 2 * DAY)
     assert isinstance(whole, Spend)
     assert whole.nusd == (48 + 40) * USD
+
+
+async def test_a_closed_day_reconciles_with_its_file(tmp_path: Path) -> None:
+    """In a loop of its own: ticks are taken, then the day is put beside the file."""
+    found = await asyncio.to_thread(_three_days, tmp_path)
+    try:
+        provider = found.collector.account.providers["exports"]
+        day = await reconcile_window(found.database, provider, MONDAY + DAY, MONDAY + 2 * DAY)
+        assert day.holds
+        assert (day.theirs_nusd, day.organisation_nusd) == (48 * USD, 48 * USD)
+        assert [line.ours_nusd for line in day.lines] == [48 * USD]
+    finally:
+        found.database.close()
+
+
+def test_no_bar_of_the_trend_is_a_whole_days_money(days: Days) -> None:
+    days.go_on(MONDAY + 2 * DAY)
+    with days.database.read() as session:
+        points = trend(session, "on-prem", days.clock.now(), timedelta(hours=4), 4)
+    assert set(points) == {Unknown("bills every 24 h")}
 
 
 def test_the_screen_shows_no_state_that_nobody_told(days: Days) -> None:

@@ -253,7 +253,8 @@ def test_a_tier_that_sleeps_and_wakes_under_load_loses_no_token(tmp_path: Path) 
         awake = mtok_json("tier", "wake", "h100", "--wait", "--yes", "--json", *config)
         assert (awake["outcome"], awake["phases"][-1]["phase"]) == ("done", "first_token")
         (past,) = mtok_json("tier", "history", "h100", "--json", *config)["operations"]
-        assert past == {**awake, "cost_usd": past["cost_usd"]}
+        told_later = {name: past[name] for name in ("cost", "cost_usd", "currency")}
+        assert past == {**awake, **told_later}
         whole, _ = process.communicate(timeout=120)
     shown = {tier["tier"]: tier["windows"]["24h"] for tier in json.loads(whole)["tiers"]}
     received = json.loads((state / "load.json").read_text(encoding="utf-8"))["tiers"]

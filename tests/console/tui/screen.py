@@ -1,6 +1,7 @@
 """The app as a pilot drives it: a real store, a real service, keys."""
 
 import asyncio
+import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,3 +49,10 @@ async def ready(pilot: Pilot[None], tiers: int = 3) -> MtokApp:
     assert isinstance(app, MtokApp)
     await until(pilot, lambda: app.screen_stack[0].query_one(LineTable).row_count == tiers)
     return app
+
+
+def read_csv(folder: Path, pattern: str) -> list[dict[str, str]]:
+    """The rows of the one exported file that `pattern` names."""
+    (path,) = folder.glob(pattern)
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

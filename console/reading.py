@@ -1,0 +1,105 @@
+"""What an engineer can look at: each question is one consistent view of the store, of now or of a past minute."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from console.settings import Settings
+from store.budget_curve import BudgetCurve, VerdictChange, budget_curve, limit_at, verdict_changes
+from store.clock import Clock
+from store.database import Database
+from store.fleet import Fleet
+from store.fleet_reader import FleetReader
+from store.gate import FLEET
+from store.hours import Band, bands
+from store.journal_read import Entry, entries
+from store.points import Point, points_of
+from store.replay import read_fleet_at, tick_after, tick_before
+from store.resources import ResourceView, resources
+from store.sources import SourceHealth, sources
+from store.window import Window, named_window
+
+
+class Reading:
+    """The reading half of the engineer's side of one store. `at` left out is now.
+
+    Every method raises StoreUnreachable when the store does not answer.
+    """
+
+    def __init__(self, database: Database, settings: Settings, clock: Clock) -> None:
+        self.database, self.settings, self.clock = database, settings, clock
+        self._reader = FleetReader(database, settings.tier_specs, settings.gate_policy, self._trend_step)
+
+    def fleet(self) -> Fleet:
+        """The fleet now; nearly free while nothing has changed since the last time."""
+        return self._reader.read(self.clock.now())
+
+    def fleet_at(self, at: datetime) -> Fleet:
+        """The fleet as it was known at a past instant.
+
+        Raises:
+            NothingRecorded: no tick had come by then.
+        """
+        specs, policy = self.settings.tier_specs, self.settings.gate_policy
+        return read_fleet_at(self.database, specs, policy, at, self._trend_step)
+
+    def minute_before(self, at: datetime) -> datetime | None:
+        """The instant of the tick before `at`; None where nothing older is recorded."""
+        with self.database.read() as session:
+            return tick_before(session, at)
+
+    def minute_after(self, at: datetime) -> datetime | None:
+        """The instant of the tick after `at`; None where there is no newer one yet."""
+        with self.database.read() as session:
+            return tick_after(session, at)
+
+    def points(self, tier: str, window: Window | str, count: int, at: datetime | None = None) -> tuple[Point, ...]:
+        """A window of one tier in `count` steps; one given by its name ends at `at`."""
+        return self.points_of([tier], window, count, at)[tier]
+
+    def points_of(
+        self, tiers: Sequence[str], window: Window | str, count: int, at: datetime | None = None
+    ) -> Mapping[str, tuple[Point, ...]]:
+        """The same window of several tiers."""
+        if isinstance(window, str):
+            window = named_window(window, at or self.clock.now(), self.settings.gate_policy.zone)
+        with self.database.read() as session:
+            return points_of(session, tiers, window, count, at)
+
+    def bands(self, days: int, at: datetime | None = None, tiers: Sequence[str] | None = None) -> tuple[Band, ...]:
+        """Each whole hour of the last days, of `tiers` or of all that the settings name."""
+        names = tiers if tiers is not None else [spec.name for spec in self.settings.tier_specs]
+        with self.database.read() as session:
+            return bands(session, names, at or self.clock.now(), days, at)
+
+    def resources(self, tier: str, at: datetime | None = None) -> tuple[ResourceView, ...]:
+        """A tier's instances and volumes with their bills."""
+        with self.database.read() as session:
+            return resources(session, tier, at)
+
+    def budget_curve(self, count: int, at: datetime | None = None, scope: str = FLEET) -> BudgetCurve:
+        """A day's debits against its limit; of a past instant the limit is the one that was recorded."""
+        policy = self.settings.gate_policy
+        with self.database.read() as session:
+            limit = None if at is None else limit_at(session, policy, at, scope)
+            return budget_curve(session, policy, at or self.clock.now(), count, scope, limit)
+
+    def verdict_changes(self, count: int, at: datetime | None = None) -> tuple[VerdictChange, ...]:
+        """The last verdicts, newest first."""
+        with self.database.read() as session:
+            return verdict_changes(session, at or self.clock.now(), count)
+
+    def sources(self, at: datetime | None = None) -> tuple[SourceHealth, ...]:
+        """How every provider and every agent answers."""
+        with self.database.read() as session:
+            return sources(session, sorted(self.settings.providers), at or self.clock.now())
+
+    def journal(
+        self, count: int, *, before_id: int | None = None, text: str = "", at: datetime | None = None
+    ) -> tuple[Entry, ...]:
+        """Entries of the journal, newest first; see `store.journal_read.entries`."""
+        with self.database.read() as session:
+            return entries(session, count, before_id=before_id, text=text, until=at)
+
+    @property
+    def _trend_step(self) -> timedelta:
+        return timedelta(seconds=max(self.settings.collector.every.total_seconds() * 2, 4.0))

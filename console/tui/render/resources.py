@@ -1,0 +1,94 @@
+"""What a tier has at its provider, as lines: instances and volumes, each with its bills as they are stated."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from console.tui.cells import Role, Row, line
+from console.tui.render.figures import UNKNOWN, money
+from console.tui.render.flow import flowed
+from store.money import display_usd
+from store.resources import BillView, ResourceView
+from store.spend import told
+from store.unknown import Unknown
+
+_ENDED_SHOWN = 2  # a bill by the hour is a new counter each hour
+
+
+def resource_rows(resources: Sequence[ResourceView], width: int) -> list[Row]:
+    """Each resource, and under it each of its counters."""
+    rows = [line(" INSTANCES AND VOLUMES", Role.HEADING)]
+    if not resources:
+        return [*rows, line(" none is known yet", Role.MUTED)]
+    for resource in resources:
+        rows += flowed(_resource(resource), width)
+        if not resource.bills:
+            rows += flowed(["no bill has been read yet"], width, 3, Role.WARN)
+        ended = [bill for bill in resource.bills if bill.final_at is not None]
+        hidden = ended[:-_ENDED_SHOWN]
+        for bill in resource.bills:
+            if bill not in hidden:
+                rows += flowed(_bill(bill), width, 3, Role.WARN if bill.unsettled_at else Role.MUTED)
+        if hidden:
+            rows += flowed([f"and {len(hidden)} older bills that have ended"], width, 3, Role.MUTED)
+    return rows
+
+
+def _resource(resource: ResourceView) -> list[str]:
+    rate, address = resource.rate_nusd_per_hour, resource.address
+    return [
+        f"{resource.kind} {resource.resource_id}",
+        resource.name,
+        _state(resource),
+        f"since {instant(resource.state_since_at)}" if resource.state_since_at else "",
+        f"on {resource.attached_to}" if isinstance(resource.attached_to, str) else "",
+        address if isinstance(address, str) else "",
+        f"{UNKNOWN if isinstance(rate, Unknown) else display_usd(rate, 4 if rate < 10**8 else 2)}/h quoted",
+        f"seen {instant(resource.seen_at)}" if resource.seen_at else "",
+    ]
+
+
+def _state(resource: ResourceView) -> str:
+    state, raw = resource.state, resource.raw_state
+    if isinstance(state, Unknown):
+        return f"{UNKNOWN} ({state.reason})"
+    return state if isinstance(raw, Unknown) or not raw else f"{state} ({raw})"
+
+
+def _bill(bill: BillView) -> list[str]:
+    step = "step not known yet" if isinstance(bill.step, Unknown) else f"every {told(bill.step)}"
+    return [
+        f"bill {bill.counter}",
+        f"states {bill.raw} {bill.currency}" if bill.raw else f"{UNKNOWN} never read",
+        f"at {instant(bill.as_of_at)}" if bill.as_of_at else "",
+        f"runs since {instant(bill.started_at)}" if bill.started_at else "",
+        _moved(bill),
+        step,
+        f"{_amount(bill.spent_nusd)} since first seen {instant(bill.first_seen_at)}",
+        f"opened with {money(bill.opening_nusd)}" if bill.opening_nusd else "",
+        *_flags(bill),
+    ]
+
+
+def _moved(bill: BillView) -> str:
+    if isinstance(bill.moved_at, Unknown):
+        return f"moved: {bill.moved_at.reason}"
+    return f"moved {instant(bill.moved_at)}" if bill.moved_at else "has not moved since"
+
+
+def _flags(bill: BillView) -> list[str]:
+    return [
+        f"! UNSETTLED since {instant(bill.unsettled_at)}: mtok counter settle {bill.counter_id}"
+        if bill.unsettled_at
+        else "",
+        f"FINAL at {instant(bill.final_at)}" if bill.final_at else "",
+        "EXCLUDED from billing by the provider" if bill.is_excluded else "",
+    ]
+
+
+def _amount(value: int | Unknown) -> str:
+    return f"{UNKNOWN} ({value.reason})" if isinstance(value, Unknown) else money(value)
+
+
+def instant(at: datetime | None) -> str:
+    """An instant in UTC as it is read in a list: `11-24 08:06:00`."""
+    return UNKNOWN if at is None else f"{at.astimezone(UTC):%m-%d %H:%M:%S}"

@@ -1,0 +1,107 @@
+"""A tier's points over a window as charts: $/Mtok of output, and tokens out and in."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from fractions import Fraction
+
+from console.tui.cells import Row
+from console.tui.render.band import BAND
+from console.tui.render.chart import Mark, Series, column_chart
+from console.tui.render.exact import exact, ratio, whole
+from console.tui.render.figures import axis_usd, per_mtok, short
+from store.clock import rfc3339
+from store.points import Point
+from store.spend import told
+from store.unknown import Unknown
+
+# how many steps a window is drawn in, the finest first; the last window of five minutes is shown within its hour
+_DRAWN = {
+    "5m": ("1h", (12, 4)),
+    "1h": ("1h", (60, 30, 12, 4)),
+    "24h": ("24h", (96, 48, 24, 8)),
+    "7d": ("7d", (168, 84, 56, 28, 7)),
+    "30d": ("30d", (120, 90, 60, 30)),
+}
+_AXIS_ROOM = 12  # cells that the labels of an axis may take
+_ENOUGH = Fraction(9, 10)  # of the steps known: finer than this needs no comparing
+_NEARLY = Fraction(2, 3)  # of what coarser steps know is worth the finer picture
+
+ReadPoints = Callable[[str, int], Sequence[Point]]
+
+
+def points_that_resolve(window: str, width: int, read: ReadPoints) -> tuple[str, Sequence[Point]]:
+    """The window that is drawn for `window`, and its points: as many as fit and as the bill can tell apart.
+
+    `read` answers the points of a window by its name and their count.
+    """
+    drawn, counts = _DRAWN[window]
+    fitting = [count for count in counts if count + _AXIS_ROOM <= width] or [counts[-1]]
+    tried: list[Sequence[Point]] = []
+    for count in fitting:
+        tried.append(read(drawn, count))
+        if _known_share(tried[-1]) >= _ENOUGH:
+            return drawn, tried[-1]
+    most = max(map(_known_share, tried))
+    return drawn, next(points for points in tried if _known_share(points) >= most * _NEARLY)
+
+
+def _known_share(points: Sequence[Point]) -> Fraction:
+    """How much of the time has a known spend: less when steps are too fine for the bill."""
+    known = sum(not isinstance(point.spend_nusd, Unknown) for point in points)
+    return Fraction(known, max(len(points), 1))
+
+
+def output_chart(window: str, points: Sequence[Point], width: int, height: int) -> list[Row]:
+    """$/Mtok of output, beside the published band."""
+    marks = [Mark(point.start, point.end, point.output_nusd_per_mtok) for point in points]
+    title = f"$/Mtok OUT {_by(window, points)}"
+    return column_chart(
+        Series(title, marks, axis_usd, per_mtok, 10**7, may_be_log=True, reference=BAND), width, height
+    )
+
+
+def tokens_chart(name: str, window: str, points: Sequence[Point], width: int, height: int) -> list[Row]:
+    """Tokens generated where `name` is OUT, tokens of prompts where it is IN."""
+    values = [point.completion_tokens if name == "OUT" else point.prompt_tokens for point in points]
+    marks = [Mark(point.start, point.end, value) for point, value in zip(points, values, strict=True)]
+    return column_chart(Series(f"TOKENS {name} {_by(window, points)}", marks, short, short), width, height)
+
+
+POINT_COLUMNS = (
+    "tier",
+    "start",
+    "end",
+    "from_tick",
+    "to_tick",
+    "spend",
+    "prompt_tokens",
+    "completion_tokens",
+    "per_mtok_output",
+    "utilisation",
+    "unknown",
+)
+
+
+def point_cells(tier: str, point: Point) -> list[str]:
+    """A point in the order of `POINT_COLUMNS`: RFC 3339, exact amounts, and why something is not known."""
+    edges, utilisation = point.edges, point.utilisation
+    known = (point.spend_nusd, point.completion_tokens, point.output_nusd_per_mtok)
+    reasons = dict.fromkeys(value.reason for value in known if isinstance(value, Unknown))
+    return [
+        tier,
+        rfc3339(point.start),
+        rfc3339(point.end),
+        "" if isinstance(edges, Unknown) else rfc3339(edges.start_at),
+        "" if isinstance(edges, Unknown) else rfc3339(edges.end_at),
+        exact(point.spend_nusd),
+        whole(point.prompt_tokens),
+        whole(point.completion_tokens),
+        exact(point.output_nusd_per_mtok),
+        ratio(utilisation),
+        "; ".join(reasons),
+    ]
+
+
+def _by(window: str, points: Sequence[Point]) -> str:
+    step = points[0].end - points[0].start if points else timedelta(0)
+    return f"{window} by {told(step)}" if step else window

@@ -1,0 +1,174 @@
+"""How each source answers: the providers' bills and the agents' ledgers, tick by tick."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlmodel import Session, col, func, select
+
+from store.counters import samples_of
+from store.pace import paces_at
+from store.steps import is_moving, step_of
+from store.tables import AgentRow, BillCounter, Gap, Ledger, ProviderTick, Tick, UsageSample
+from store.unknown import Unknown
+
+_DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
+_AGENT = "agent:"
+_NOT_ASKED = "not asked for a day"
+_NOT_TIMED = Unknown("agents are not timed")
+_OF_BILLS = Unknown("agents do not bill")
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Ticks in a row without a usable reading, for one reason. `until_at`: the next other tick; None: none yet."""
+
+    start_at: datetime
+    until_at: datetime | None
+    ticks: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceHealth:
+    """One source. Latencies are of the last hour; `complete`, `incomplete` (ticks) and `gaps` of 24 hours.
+
+    `step`: of the slowest bill that moves; `lag`: how far the provider's clock trails at most, of those.
+    """
+
+    kind: str
+    name: str
+    tier: str
+    last_complete_at: datetime | None
+    problem: str | None
+    latency_median_ms: int | Unknown
+    latency_p95_ms: int | Unknown
+    complete: int
+    incomplete: int
+    gaps: tuple[Stretch, ...]
+    step: timedelta | Unknown
+    lag: timedelta | Unknown
+
+
+def sources(session: Session, providers: Sequence[str], at: datetime) -> tuple[SourceHealth, ...]:
+    """Every provider of `providers`, then every agent that was heard of in the day before `at`."""
+    return (*(_provider(session, name, at) for name in providers), *_agents(session, at))
+
+
+def _provider(session: Session, name: str, at: datetime) -> SourceHealth:
+    columns = (ProviderTick.at, ProviderTick.complete, col(ProviderTick.problem), ProviderTick.latency_ms)
+    of_day = select(*columns).where(ProviderTick.provider == name, ProviderTick.at > at - _DAY)
+    rows = session.exec(of_day.where(ProviderTick.at <= at).order_by(col(ProviderTick.at))).all()
+    complete = select(ProviderTick.at).where(ProviderTick.provider == name, col(ProviderTick.complete))
+    last = complete.where(ProviderTick.at <= at).order_by(col(ProviderTick.at).desc()).limit(1)
+    ticks = [when for when, *_ in rows]
+    problems = {when: problem or "incomplete" for when, complete, problem, _ in rows if not complete}
+    times = sorted(latency_ms for when, _, _, latency_ms in rows if when > at - _HOUR)
+    step, lag = _pace(session, name, at)
+    return SourceHealth(
+        kind="provider",
+        name=name,
+        tier="",
+        last_complete_at=session.exec(last).first(),
+        problem=problems.get(ticks[-1]) if ticks else _NOT_ASKED,
+        latency_median_ms=_ranked(times, 50),
+        latency_p95_ms=_ranked(times, 95),
+        complete=len(ticks) - len(problems),
+        incomplete=len(problems),
+        gaps=stretches(ticks, problems),
+        step=step,
+        lag=lag,
+    )
+
+
+def stretches(ticks: Sequence[datetime], problems: Mapping[datetime, str]) -> tuple[Stretch, ...]:
+    """The gaps of `problems` among `ticks`, oldest first: one while in a row for one reason. Newest first."""
+    found: list[Stretch] = []
+    for at, problem in sorted(problems.items()):
+        index = bisect_right(ticks, at)
+        until = ticks[index] if index < len(ticks) else None
+        before = found[-1] if found else None
+        if before is not None and before.until_at == at and before.problem == problem:
+            found[-1] = Stretch(before.start_at, until, before.ticks + 1, problem)
+        else:
+            found.append(Stretch(at, until, 1, problem))
+    return tuple(reversed(found))
+
+
+def _ranked(ordered: Sequence[int], percent: int) -> int | Unknown:
+    """By nearest rank."""
+    return ordered[-(-percent * len(ordered) // 100) - 1] if ordered else Unknown("no tick in the last hour")
+
+
+def _pace(session: Session, provider: str, at: datetime) -> tuple[timedelta | Unknown, timedelta | Unknown]:
+    known = [(counter, sample) for counter, sample in samples_of(session, BillCounter.provider == provider, at)]
+    paces = paces_at(session, [counter for counter, _ in known], at)
+    steps, lags = [], []
+    for (_, sample), pace in zip(known, paces, strict=True):
+        step = step_of(pace.steps) if pace.final_at is None else None
+        if sample is not None and step is not None and is_moving(step, pace.moved_at, at):
+            steps.append(step)
+            lags.append(max(sample.at - sample.as_of_at, timedelta(0)))
+    still = Unknown("no bill has moved three times and moves still")
+    return (max(steps), max(lags)) if steps else (still, still)
+
+
+def _agents(session: Session, at: datetime) -> list[SourceHealth]:
+    ticks = session.exec(select(Tick.at).where(Tick.at > at - _DAY, Tick.at <= at).order_by(col(Tick.at))).all()
+    query = select(Gap).where(col(Gap.source).startswith(_AGENT), Gap.at > at - _DAY, Gap.at <= at)
+    gaps: dict[str, dict[datetime, str]] = {}
+    for gap in session.exec(query).all():
+        gaps.setdefault(gap.source.removeprefix(_AGENT), {})[gap.at] = gap.problem
+    heard = _heard(session, at)
+    tiers = dict(session.exec(select(AgentRow.agent, AgentRow.tier)).all())
+    names = sorted({*gaps, *(name for name, one in heard.items() if one.last_at > at - _DAY)})
+    return [_agent(name, tiers.get(name, ""), heard.get(name), ticks, gaps.get(name, {})) for name in names]
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """Of one agent's ledgers together: when the first was seen, and the newest sample."""
+
+    tier: str
+    first_at: datetime
+    last_at: datetime
+
+
+def _heard(session: Session, at: datetime) -> Mapping[str, _Heard]:
+    newest = (
+        select(func.max(UsageSample.at))
+        .where(UsageSample.ledger_id == Ledger.id, UsageSample.at <= at)
+        .correlate(Ledger)
+        .scalar_subquery()
+    )
+    found: dict[str, _Heard] = {}
+    query = select(Ledger.agent, Ledger.tier, Ledger.first_seen_at, newest)
+    for agent, tier, first_at, last_at in session.exec(query.where(Ledger.first_seen_at <= at)).all():
+        before = found.get(agent)
+        if before is None:
+            found[agent] = _Heard(tier, first_at, last_at or first_at)
+        else:
+            found[agent] = _Heard(tier, min(first_at, before.first_at), max(last_at or first_at, before.last_at))
+    return found
+
+
+def _agent(
+    name: str, tier: str, heard: _Heard | None, ticks: Sequence[datetime], gaps: Mapping[datetime, str]
+) -> SourceHealth:
+    first_at = min([*gaps, *([heard.first_at] if heard else [])])
+    asked = ticks[bisect_left(ticks, first_at) :]
+    return SourceHealth(
+        kind="agent",
+        name=name,
+        tier=heard.tier if heard else tier,
+        last_complete_at=heard.last_at if heard else None,
+        problem=gaps.get(asked[-1]) if asked else _NOT_ASKED,
+        latency_median_ms=_NOT_TIMED,
+        latency_p95_ms=_NOT_TIMED,
+        complete=len(asked) - len(gaps),
+        incomplete=len(gaps),
+        gaps=stretches(asked, gaps),
+        step=_OF_BILLS,
+        lag=_OF_BILLS,
+    )

@@ -1,0 +1,45 @@
+"""A tier's state in one word: from what is known of its instances and agents, and as each tick keeps it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlmodel import Session, select
+
+from store.tables import AgentRow, ResourceRow, TierTick
+from store.words import ResourceKind, State
+
+SERVING = "serving"
+_LOUDEST_FIRST = (
+    State.RUNNING,
+    State.WAKING,
+    State.SLEEPING,
+    State.STARTING,
+    State.HALTED_BILLED,
+    State.ERROR,
+)
+
+
+def tier_state(instances: Sequence[ResourceRow], agents: Sequence[AgentRow]) -> str:
+    """One word for a tier: `serving` when an agent with an open lease answers on an instance that may run."""
+    states = {row.state for row in instances}
+    if not states:
+        return State.UNKNOWN
+    may_run = State.RUNNING in states or State.UNKNOWN in states  # a bill in files tells no state; an agent does
+    if may_run and any(agent.lease_open and agent.problem is None for agent in agents):
+        return SERVING
+    for state in _LOUDEST_FIRST:
+        if state in states:
+            return state
+    return State.ASLEEP if State.ASLEEP in states else State.UNKNOWN
+
+
+def keep_states(session: Session, at: datetime) -> None:
+    """Note beside each tier's tick of `at` what its state was, by what this tick has shown of its resources."""
+    instances: dict[str, list[ResourceRow]] = {}
+    for row in session.exec(select(ResourceRow).where(ResourceRow.kind == ResourceKind.INSTANCE)).all():
+        instances.setdefault(row.tier, []).append(row)
+    agents: dict[str, list[AgentRow]] = {}
+    for agent in session.exec(select(AgentRow)).all():
+        agents.setdefault(agent.tier, []).append(agent)
+    for tick in session.exec(select(TierTick).where(TierTick.at == at)).all():
+        tick.state = tier_state(instances.get(tick.tier, ()), agents.get(tick.tier, ()))

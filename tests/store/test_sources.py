@@ -1,0 +1,76 @@
+"""How each source answers: what was missed, when, why, and how often its bill moves."""
+
+from datetime import timedelta
+
+import pytest
+
+from store.readings import AgentReading
+from store.sources import SourceHealth, Stretch, sources
+from store.unknown import Unknown
+from tests.conftest import START, History
+
+MINUTE = timedelta(minutes=1)
+
+
+def read(history: History, minute: int) -> tuple[SourceHealth, SourceHealth]:
+    with history.database.read() as session:
+        provider, agent = sources(session, ["cloud"], START + MINUTE * minute)
+    return provider, agent
+
+
+@pytest.fixture
+def told(history: History) -> History:
+    """Twelve minutes: two without a bill, one with another problem, one silent agent."""
+    for minute in range(12):
+        problem = {4: "HTTP 500", 5: "HTTP 500", 6: "timeout"}.get(minute)
+        bill = history.bill(10**9 + minute * 1000, as_of=history.clock.now() - timedelta(seconds=20))
+        totals = None if minute == 8 else history.totals(minute, minute)
+        history.tick(*(() if problem else (bill,)), problem=problem, totals=totals)
+    return history
+
+
+def test_a_providers_gaps_are_stretches(told: History) -> None:
+    cloud, _ = read(told, 11)
+    assert (cloud.kind, cloud.name, cloud.problem) == ("provider", "cloud", None)
+    assert (cloud.complete, cloud.incomplete) == (9, 3)
+    assert cloud.last_complete_at == START + 11 * MINUTE
+    assert cloud.gaps == (
+        Stretch(START + 6 * MINUTE, START + 7 * MINUTE, 1, "timeout"),
+        Stretch(START + 4 * MINUTE, START + 6 * MINUTE, 2, "HTTP 500"),
+    )
+    assert (cloud.latency_median_ms, cloud.latency_p95_ms) == (5, 5)
+    assert (cloud.step, cloud.lag) == (MINUTE, timedelta(seconds=20))
+
+
+def test_a_gap_that_goes_on_has_no_end(told: History) -> None:
+    cloud, _ = read(told, 5)
+    assert cloud.gaps == (Stretch(START + 4 * MINUTE, None, 2, "HTTP 500"),)
+    assert (cloud.problem, cloud.last_complete_at) == ("HTTP 500", START + 3 * MINUTE)
+
+
+def test_an_agents_silence_is_a_stretch_too(told: History) -> None:
+    _, agent = read(told, 11)
+    assert (agent.kind, agent.name, agent.tier, agent.problem) == ("agent", "h100-a", "h100", None)
+    assert (agent.complete, agent.incomplete) == (11, 1)
+    assert agent.gaps == (Stretch(START + 8 * MINUTE, START + 9 * MINUTE, 1, "no answer"),)
+    assert isinstance(agent.step, Unknown)
+    assert isinstance(agent.latency_median_ms, Unknown)
+    assert read(told, 8)[1].problem == "no answer"
+
+
+def test_an_agent_that_never_answered_is_there(history: History) -> None:
+    for minute in range(3):
+        agents = {"x": AgentReading("h100", None, "no route")} if minute else {}
+        history.tick(history.bill(10**9), agents=agents)
+    _, agent = read(history, 2)
+    assert (agent.name, agent.last_complete_at, agent.problem) == ("x", None, "no route")
+    assert (agent.complete, agent.incomplete) == (0, 2)
+
+
+def test_a_provider_that_was_never_asked_says_so(history: History) -> None:
+    with history.database.read() as session:
+        (found,) = sources(session, ["cloud"], START)
+    assert found.problem == "not asked for a day"
+    assert found.last_complete_at is None
+    assert isinstance(found.latency_median_ms, Unknown)
+    assert isinstance(found.lag, Unknown)
