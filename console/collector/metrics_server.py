@@ -35,7 +35,7 @@ class Reader:
     """Reads the store in one thread; whoever asks while it reads gets the same reading."""
 
     def __init__(self, settings: Settings, within_s: float = _WITHIN_S) -> None:
-        self._settings, self._within_s = settings, within_s
+        self._settings, self.within_s = settings, within_s
         self._lock = threading.Lock()
         self._reading: Future[list[Metric]] | None = None
         self.database: Database | None = None
@@ -53,7 +53,7 @@ class Reader:
                 # a thread of an executor would be waited for when the process ends
                 threading.Thread(target=self._fill, args=(self._reading,), name="metrics-read", daemon=True).start()
             reading = self._reading
-        return reading.result(self._within_s)
+        return reading.result(self.within_s)
 
     def close(self) -> None:
         """Give the connections back, unless one is still being read from: that one ends with the process."""
