@@ -16,6 +16,7 @@ from console.export.prometheus import export_prometheus, families, prometheus_te
 from store.alarms import tell
 from store.operations import OperationKind, OperationOutcome, finish, request
 from store.window import Window
+from tests.conftest import History
 from tests.console.fleet_world import FleetWorld, fleet_world
 
 
@@ -141,3 +142,13 @@ def test_the_command_prints_it(world: FleetWorld, capsys: pytest.CaptureFixture[
     world.tick()
     assert main(["export", "prometheus", "--config", str(world.settings.path), "--openmetrics"]) == 0
     assert capsys.readouterr().out.endswith("# EOF\n")
+
+
+def test_it_is_read_from_either_database(history: History, tmp_path: Path) -> None:
+    for total in (5_000, 5_700):
+        history.tick(history.bill(total), totals=history.totals(10, 20))
+    world = fleet_world(tmp_path)
+    found = families(history.database, world.settings, history.clock.now())
+    samples = {(one.name, one.labels.get("tier")): one.value for family in found for one in family.samples}
+    assert samples["mtok_spend_nanodollars", "h100"] == 700
+    world.database.close()
