@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.reference import PAGE, api_codes, page
+from tests.screenshots import NAMES, SIZES, THEMES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -33,3 +34,14 @@ def test_every_page_is_linked_from_the_readme() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for path in PAGES[1:]:
         assert f"(docs/{path.name})" in text
+
+
+def test_what_the_readme_shows_is_still_photographed() -> None:
+    shown = re.findall(r"\(screenshots/([a-z-]+)-(?:dark|light)-\d+x\d+\.png\)", (ROOT / "README.md").read_text())
+    assert len(shown) == 3
+    assert set(shown) <= set(NAMES)
+    for name in NAMES:
+        for theme in THEMES:
+            for width, height in SIZES:
+                for kind in ("svg", "png"):
+                    assert (ROOT / "screenshots" / f"{name}-{theme}-{width}x{height}.{kind}").exists()

@@ -169,6 +169,8 @@ def configured(model_dir: Path, wanted: ExLlamaV2, *, is_paged: bool) -> Any:
             config = _library().ExLlamaV2Config(os.fspath(model_dir))
     except (AssertionError, KeyError, TypeError, ValueError, OSError) as error:
         raise DamagedCheckpoint(model_dir, f"ExLlamaV2 cannot read it ({error})", COPY_AGAIN) from error
+    if not (model_dir / "tokenizer.json").is_file():
+        raise DamagedCheckpoint(model_dir / "tokenizer.json", "is missing", "a tokenizer.model alone is not enough")
     if "unknown architecture" in said.getvalue():  # it would run it as a Llama
         raise DamagedCheckpoint(model_dir, f"ExLlamaV2 does not know {names}", "use a model that it supports")
     if wanted.cache != "fp16" and config.head_dim % QUANTISED_CACHE_DIM:

@@ -20,7 +20,7 @@ BUILD_WITHIN_S = 5400.0
 TORCH = "torch===2.13.0"  # exactly: `==` would also take a build for the CPU
 NEEDS = (
     *("numpy", "tokenizers", "safetensors", "rich", "pillow", "ninja", "setuptools"),
-    *("pytest", "pytest-asyncio", "hypothesis", "httpx", "openapi-schema-validator"),
+    *("pytest", "pytest-asyncio", "pytest-xdist", "hypothesis", "httpx"),
 )
 TESTS = ("test_exllamav2.py", "test_exllamav2_sampling.py", "test_exllamav2_server.py", "test_gpu_checkpoints.py")
 

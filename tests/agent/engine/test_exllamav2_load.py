@@ -111,6 +111,13 @@ def test_a_directory_that_it_cannot_read_is_named(model_dir: Path, changed: Call
         configured(other, ExLlamaV2(), is_paged=True)
 
 
+def test_a_model_without_a_tokenizer_is_named(changed: Callable[..., Path]) -> None:
+    lacking = changed("config.json")
+    (lacking / "tokenizer.json").unlink()
+    with pytest.raises(DamagedCheckpoint, match=r"tokenizer\.json: is missing"):
+        configured(lacking, ExLlamaV2(), is_paged=True)
+
+
 def test_every_end_of_a_model_is_one(model_dir: Path, changed: Callable[..., Path]) -> None:
     assert model_ends(model_dir, {"eos_token_id": 7}) == {2, 5, 7}
     assert model_ends(changed("generation_config.json", eos_token_id=3), {}) == {3}
