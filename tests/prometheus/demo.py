@@ -59,6 +59,11 @@ class Prometheus:
         rows = self._get(f"query?{asked}")["result"]
         return {row["metric"].get("tier", ""): Decimal(row["value"][1]) for row in rows}
 
+    def down(self) -> list[str]:
+        """The jobs that cannot be scraped, and why."""
+        targets = self._get("targets?state=active")["activeTargets"]
+        return [f"{one['labels']['job']}: {one['lastError']}" for one in targets if one["health"] != "up"]
+
     def firing(self) -> dict[str, str]:
         """The alerts that fire, and since when they were pending."""
         alerts = self._get("alerts")["alerts"]
@@ -183,6 +188,9 @@ def main() -> int:
                 for _ in range(LOOKS):
                     time.sleep(LOOK_EVERY_S)
                     rows += compared(prometheus, world, time.time() - 1)
+                if down := prometheus.down():
+                    print(f"not scraped: {'; '.join(down)}")
+                    return 1
                 return 0 if show(rows, dark(prometheus, world)) else 1
         finally:
             world.stop()
