@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 ENGINE := .venv/.engine
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove chaos check fix bench gpu-check gpu-bench screenshots clean
+.PHONY: help demo test prove chaos prometheus check fix bench gpu-check gpu-bench screenshots clean
 
 help: ## these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -41,6 +41,9 @@ prove: $(ENGINE) ## the long suites: 10,000 examples a property and requests of 
 chaos: $(STAMP) ## break a fleet of real processes in every way, and print what it cost
 	$(BIN)/python -m tests.chaos.suite
 	$(BIN)/python -m tests.chaos.minutes
+
+prometheus: $(STAMP) ## a real Prometheus on the demo: its differences against mtok explain, and its alerts; eight minutes
+	$(BIN)/python -m tests.prometheus.demo
 
 check: $(STAMP) ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -20,7 +20,8 @@ from agent.lease import LeaseBook
 from agent.ledger import Ledger
 from agent.meter import Meter
 from agent.scheduler import Scheduler
-from agent.settings import AgentSettings, split_address
+from agent.settings import AgentSettings
+from store.addresses import split_address
 from store.capacity import implied_nusd, per_kilosecond
 from store.clock import SystemClock
 from store.errors import AmountError, SettingsError

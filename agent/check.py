@@ -9,6 +9,7 @@ from agent.ledger import Ledger
 from agent.settings import load_agent_settings
 from agent.sockets import Sockets
 from agent.storage import check_storage
+from agent.traces import open_traces
 from store.errors import SettingsError
 
 
@@ -38,6 +39,9 @@ def check_agent(config: Path) -> None:
         print(f"ledger    ok: {ledger.uuid}, totals are the sum of its entries")
     finally:
         ledger.close()
+    if (traces := open_traces(settings)) is not None:
+        traces.stop()
+        print(f"traces    ok: spans go to {settings.otlp.url}")
     machine = Machine()
     if settings.exllamav2.extension_dir is not None:
         machine = machine.with_extensions(settings.beside(settings.exllamav2.extension_dir))

@@ -44,6 +44,7 @@ def serve(config: Config = Path("agent.toml")) -> None:
     from agent.server import serve
     from agent.settings import load_agent_settings
     from agent.sockets import Sockets, allow_connections
+    from agent.traces import open_traces
     from store.logs import configure_logs
 
     configure_logs()
@@ -55,7 +56,9 @@ def serve(config: Config = Path("agent.toml")) -> None:
     allow_connections(settings.limits.max_connections)
     ledger, loading = Ledger(settings.beside(settings.ledger)), Loading()
     try:
-        uvloop.run(serve(settings, partial(_opened, settings, loading.say), ledger, sockets, loading))
+        traces = open_traces(settings)
+        opened = partial(_opened, settings, loading.say)
+        uvloop.run(serve(settings, opened, ledger, sockets, loading, traces))
     finally:
         ledger.close()
 

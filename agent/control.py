@@ -27,7 +27,7 @@ from agent.ledger import Ledger
 from agent.loading import Loading
 from agent.machine import Machine
 from agent.meter import LOST_AT_MOST_S, Meter
-from agent.metrics import TEXT, Metrics
+from agent.metrics import Metrics
 from agent.openai import ApiError
 from agent.routes import guarded
 
@@ -138,7 +138,7 @@ class Control:
     async def measures(self, request: Request) -> Response:
         """What `/metrics` of the public API says, with the totals of every label."""
         self._authorise(request)
-        return Response(self.metrics.text(self.meter, self.leases), headers={"Content-Type": TEXT})
+        return self.metrics.answer(request, self.meter, self.leases)
 
     async def probe(self, request: Request) -> Response:
         """Generate a token or a few under a reserved label: is the first one there, and after how long?"""

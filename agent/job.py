@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from agent.engine.protocol import Delta, Event, Failed, Finished, GenRequest, Outcome, Usage
 from agent.entries import Counts, Entry
 from agent.scheduler import Scheduler
+from agent.traces import Origin
 
 _IDS = random.Random(os.urandom(32))  # noqa: S311 - no secret; asking the system each time costs 40 µs with threads
 _WORST_FIRST = (
@@ -29,11 +30,12 @@ _WORST_FIRST = (
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, through what."""
+    """Who asks, through what. `origin`: what its span has beyond that, where requests are traced."""
 
     label: str
     endpoint: str
     model: str
+    origin: Origin | None = None
 
 
 @dataclass(slots=True)
@@ -64,6 +66,7 @@ class Job:
         self.started_at = datetime.now(UTC)
         self.delivered_tokens = 0
         self.failure: Failed | None = None
+        self.first_token_at: datetime | None = None
         self._caller, self._scheduler, self._settle = caller, scheduler, settle
         self._parts = {request.id: _Part(index) for index, request in enumerate(wanted)}
         self._running = len(wanted)
@@ -88,6 +91,16 @@ class Job:
             total += part.usage
             more_tokens += part.more_tokens
         return total + Usage(completion_tokens=more_tokens)
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where it came from, if requests are traced."""
+        return self._caller.origin
+
+    @property
+    def outcomes(self) -> Sequence[Outcome]:
+        """How each sequence that has ended did so, in the order of the answer's choices."""
+        return [part.outcome for part in self._parts.values() if part.outcome is not None]
 
     def index(self, event: Event) -> int:
         """Which choice of the answer an event is about."""
@@ -139,6 +152,8 @@ class Job:
             if part.outcome is not None:
                 return  # its last word was said, and holds
             part.more_tokens += event.tokens
+            if self.first_token_at is None:
+                self.first_token_at = datetime.now(UTC)
         else:
             # an engine that broke may not know what it had counted before
             is_known = not isinstance(event, Failed) or event.usage.completion_tokens >= part.completion_tokens

@@ -16,6 +16,7 @@ from agent.lease import LeaseBook
 from agent.ledger import Ledger
 from agent.quota import Quotas, Refusal
 from agent.scheduler import Scheduler
+from agent.traces import Traces
 
 log = structlog.get_logger()
 LOST_AT_MOST_S = 1.0  # of a running request, by a SIGKILL
@@ -50,12 +51,13 @@ class Meter:
         max_in_flight_s: float,
         max_request_s: float = 3600.0,
         quotas: Quotas | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self.ledger, self.scheduler = ledger, scheduler
         self.last_token_at: datetime | None = None
         self.begun = 0  # jobs since the start
         self._leases, self._max_in_flight_s, self._max_request_s = leases, max_in_flight_s, max_request_s
-        self._quotas = quotas
+        self._quotas, self._traces = quotas, traces
         self._jobs: dict[str, _Running] = {}
         self._empty = asyncio.Event()
         self._empty.set()
@@ -104,6 +106,8 @@ class Meter:
         while not await self._write([job.entry()]):  # noqa: ASYNC110 - nothing announces that a disk has room again
             await asyncio.sleep(_CHECKPOINT_EVERY_S)
         self._jobs.pop(job.id, None)
+        if self._traces is not None and job.origin is not None:
+            self._traces.ended(job, job.origin)
         if not self._jobs:
             self._empty.set()
 

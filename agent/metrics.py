@@ -4,16 +4,21 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CLASSIC
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
 
 from agent.gpu import GpuFigures
 from agent.lease import LeaseBook
 from agent.machine import Machine
 from agent.meter import Meter
+from agent.traces import Traces
 from store.unknown import Unknown
 
-TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _COUNTS = {
     "requests": "Requests that reached the engine, by the ledger.",
     "prompt_tokens": "Tokens of prompts, cached ones among them.",
@@ -32,22 +37,28 @@ _GPU: dict[str, tuple[str, Callable[[GpuFigures], float | None]]] = {
 }
 
 
+_UNITS = frozenset({"tokens", "seconds", "ratio", "bytes", "watts", "celsius"})
+
+
 class Metrics:
     """What is counted beside the ledger, and the text of it all."""
 
-    def __init__(self, machine: Machine | None = None) -> None:
-        self._machine = machine
+    def __init__(self, machine: Machine | None = None, traces: Traces | None = None) -> None:
+        self._machine, self._traces = machine, traces
         self._refused: Counter[str] = Counter()
 
     def refuse(self, code: str) -> None:
         """Count a request that was answered with an error, by its code."""
         self._refused[code] += 1
 
-    def text(self, meter: Meter, leases: LeaseBook, label: str | None = None) -> bytes:
-        """Everything as it stands now; of one label's totals, or of every label's with None."""
+    def answer(self, request: Request, meter: Meter, leases: LeaseBook, label: str | None = None) -> Response:
+        """Everything as it stands now, in the format that was asked for; totals of `label`, or of all with None."""
         registry = CollectorRegistry()
         registry.register(_Now(meter, leases, label, self._refused, self._machine))
-        return generate_latest(registry)
+        registry.register(_Spans(self._traces))
+        is_open = "application/openmetrics-text" in request.headers.get("Accept", "")
+        encoded: Callable[[CollectorRegistry], bytes] = generate_openmetrics if is_open else generate_latest
+        return Response(encoded(registry), headers={"Content-Type": OPENMETRICS if is_open else CLASSIC})
 
 
 class _Now(Collector):
@@ -68,7 +79,8 @@ class _Now(Collector):
         """Every figure."""
         yield from self._totals()
         scheduler = self._meter.scheduler
-        busy = CounterMetricFamily("mtok_agent_busy_seconds", "Time with at least one active sequence.")
+        what = "Time with at least one active sequence."
+        busy = CounterMetricFamily("mtok_agent_busy_seconds", what, unit="seconds")
         busy.add_metric([], self._meter.ledger.busy_ms / 1000)
         yield busy
         refused = CounterMetricFamily("mtok_agent_refused", "Requests answered with an error.", labels=["code"])
@@ -82,7 +94,7 @@ class _Now(Collector):
             "lease_seconds": ("For how long serving is still allowed.", self._leases.left_s),
         }
         for name, (what, value) in gauges.items():
-            gauge = GaugeMetricFamily(f"mtok_agent_{name}", what)
+            gauge = GaugeMetricFamily(f"mtok_agent_{name}", what, unit=_unit(name))
             gauge.add_metric([], value)
             yield gauge
         if self._machine is not None:
@@ -92,14 +104,15 @@ class _Now(Collector):
         """What is not known has no sample."""
         engine = self._meter.scheduler.engine
         found = machine.capacity.now(None if engine is None else engine.info)
+        what = "Completion tokens per second that a benchmark has sustained."
+        capacity = GaugeMetricFamily("mtok_agent_capacity_tokens_per_second", what, labels=())
         if not isinstance(found, Unknown):
-            what = "Completion tokens per second that a benchmark has sustained."
-            yield GaugeMetricFamily("mtok_agent_capacity_tokens_per_second", what, found.capacity_tokens_per_s)
+            capacity.add_metric([], found.capacity_tokens_per_s)
+        yield capacity
         gpus = machine.gpus.now()
-        if isinstance(gpus, Unknown):
-            return
+        gpus = () if isinstance(gpus, Unknown) else gpus
         for name, (what, figure) in _GPU.items():
-            gauge = GaugeMetricFamily(f"mtok_agent_gpu_{name}", what, labels=["gpu", "name"])
+            gauge = GaugeMetricFamily(f"mtok_agent_gpu_{name}", what, labels=["gpu", "name"], unit=_unit(name))
             for gpu in gpus:
                 if (value := figure(gpu)) is not None:
                     gauge.add_metric([str(gpu.index), gpu.name], value)
@@ -108,11 +121,30 @@ class _Now(Collector):
     def _totals(self) -> Iterator[Metric]:
         totals = self._meter.ledger.totals()
         for name, what in _COUNTS.items():
-            family = CounterMetricFamily(f"mtok_agent_{name}", what, labels=["label"])
+            family = CounterMetricFamily(f"mtok_agent_{name}", what, labels=["label"], unit=_unit(name))
             for label, counts in totals.items():
                 if self._label in (None, label):
                     family.add_metric([label], getattr(counts, name))
             yield family
+
+
+class _Spans(Collector):
+    """Traces on their way out; both are zero where nothing is traced."""
+
+    def __init__(self, traces: Traces | None) -> None:
+        self._traces = traces
+
+    def collect(self) -> Iterator[Metric]:
+        """What became of the spans."""
+        exported, dropped = (self._traces.exported, self._traces.dropped) if self._traces else (0, 0)
+        yield CounterMetricFamily("mtok_agent_spans_exported", "Spans that the receiver has taken.", exported)
+        yield CounterMetricFamily("mtok_agent_spans_dropped", "Spans that were not delivered.", dropped)
+
+
+def _unit(name: str) -> str:
+    """The unit that a name ends with, if it ends with one."""
+    unit = name.rpartition("_")[2]
+    return unit if unit in _UNITS else ""
 
 
 def _over(value: int | None, unit: int) -> float | None:

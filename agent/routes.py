@@ -17,12 +17,13 @@ from agent.job import Caller, Job
 from agent.keys import Keys
 from agent.lease import LeaseBook
 from agent.meter import Meter
-from agent.metrics import TEXT, Metrics
+from agent.metrics import Metrics
 from agent.openai import ApiError, parsed
 from agent.openapi import document
 from agent.scheduler import WEDGED_AFTER_S
 from agent.settings import Limits
 from agent.stream import PING_S, JobResponse
+from agent.traces import Origin, Traces
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -39,6 +40,7 @@ class Public:
     wedged_after_s: float = WEDGED_AFTER_S
     ping_s: float = PING_S
     metrics: Metrics = field(default_factory=Metrics)
+    traces: Traces | None = None
 
     def routes(self) -> list[Route]:
         """The endpoints, by path."""
@@ -119,7 +121,7 @@ class Public:
     async def measures(self, request: Request) -> Response:
         """`GET /metrics`: for Prometheus, what concerns everybody and the key's own label."""
         label = self._label(request)
-        return Response(self.metrics.text(self.meter, self.leases, label), headers={"Content-Type": TEXT})
+        return self.metrics.answer(request, self.meter, self.leases, label)
 
     async def openapi(self, _request: Request) -> Response:
         """`GET /openapi.json`: this API, described."""
@@ -127,6 +129,23 @@ class Public:
 
     async def _generate(self, request: Request, kind: type[ChatBody] | type[CompletionBody]) -> Response:
         label = self._label(request)
+        if self.traces is None:
+            return await self._served(request, kind, label)
+        endpoint = "chat.completions" if kind is ChatBody else "completions"
+        origin = self.traces.origin(endpoint, label, request.headers)
+        try:
+            return await self._served(request, kind, label, origin)
+        except ApiError as error:
+            self.traces.refused(origin, self.engine.info.model, error.code or str(error.status))
+            raise
+
+    async def _served(
+        self,
+        request: Request,
+        kind: type[ChatBody] | type[CompletionBody],
+        label: str,
+        origin: Origin | None = None,
+    ) -> Response:
         self._allowed()
         body = parsed(kind, await self._raw(request))
         asked = await wanted(self.engine, self.limits, body)
@@ -135,7 +154,11 @@ class Public:
         if (refusal := self.meter.refuses(label, asked.prompt_tokens)) is not None:
             raise ApiError(refusal.status, refusal.message, refusal.code, retry_after_s=refusal.retry_after_s)
         model = self.engine.info.model
-        job = self.meter.begin(asked.sequences, Caller(label, asked.endpoint, model))
+        if origin is not None:
+            sequences = asked.sequences
+            most = max(one.max_tokens for one in sequences)
+            origin = origin.asking(is_stream=asked.is_stream, choices=len(sequences), max_tokens=most)
+        job = self.meter.begin(asked.sequences, Caller(label, asked.endpoint, model, origin))
         shape = Shape(
             chat=asked.is_chat,
             request_id=job.id,

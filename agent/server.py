@@ -33,6 +33,7 @@ from agent.routes import Public
 from agent.scheduler import Scheduler
 from agent.settings import AgentSettings
 from agent.sockets import Sockets
+from agent.traces import Traces
 from store.clock import SystemClock
 
 log = structlog.get_logger()
@@ -44,6 +45,7 @@ async def serve(
     ledger: Ledger,
     sockets: Sockets,
     loading: Loading | None = None,
+    traces: Traces | None = None,
 ) -> None:
     """Serve both APIs until SIGTERM or SIGINT, then end what is in flight and return.
 
@@ -55,11 +57,11 @@ async def serve(
     clock, keys, limits = SystemClock(), settings.keys(), settings.limits
     leases, scheduler, notifier = LeaseBook(clock), Scheduler(open_engine), Notifier(os.environ)
     quotas = Quotas(keys, ledger, clock)
-    meter = Meter(ledger, scheduler, leases, limits.max_in_flight_s, limits.max_request_s, quotas)
+    meter = Meter(ledger, scheduler, leases, limits.max_in_flight_s, limits.max_request_s, quotas, traces)
     loading = loading or Loading()
     front = Front(loading)
     machine = this_machine(ledger.path)
-    metrics, secret = Metrics(machine), settings.control_secret()
+    metrics, secret = Metrics(machine, traces), settings.control_secret()
     control = Control(settings.name, settings.engine, meter, leases, secret, machine, metrics, loading)
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -77,7 +79,8 @@ async def serve(
                 if engine is not None:
                     gc.collect()
                     gc.freeze()  # what was loaded stays: looking through it again cost a quarter of each request
-                    front.app = _app(Public(engine, meter, leases, keys, limits, metrics=metrics).routes())
+                    public = Public(engine, meter, leases, keys, limits, metrics=metrics, traces=traces)
+                    front.app = _app(public.routes())
                     notifier.tell("READY=1", f"STATUS=serving {engine.info.model}")
                     log.info("serving", agent=settings.name, engine=engine.info.label, model=engine.info.model)
                     await stop.wait()
@@ -88,6 +91,8 @@ async def serve(
                 await meter.drain(limits.drain_s)
                 await meter.stop()
     scheduler.stop()
+    if traces is not None:
+        await asyncio.to_thread(traces.stop)
     log.info("stopped", agent=settings.name)
 
 

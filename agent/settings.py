@@ -4,7 +4,6 @@ Secrets never stand in the file: it names an environment variable (`…_env`) or
 paths are relative to the settings file.
 """
 
-import ipaddress
 import os
 import ssl
 from collections.abc import Mapping
@@ -14,6 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agent.keys import Keys
+from agent.trace_settings import Otlp
+from store.addresses import is_loopback, split_address
 from store.errors import SettingsError
 from store.settings_file import load_file, read_secret
 
@@ -104,6 +105,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "tls": Tls,
     "null": NullEngine,
     "exllamav2": ExLlamaV2,
+    "otlp": Otlp,
 }
 
 
@@ -123,6 +125,7 @@ class AgentSettings(_Section):
     engine: Literal["reference", "null", "exllamav2"] = "reference"
     null: NullEngine = NullEngine()
     exllamav2: ExLlamaV2 = ExLlamaV2()
+    otlp: Otlp = Otlp()
     engine_journal: Path | None = None
     tls: Tls | None = None
     vanishing_paths: tuple[Path, ...] = ()
@@ -139,7 +142,7 @@ class AgentSettings(_Section):
         if self.control_socket is not None:
             return self
         host, _ = split_address(self.control_address)
-        if not self.control_public and not _is_loopback(host):
+        if not self.control_public and not is_loopback(host):
             msg = f"control_address {host} is not loopback; set control_public = true if that is meant"
             raise ValueError(msg)
         return self
@@ -223,23 +226,3 @@ def _nested(variables: Mapping[str, str]) -> dict[str, Any]:
         else:
             found.setdefault(first, {})[inner] = value
     return found
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of `127.0.0.1:8700`.
-
-    Raises:
-        ValueError: it is not written so.
-    """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        msg = f"{address!r} is no address; write one such as '127.0.0.1:8700'"
-        raise ValueError(msg)
-    return host.strip("[]"), int(port)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -5,7 +5,8 @@ import resource
 import socket
 from pathlib import Path
 
-from agent.settings import AgentSettings, split_address
+from agent.settings import AgentSettings
+from store.addresses import split_address
 from store.errors import SettingsError
 
 _VANISHED_AFTER_MS = 30_000

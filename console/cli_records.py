@@ -57,6 +57,18 @@ def export_focus(
     export(config, output, Wanted("focus", window, start, end, every, focus))
 
 
+@export_app.command("prometheus")
+def export_prometheus(
+    config: Config = None,
+    output: Output = None,
+    openmetrics: Annotated[bool, typer.Option("--openmetrics", help="OpenMetrics, as /metrics offers it.")] = False,
+) -> None:
+    """What /metrics says, once: for node_exporter's textfile collector, in the format that it reads."""
+    from console.commands import export_metrics
+
+    export_metrics(config, output, openmetrics=openmetrics)
+
+
 @counter_app.command("list")
 def counter_list(config: Config = None, json: Json = False) -> None:
     """What each counter holds. Also how often it moves, how far it trails, and whether it is settled."""

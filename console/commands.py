@@ -94,10 +94,19 @@ def export(config: Path | None, output: Path | None, wanted: Wanted) -> None:
         print(f"wrote {output}", file=sys.stderr)
 
 
+def export_metrics(config: Path | None, output: Path | None, *, openmetrics: bool) -> None:
+    """What `/metrics` says, to a file or to stdout."""
+    from console.export.prometheus import export_prometheus
+
+    with opened(config) as (settings, database):
+        export_prometheus(database, settings, datetime.now(UTC), output, openmetrics=openmetrics)
+
+
 def run_collector(config: Path | None, clock: Clock | None = None) -> None:
     """Collect until SIGTERM or SIGINT, by the machine's clock unless another is given."""
     from console.collector.announce import announced
     from console.collector.build import build_collector
+    from console.collector.metrics_server import metrics_served
     from console.collector.schedule import Schedule
     from store.logs import configure_logs
 
@@ -111,7 +120,7 @@ def run_collector(config: Path | None, clock: Clock | None = None) -> None:
                 asyncio.get_running_loop().add_signal_handler(signum, stop.set)
             schedule = Schedule(collector)
             try:
-                async with announced(schedule, Notifier(os.environ)):
+                async with metrics_served(settings), announced(schedule, Notifier(os.environ)):
                     await schedule.run(stop)
             finally:
                 await collector.account.close()

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, Field, model_validator
 
 from console.hosts.target import SshTarget
+from console.metrics_settings import MetricsSection
 from console.provider_settings import ProviderSection
 from console.screen_settings import ConsoleSection
 from console.setting_types import (
@@ -233,6 +234,7 @@ class Settings(Section):
     alarms: AlarmsSection = AlarmsSection()
     ssh: SshSection = SshSection()
     console: ConsoleSection = ConsoleSection()
+    metrics: MetricsSection = MetricsSection()
     providers: dict[str, ProviderSection]
     tiers: tuple[TierSection, ...]
 

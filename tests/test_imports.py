@@ -24,10 +24,10 @@ HEAVY = {"textual", "apscheduler", "paramiko", "torch"}
     ("statement", "never"),
     [
         ("import store.fleet, store.samples", HEAVY | {"httpx", "numpy", "starlette", "console", "agent"}),
-        ("import agent.server, agent.cli, agent.engine.reference", HEAVY | {"httpx", "console"}),
+        ("import agent.server, agent.cli, agent.engine.reference", HEAVY | {"httpx", "console", "opentelemetry"}),
         ("import agent.check, agent.engine.exllamav2_load", HEAVY | {"exllamav2", "console"}),
         ("import console.cli", HEAVY | {"httpx", "numpy", "sqlmodel", "agent"}),
-        ("import console.commands", HEAVY | {"numpy", "agent", "starlette"}),
+        ("import console.commands", HEAVY | {"numpy", "agent", "starlette", "prometheus_client"}),
         ("import console.tui.app", {"apscheduler", "paramiko", "torch", "httpx", "agent", "numpy"}),
     ],
 )

@@ -19,8 +19,8 @@ class ExportFailed(MtokError):
         self.path, self.reason = path, reason
 
 
-def write_export(path: Path | None, chunks: Iterable[str]) -> None:
-    """Write text, piece by piece in constant memory; readable by its owner alone.
+def write_export(path: Path | None, chunks: Iterable[str], mode: int = 0o600) -> None:
+    """Write text, piece by piece in constant memory; readable by its owner alone, unless `mode` says otherwise.
 
     Raises:
         ExportFailed: it could not be written; what was there before is still there.
@@ -32,6 +32,7 @@ def write_export(path: Path | None, chunks: Iterable[str]) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.touch(mode=0o600)
+        draft.chmod(mode)
         with draft.open("wb") as file, _packed(path, file) as out:
             for chunk in chunks:
                 out.write(chunk.encode())
