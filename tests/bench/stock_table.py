@@ -34,7 +34,7 @@ class StockTable(App[None]):
     def on_mount(self) -> None:
         """Fill it, and change it each second."""
         table = self.query_one(DataTable)
-        table.add_columns(*(f"column {n}" for n in range(COLUMNS)))
+        table.add_columns(*(f"col {n}" for n in range(COLUMNS)))
         for row in range(self._rows):
             table.add_row(f"tier-{row:04}", *(_figure() for _ in range(COLUMNS - 1)))
         if self._changes:
