@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -94,17 +95,19 @@ def test_a_terminal_without_a_cursor_is_refused_with_another_way(sshd: Sshd, wor
 
 
 def test_the_plain_console_is_driven_by_lines(sshd: Sshd, world: FleetWorld) -> None:
-    lines = "hibernate l40\nl40\nquit\n"
-    with nobody_left(world):
-        done = subprocess.run(
-            ssh(sshd, console_of(world, "--plain"), "-T"),
-            input=lines,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "tier l40: serving" in done.stdout
-    assert "hibernate l40: asked; the collector carries it out" in done.stdout
-    assert asked(world) == ["l40"]
+    command = ssh(sshd, console_of(world, "--plain"), "-T")
+    with nobody_left(world), subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        client.stdin.write(b"hibernate l40\nl40\n")  # at once, and the input stays open
+        client.stdin.flush()
+        said = b""
+        while b"asked; the collector carries it out" not in said:
+            line = client.stdout.readline()
+            assert line, said
+            said += line
+        assert b"tier l40: serving" in said
+        assert asked(world) == ["l40"]
+        client.stdin.write(b"quit\n")
+        assert client.communicate(timeout=60)[1] == b""
+        assert client.returncode == 0
