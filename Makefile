@@ -69,4 +69,4 @@ screenshots: $(STAMP) ## screenshots/ from the running demo
 	$(BIN)/python -m tests.screenshots
 
 clean: ## forget the environment and every cache
-	rm -rf .venv .venv-vast dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-vast .venv-peers dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -113,11 +113,13 @@ def console(
         bool, typer.Option("--plain", help="Lines that are only added: screen readers, logs.")
     ] = False,
     once: Annotated[bool, typer.Option("--once", help="What `mtok status` prints, and end.")] = False,
+    web: Annotated[bool, typer.Option("--web", help="To a browser here, read-only, without a password.")] = False,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of loopback, for --web.")] = 8000,
     json: Json = False,
 ) -> int:
     """The screen. It collects too when nobody else does and it holds every secret."""
     from console.commands import instant_of, print_status
-    from console.screen import Wish, open_console
+    from console.screen import Wish, open_console, serve_console
 
     if once or json:
         print_status(config, as_json=json)
@@ -132,7 +134,7 @@ def console(
         plain_output=plain_output,
         is_plain=plain,
     )
-    return open_console(config, wish)
+    return serve_console(config, wish, port) if web else open_console(config, wish)
 
 
 @app.command()

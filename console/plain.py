@@ -14,6 +14,7 @@ from store.errors import ExitCode, MtokError
 from store.fleet import Fleet
 
 _READ_EVERY_S = 1.0
+_READ_BYTES = 4096
 
 
 class _Ended(Exception):
@@ -25,11 +26,12 @@ def run_plain(service: Service, note: str, window: str = "5m") -> int:
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _end)
     talk, before, silent = Talk(service, window), None, ""
+    typed = bytearray()
     _say(service, note, "type ? for what can be typed")
     try:
         while not talk.is_over:
             before, silent = _look(service, talk, before, silent)
-            if not _hear(service, talk):
+            if not _hear(service, talk, typed):
                 break
     except _Ended as ended:
         return 128 + int(ended.args[0])
@@ -53,15 +55,21 @@ def _look(service: Service, talk: Talk, before: Fleet | None, silent: str) -> tu
     return now, ""
 
 
-def _hear(service: Service, talk: Talk) -> bool:
-    """Wait for a line, a second at most; False at the end of the input."""
+def _hear(service: Service, talk: Talk, typed: bytearray) -> bool:
+    """Wait for lines, a second at most; False at the end of the input. `typed`: a line that has not ended yet.
+
+    Read from the descriptor itself: what a buffer of Python's held back, `select` would not tell of.
+    """
     if not select.select([sys.stdin], [], [], _READ_EVERY_S)[0]:
         return True
-    text = sys.stdin.readline()
-    if not text:
-        return False
-    _say(service, *talk.feed(text))
-    return True
+    data = os.read(sys.stdin.fileno(), _READ_BYTES)
+    typed += data or b"\n"
+    *lines, rest = bytes(typed).split(b"\n")
+    typed[:] = rest
+    for line in lines:
+        if not talk.is_over:
+            _say(service, *talk.feed(line.decode(errors="replace")))
+    return bool(data)
 
 
 def _say(service: Service, *texts: str) -> None:

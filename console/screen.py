@@ -55,18 +55,41 @@ def open_console(config: Path | None, wish: Wish) -> int:
             )
 
 
-def _look(settings: Settings, wish: Wish) -> Any:
-    from console.tui.terminal import asks_background, background_is_light, look_for, this_terminal
+def serve_console(config: Path | None, wish: Wish, port: int) -> int:
+    """The read-only screen, to a browser on loopback.
 
-    section = settings.console
-    asked: dict[str, Any] = {"theme": wish.theme} if wish.theme else {}
-    asked |= {"ascii": True} if wish.is_ascii else {}
-    asked |= {"mouse": False} if wish.no_mouse else {}
-    asked |= {"plain_output": True} if wish.plain_output else {}
+    Raises:
+        SettingsError, StoreError: the settings or the store cannot be used.
+        NoWeb, PortTaken: nothing can be served.
+    """
+    from console.web import serve
+
+    if wish.is_plain:
+        raise SettingsError("--web", "a browser draws the screen, not --plain", "leave one of them out")
+    with opened(config, read_only=True) as (settings, _):
+        path, theme = settings.path, _chosen_theme(settings, wish)
+    options = ["--theme", "dark" if theme == "auto" else theme]
+    options += ["--at", wish.at.isoformat()] if wish.at is not None else []
+    chosen = {"--ascii": wish.is_ascii, "--no-mouse": wish.no_mouse, "--plain-output": wish.plain_output}
+    return serve(path, port, [*options, *(name for name, is_chosen in chosen.items() if is_chosen)])
+
+
+def _chosen_theme(settings: Settings, wish: Wish) -> str:
     if wish.theme and wish.theme not in get_args(ThemeName):
         raise SettingsError(
             f"--theme {wish.theme}", "there is no such theme", f"choose one of: {', '.join(get_args(ThemeName))}"
         )
+    return wish.theme or settings.console.theme
+
+
+def _look(settings: Settings, wish: Wish) -> Any:
+    from console.tui.terminal import asks_background, background_is_light, look_for, this_terminal
+
+    section = settings.console
+    asked: dict[str, Any] = {"theme": _chosen_theme(settings, wish)}
+    asked |= {"ascii": True} if wish.is_ascii else {}
+    asked |= {"mouse": False} if wish.no_mouse else {}
+    asked |= {"plain_output": True} if wish.plain_output else {}
     section = section.model_copy(update=asked)
     terminal = this_terminal(os.environ)
     if asks_background(terminal, section):

@@ -5,8 +5,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from console.collector.build import build_collector, why_not_lead
-from console.collector.schedule import Schedule
 from console.settings import Settings
 from store.clock import SystemClock
 from store.database import Database
@@ -19,10 +17,13 @@ _ENDS_WITHIN_S = 5.0
 def collecting(database: Database, settings: Settings, *, wanted: bool) -> Iterator[str]:
     """Collect while the block runs, if that is wanted and possible; yields a note for the screen."""
     silence_logs()
-    why_not = "it was started with --no-collect" if not wanted else why_not_lead(settings)
+    why_not = _why_not(settings) if wanted else "it was started with --no-collect"
     if why_not is not None:
         yield f"this console does not collect: {why_not}"
         return
+    from console.collector.build import build_collector
+    from console.collector.schedule import Schedule
+
     ready, ended = threading.Event(), threading.Event()
     handle: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
@@ -47,3 +48,10 @@ def collecting(database: Database, settings: Settings, *, wanted: bool) -> Itera
         if not ended.is_set():
             loop.call_soon_threadsafe(stop.set)
         thread.join(_ENDS_WITHIN_S)
+
+
+def _why_not(settings: Settings) -> str | None:
+    # paramiko, httpx and APScheduler: a quarter of the start of a console that does not collect
+    from console.collector.build import why_not_lead
+
+    return why_not_lead(settings)

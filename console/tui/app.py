@@ -19,7 +19,7 @@ from textual.screen import Screen
 from console.service import Service
 from console.tui.acts import Acts
 from console.tui.clipboard import osc52
-from console.tui.keys import ACTS, BINDINGS, PAGES, check_keys
+from console.tui.keys import ACTS, BINDINGS, OWN_USERS, PAGES, check_keys
 from console.tui.look import THEMES, Look
 from console.tui.messages import Said, StoreRead, StoreSilent
 from console.tui.pages import make_page
@@ -44,8 +44,10 @@ class MtokApp(ThinOutput, Acts, App[None]):
     BINDINGS: ClassVar[list[BindingType]] = BINDINGS
 
     def __init__(self, service: Service, view: View, export_to: Path, look: Look | None = None) -> None:
-        super().__init__()
         look = look or Look()
+        super().__init__(
+            ansi_color=look.is_ansi or None
+        )  # without it NO_COLOR paints the ansi themes black on black
         self.animation_level = "none"  # each frame of an animation is bytes on somebody's SSH line
         self.is_thin, self.is_ascii, self.erases = look.is_thin, look.is_ascii, look.erases
         self.theme = THEMES[look.theme]
@@ -87,6 +89,8 @@ class MtokApp(ThinOutput, Acts, App[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What changes something has no key where the console is read-only, or shows the past."""
         if action in ACTS and (self.view.is_read_only or self.view.at is not None):
+            return False
+        if action in OWN_USERS and self.is_web:
             return False
         return super().check_action(action, parameters)
 

@@ -19,3 +19,8 @@ class Look:
     erases: bool = True
     has_mouse: bool = True
     keys: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_ansi(self) -> bool:
+        """Whether the terminal's own colours are used, and no others."""
+        return self.theme.startswith("ansi")

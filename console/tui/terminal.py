@@ -40,13 +40,22 @@ class Terminal:
 
 
 def this_terminal(environ: Mapping[str, str]) -> Terminal:
-    """The terminal that this process runs in, its background not asked for."""
+    """The terminal that this process runs in, its background not asked for; a page of `--web` is one too."""
+    if environ.get("TEXTUAL_DRIVER", "").endswith(":WebDriver"):
+        return Terminal("xterm-256color", is_tty=True, is_utf8=True, has_color=True)
     return Terminal(
         term=environ.get("TERM", ""),
         is_tty=sys.stdin.isatty() and sys.stdout.isatty(),
-        is_utf8=(sys.stdout.encoding or "").lower().replace("-", "") == "utf8",
+        is_utf8=is_utf8(environ, sys.stdout.encoding or ""),
         has_color=not environ.get("NO_COLOR"),
     )
+
+
+def is_utf8(environ: Mapping[str, str], encoding: str) -> bool:
+    """Whether the locale is one of UTF-8. Where it is not installed here Python says so of any: its name counts."""
+    named = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
+    charset = named.partition(".")[2].partition("@")[0] or encoding
+    return charset.lower().replace("-", "") == "utf8"
 
 
 def look_for(terminal: Terminal, section: ConsoleSection) -> Look:

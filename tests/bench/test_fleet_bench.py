@@ -40,21 +40,21 @@ def specs(count: int) -> list[TierSpec]:
     return [TierSpec(f"t{index}", "cloud", "H100", Market.SPOT) for index in range(count)]
 
 
-def furnished(path: Path, days: float, count: int) -> Database:
-    """A store of `count` tiers, each of one instance with one agent."""
-    database = filled(path, days, count, count)
+def furnished(path: Path, days: float, count: int, end: datetime = END) -> Database:
+    """A store of `count` tiers, each of one instance with one agent, told up to `end`."""
+    database = filled(path, days, count, count, end)
     with database.write() as session:
         for counter in session.exec(select(BillCounter)).all():
-            counter.moved_at, counter.steps = END, "60 60 60 60 60"
-        rows = [instance(index) for index in range(count)]
-        keep_resources(session, "cloud", rows, END, complete=True)
+            counter.moved_at, counter.steps = end, "60 60 60 60 60"
+        rows = [instance(index, end) for index in range(count)]
+        keep_resources(session, "cloud", rows, end, complete=True)
         for index in range(count):
-            agent = AgentRow(agent=f"a{index + 1}", tier=f"t{index}", seen_at=END, engine="null", lease_open=True)
+            agent = AgentRow(agent=f"a{index + 1}", tier=f"t{index}", seen_at=end, engine="null", lease_open=True)
             keep_agent(session, agent)
     return database
 
 
-def instance(index: int) -> ResourceRow:
+def instance(index: int, seen_at: datetime) -> ResourceRow:
     return ResourceRow(
         provider="cloud",
         kind=ResourceKind.INSTANCE,
@@ -65,7 +65,7 @@ def instance(index: int) -> ResourceRow:
         raw_state="ACTIVE",
         rate_nusd_per_hour=2 * 10**9,
         can_sleep=True,
-        seen_at=END,
+        seen_at=seen_at,
     )
 
 

@@ -99,12 +99,14 @@ def median_ms(call: Callable[[], object], rounds: int = 30) -> float:
     return statistics.median(times)
 
 
-def filled(path: Path, days: float, tiers: int = TIERS, resources: int = RESOURCES) -> Database:
-    """A store with `days` of minutes."""
+def filled(
+    path: Path, days: float, tiers: int = TIERS, resources: int = RESOURCES, end: datetime = END
+) -> Database:
+    """A store with `days` of minutes up to `end`."""
     database = open_database(f"sqlite:///{path}")
     values = {
         "minutes": round(days * 1440),
-        "start": f"{END - timedelta(days=days):%Y-%m-%d %H:%M:%S}",
+        "start": f"{end - timedelta(days=days):%Y-%m-%d %H:%M:%S}",
         "tiers": tiers,
         "resources": resources,
     }

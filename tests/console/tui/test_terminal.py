@@ -3,7 +3,7 @@
 import pytest
 
 from console.screen_settings import ConsoleSection
-from console.tui.terminal import NoScreen, Terminal, asks_background, is_light, look_for
+from console.tui.terminal import NoScreen, Terminal, asks_background, is_light, is_utf8, look_for
 
 XTERM = Terminal("xterm-256color", is_tty=True, is_utf8=True, has_color=True)
 
@@ -52,3 +52,17 @@ def test_a_terminal_is_not_asked_where_the_answer_does_not_matter() -> None:
     assert asks_background(XTERM, ConsoleSection())
     assert not asks_background(XTERM, ConsoleSection(theme="dark"))
     assert not asks_background(Terminal("linux", is_tty=True, is_utf8=True, has_color=True), ConsoleSection())
+
+
+@pytest.mark.parametrize(
+    ("environ", "encoding", "says"),
+    [
+        ({"LC_ALL": "en_US.ISO-8859-1"}, "utf-8", False),
+        ({"LANG": "de_DE.UTF-8@euro"}, "utf-8", True),
+        ({"LC_ALL": "", "LC_CTYPE": "C.UTF-8", "LANG": "de_DE.ISO-8859-15"}, "utf-8", True),
+        ({}, "utf-8", True),
+        ({"LANG": "de_DE"}, "iso8859-1", False),
+    ],
+)
+def test_a_locale_counts_by_its_name_installed_or_not(environ: dict[str, str], encoding: str, says: bool) -> None:
+    assert is_utf8(environ, encoding) is says
