@@ -46,9 +46,10 @@ def points_that_resolve(window: str, width: int, read: ReadPoints) -> tuple[str,
 
 
 def _known_share(points: Sequence[Point]) -> Fraction:
-    """How much of the time has a known spend: less when steps are too fine for the bill."""
-    known = sum(not isinstance(point.spend_nusd, Unknown) for point in points)
-    return Fraction(known, max(len(points), 1))
+    """How much of the time that was watched has a known spend: less when steps are too fine for the bill."""
+    watched = [point for point in points if not isinstance(point.edges, Unknown)]
+    known = sum(not isinstance(point.spend_nusd, Unknown) for point in watched)
+    return Fraction(known, max(len(watched), 1))
 
 
 def output_chart(window: str, points: Sequence[Point], width: int, height: int) -> list[Row]:
