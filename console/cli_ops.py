@@ -12,6 +12,26 @@ from console.cli_records import store_app
 _FILE = typer.Argument(metavar="FILE", help="A name that ends in .gz is compressed.")
 
 
+Kind = Annotated[str | None, typer.Option(metavar="KIND", help="The kind of provider: see mtok provider list.")]
+Name = Annotated[
+    str | None, typer.Option(metavar="NAME", help="What the provider is called in the file; else its kind.")
+]
+KeyEnv = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The environment variable that holds the API key.")
+]
+KeyFile = Annotated[Path | None, typer.Option(metavar="FILE", help="The file that holds the API key.")]
+BaseUrl = Annotated[str | None, typer.Option(metavar="URL", help="Another address of its API.")]
+DailyUsd = Annotated[str | None, typer.Option(metavar="USD", help="The limit per day, such as 200.")]
+Timezone = Annotated[str | None, typer.Option(metavar="ZONE", help="Where a day begins; else UTC.")]
+SshUser = Annotated[str | None, typer.Option(metavar="USER", help="An agent a tier, reached by SSH as this user.")]
+SshPort = Annotated[str, typer.Option(metavar="PORT", help="For --ssh-user.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the kind's own; repeat it.")
+]
+AskNothing = Annotated[bool, typer.Option("--yes", help="Ask nothing; take what is proposed.")]
+Replace = Annotated[bool, typer.Option("--force", help="Though settings are there: they are kept beside the new.")]
+
+
 class Shell(StrEnum):
     """The shells that Tab is answered in."""
 
@@ -22,33 +42,18 @@ class Shell(StrEnum):
 
 def init(
     config: Config = None,
-    kind: Annotated[
-        str | None, typer.Option(metavar="KIND", help="The kind of provider: see mtok provider list.")
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What the provider is called in the file; else its kind.")
-    ] = None,
-    api_key_env: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The environment variable that holds the API key.")
-    ] = None,
-    api_key_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The file that holds the API key.")
-    ] = None,
-    base_url: Annotated[str | None, typer.Option(metavar="URL", help="Another address of its API.")] = None,
-    daily_usd: Annotated[str | None, typer.Option(metavar="USD", help="The limit per day, such as 200.")] = None,
-    timezone: Annotated[str | None, typer.Option(metavar="ZONE", help="Where a day begins; else UTC.")] = None,
-    ssh_user: Annotated[
-        str | None, typer.Option(metavar="USER", help="An agent a tier, reached by SSH as this user.")
-    ] = None,
-    ssh_port: Annotated[str, typer.Option(metavar="PORT", help="For --ssh-user.")] = "22",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the kind's own; repeat it."),
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; take what is proposed.")] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Though settings are there: they are kept beside the new.")
-    ] = False,
+    kind: Kind = None,
+    name: Name = None,
+    api_key_env: KeyEnv = None,
+    api_key_file: KeyFile = None,
+    base_url: BaseUrl = None,
+    daily_usd: DailyUsd = None,
+    timezone: Timezone = None,
+    ssh_user: SshUser = None,
+    ssh_port: SshPort = "22",
+    set_: Set = None,
+    yes: AskNothing = False,
+    force: Replace = False,
 ) -> int:
     """Write mtok.toml. It asks, tries the key, lists what the account holds, and proposes a tier for each instance.
 
@@ -59,20 +64,9 @@ def init(
     """
     from console.setup.command import Wish, run_init
 
-    wish = Wish(
-        kind=kind,
-        name=name,
-        base_url=base_url,
-        api_key_env=api_key_env,
-        api_key_file=api_key_file,
-        daily_usd=daily_usd,
-        timezone=timezone,
-        ssh_user=ssh_user,
-        ssh_port=ssh_port,
-        options=tuple(set_ or ()),
-        yes=yes,
-        force=force,
-    )
+    key = (api_key_env, api_key_file)
+    ssh = (ssh_user, ssh_port)
+    wish = Wish(kind, name, base_url, *key, daily_usd, timezone, *ssh, tuple(set_ or ()), yes, force)
     return run_init(config, wish)
 
 

@@ -52,6 +52,8 @@ async def _look(kind: ProviderKind, opening: Opening) -> Found:
     finally:
         await provider.close()
     problems = (*answer.inventory.problems, *answer.bills.problems)
+    if problems and not opening.base_url:
+        raise ProviderError(kind.title, "reading", _printable(problems[0]), "mend that; nothing was written")
     if problems:
         raise ProviderError(kind.title, f"reading the account at {opening.base_url}", *_explained(problems))
     items = answer.inventory.items

@@ -60,7 +60,7 @@ class Wish:
 
 @dataclass(slots=True)
 class _Key:
-    """The key that is tried, and how the settings shall name it. `secrets`: what has to be written for that."""
+    """The key that is tried, and how the settings shall name it."""
 
     text: str = field(default="", repr=False)
     env: str | None = None

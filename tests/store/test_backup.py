@@ -1,27 +1,30 @@
 """A backup is one instant of a store that others go on writing; a restore swaps it in, and loses nothing."""
 
 import gzip
+import shutil
 import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from store.backup import back_up
 from store.check import check
+from store.clock import SetClock
 from store.database import HEAD
 from store.errors import BackupFailed, RestoreRefused, StoreUnreachable
 from store.journal import latest
 from store.leader import release
 from store.restore import restore
-from tests.conftest import History
+from tests.conftest import START, History
 from tests.databases import opened
 from tests.store.test_migrations import a_store_at
 
+TOLD = 10
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
@@ -29,19 +32,28 @@ def tick(history: History, minute: int) -> None:
     history.tick(history.bill(minute * 33_000_000), totals=history.totals(minute * 9, minute * 7))
 
 
-@pytest.fixture
-def told(tmp_path: Path) -> Iterator[History]:
-    with opened(f"sqlite:///{tmp_path / 'mtok.db'}") as database:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of ten ticks, made once."""
+    path = tmp_path_factory.mktemp("template") / "mtok.db"
+    with opened(f"sqlite:///{path}") as database:
         history = History(database)
-        for minute in range(1, 41):
+        for minute in range(1, TOLD + 1):
             tick(history, minute)
-        yield history
+    return path
+
+
+@pytest.fixture
+def told(template: Path, tmp_path: Path) -> Iterator[History]:
+    shutil.copy(template, tmp_path / "mtok.db")
+    with opened(f"sqlite:///{tmp_path / 'mtok.db'}") as database:
+        yield History(database, SetClock(START + timedelta(minutes=TOLD)))
 
 
 @contextmanager
 def writing(history: History) -> Iterator[list[int]]:
     """A collector that ticks as fast as it can; yields the minutes that it has written."""
-    ended, written = threading.Event(), [40]
+    ended, written = threading.Event(), [TOLD]
 
     def work() -> None:
         while not ended.is_set():
@@ -80,13 +92,13 @@ def test_a_backup_is_one_instant_of_a_store_that_is_being_written(
             assert one(path, f"SELECT count(*), max(at) FROM {table}") == [(ticks, newest)]
         total = int(str(ticks)) * 33_000_000
         assert one(path, "SELECT total_nusd FROM bill_samples ORDER BY at DESC LIMIT 1") == [(total,)]
-    assert written[-1] > 44
+    assert written[-1] > TOLD + 4
 
 
 def test_a_backup_is_one_file_of_its_owners_alone_and_replaces_nothing(told: History, tmp_path: Path) -> None:
     plain, packed = tmp_path / "b" / "mtok.db", tmp_path / "b" / "mtok.db.gz"
     plain.parent.mkdir()
-    assert back_up(told.database, plain).rows["ticks"] == 40
+    assert back_up(told.database, plain).rows["ticks"] == TOLD
     back_up(told.database, packed)
     assert gzip.decompress(packed.read_bytes())[:15] == b"SQLite format 3"
     assert sorted(plain.parent.iterdir()) == [plain, packed]
@@ -123,7 +135,7 @@ def test_a_store_of_postgresql_is_backed_up_to_the_same_file(history: History, t
 def test_a_restore_waits_for_nobody_to_lead_and_keeps_the_old_store(told: History, tmp_path: Path) -> None:
     source, path = tmp_path / "b.db.gz", tmp_path / "mtok.db"
     back_up(told.database, source)
-    tick(told, 41)
+    tick(told, TOLD + 1)
     path.chmod(0o640)
     with pytest.raises(RestoreRefused, match="test leads until"):
         restore(source, f"sqlite:///{path}", NOW, "ada", force=True)
@@ -133,18 +145,18 @@ def test_a_restore_waits_for_nobody_to_lead_and_keeps_the_old_store(told: Histor
     done = restore(source, f"sqlite:///{path}", NOW, "ada", force=True)
     assert (done.version, done.findings) == (HEAD, ())
     assert done.kept == tmp_path / "mtok.db.before-20261124T120000Z"
-    assert one(done.kept, "SELECT count(*) FROM ticks") == [(41,)]
-    assert one(path, "SELECT count(*) FROM ticks") == [(40,)]
+    assert one(done.kept, "SELECT count(*) FROM ticks") == [(TOLD + 1,)]
+    assert one(path, "SELECT count(*) FROM ticks") == [(TOLD,)]
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     with pytest.raises(StoreUnreachable, match="deleted or replaced"):  # who had it open does not write on
-        tick(told, 42)
+        tick(told, TOLD + 2)
     told.database.close()
     with opened(f"sqlite:///{path}") as database:
         with database.read() as session:
             entry = latest(session, 1)[0]
             assert (entry.actor, entry.what, entry.detail) == ("ada", "store restored", "from b.db.gz")
         again = History(database, told.clock)
-        tick(again, 43)
+        tick(again, TOLD + 3)
         assert check(database) == []
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
@@ -196,6 +208,6 @@ def test_what_is_no_sound_backup_is_refused_and_the_store_stays(
     with pytest.raises(BackupFailed, match=says):
         restore(tmp_path / "b.db", f"sqlite:///{tmp_path / 'mtok.db'}", NOW, "ada", force=True)
     tick_again = History(told.database, told.clock)
-    tick(tick_again, 41)
+    tick(tick_again, TOLD + 1)
     assert check(told.database) == []
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []

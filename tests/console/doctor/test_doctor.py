@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -79,8 +80,16 @@ class Patient:
         return code, found
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a complete tick of just now, made once."""
+    folder = tmp_path_factory.mktemp("template")
+    told(folder)
+    return folder / "mtok.db"
+
+
 @pytest.fixture
-def patient(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Patient]:
+def patient(template: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Patient]:
     """In good health: settings and secrets of our own alone, a collector that leads, a tick of just now."""
     tmp_path.chmod(0o700)
     write_secret(tmp_path / "key", "the-key")
@@ -88,7 +97,7 @@ def patient(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Pati
     with running_simulator(SimulatedWorld.from_json(WORLD, SystemClock()), "the-key") as simulator:
         (tmp_path / "mtok.toml").write_text(SETTINGS.format(url=simulator.base_url), encoding="utf-8")
         (tmp_path / "mtok.toml").chmod(0o600)
-        told(tmp_path)
+        shutil.copy(template, tmp_path)
         yield Patient(tmp_path, simulator, capsys)
 
 
