@@ -157,4 +157,4 @@ class Schedule:
 
     def _heard(self, event: JobEvent) -> None:
         problem = getattr(event, "exception", None)
-        log.warning("schedule", job=event.job_id, event=event.code, problem=str(problem) if problem else None)
+        log.warning("schedule", job=event.job_id, code=event.code, problem=str(problem) if problem else None)

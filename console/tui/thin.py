@@ -25,6 +25,7 @@ from console.tui.glyphs import ascii_sign
 
 _BRIDGE = 5  # to write so few unchanged cells again costs less than a cursor move
 _BLANKS = 12  # so many spaces cost more than to erase them and to move on
+_OFF = {"1": "22", "2": "22", "3": "23", "4": "24", "7": "27", "9": "29"}  # attributes, and what ends each
 Cell = tuple[str, str]  # glyph ("" to the right of a wide one), colours as SGR parameters
 Piece = tuple[int, int, Strip]  # row, column, what to show there
 
@@ -134,6 +135,22 @@ class Memory:
         return end
 
 
+@lru_cache(maxsize=1024)
+def _turned(before: str | None, after: str) -> str:
+    """From one pen to another: where the colours stay, only the attributes that come or go."""
+    if not after:
+        return "\x1b[0m"
+    if before and after.endswith(f";{before}"):
+        codes = after[: -len(before) - 1]
+        if set(codes.split(";")) <= _OFF.keys():
+            return f"\x1b[{codes}m"
+    elif before and before.endswith(f";{after}") and after.split(";")[0] not in _OFF:
+        codes = before[: -len(after) - 1]
+        if set(codes.split(";")) <= _OFF.keys():
+            return "\x1b[" + ";".join(_OFF[code] for code in codes.split(";")) + "m"
+    return f"\x1b[0;{after}m"
+
+
 class _Pen:
     """Writes cells with as few moves and colours as it can. `erases`: to erase is to fill with the background."""
 
@@ -148,7 +165,7 @@ class _Pen:
             self._out.append(f"\x1b[{y + 1};{x + 1}H")
         for (sgr, is_blank), run in groupby(cells, key=lambda cell: (cell[1], cell[0] == " ")):
             if sgr != self._sgr:
-                self._out.append(f"\x1b[0;{sgr}m" if sgr else "\x1b[0m")
+                self._out.append(_turned(self._sgr, sgr))
                 self._sgr = sgr
             glyphs = [glyph for glyph, _ in run]
             if is_blank and len(glyphs) >= _BLANKS and self._erases and _is_plain(sgr):
