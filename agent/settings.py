@@ -6,6 +6,7 @@ paths are relative to the settings file.
 
 import ipaddress
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -232,7 +233,7 @@ def split_address(address: str) -> tuple[str, int]:
         ValueError: it is not written so.
     """
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
+    if not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
         msg = f"{address!r} is no address; write one such as '127.0.0.1:8700'"
         raise ValueError(msg)
     return host.strip("[]"), int(port)

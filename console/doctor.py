@@ -11,6 +11,7 @@ from console.service import current_actor
 from console.settings import Settings
 from store.check import check
 from store.errors import ExitCode, SettingsError
+from store.printable import printable
 
 _OK = "ok"
 
@@ -27,7 +28,7 @@ def examine(config: Path | None, *, send_test_alarm: bool) -> int:
         found += [("secrets", why_not_lead(settings) or _OK)]
     found += list(_alarms(settings, send=send_test_alarm))
     for what, problem in found:
-        print(f"{what}: {problem}")
+        print(printable(f"{what}: {problem}"))
     return int(ExitCode.OK if all(problem == _OK for _, problem in found) else ExitCode.FAILED)
 
 

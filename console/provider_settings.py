@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from console.errors import KindRefused
 from console.providers.registry import Options, ProviderKind, provider_kind
-from console.setting_types import Section
+from console.setting_types import Section, check_address
 
 
 class IgnoreSection(Section):
@@ -47,6 +47,8 @@ class ProviderSection(Section):
         if given and not kind.needs_key:
             msg = f"a provider of kind {self.kind!r} has no key; remove api_key_env and api_key_file"
             raise ValueError(msg)
+        if given and self.base_url is not None:
+            check_address("base_url", self.base_url)
         _ = self.options  # its fault, if it has one, is this section's
         return self
 

@@ -82,8 +82,10 @@ class Alarms:
         try:
             async with httpx.AsyncClient(timeout=_HEARTBEAT_WITHIN_S) as http:
                 (await http.get(self._heartbeat_url)).raise_for_status()
-        except httpx.HTTPError as error:
-            log.warning("heartbeat not delivered", problem=str(error) or type(error).__name__)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:  # their texts may quote the URL, and that is a key
+            answer = error.response if isinstance(error, httpx.HTTPStatusError) else None
+            problem = type(error).__name__ if answer is None else f"HTTP {answer.status_code}"
+            log.warning("heartbeat not delivered", problem=problem)
 
     def _follow(self, fence: int, jump_s: float) -> list[tuple[list[int], str, str]]:
         collector, now = self._collector, self._collector.clock.now()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from store.errors import MtokError
+from store.file_modes import fresh
 
 
 class ExportFailed(MtokError):
@@ -31,8 +32,7 @@ def write_export(path: Path | None, chunks: Iterable[str]) -> None:
         return
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.touch(mode=0o600)
-        with draft.open("wb") as file, _packed(path, file) as out:
+        with os.fdopen(fresh(draft), "wb") as file, _packed(path, file) as out:
             for chunk in chunks:
                 out.write(chunk.encode())
         draft.replace(path)
