@@ -13,6 +13,7 @@ from console.settings import Settings
 from store.alarms import conditions, follow, tell, told_since, untold
 from store.journal import note
 from store.leader import check_fence
+from store.printable import printable_lines
 from store.tables import AlarmRow
 
 log = structlog.get_logger()
@@ -117,7 +118,10 @@ class Alarms:
 
 def _messages(rows: list[AlarmRow], room: int) -> list[tuple[list[int], str, str]]:
     """One message an alarm while there is room; what is beyond it waits, and the last one says so."""
-    messages = [([row.id or 0], f"mtok: {row.kind.replace('_', ' ')}", row.text) for row in rows[: max(room, 0)]]
+    messages = [
+        ([row.id or 0], f"mtok: {row.kind.replace('_', ' ')}", printable_lines(row.text))
+        for row in rows[: max(room, 0)]
+    ]
     waiting = len(rows) - len(messages)
     if messages and waiting:
         ids, title, text = messages[-1]

@@ -19,6 +19,7 @@ from store.readings import LedgerTotals
 
 RESERVED = "mtok."  # labels of our own probes and benchmarks
 _MOST_LABELS = 10_000
+_HIGHEST_FENCE = 2**62  # leadership counts on from what an agent says: never to the end of the numbers
 # a host may be a thief's: what no database holds, alone or added up, would end the tick of the whole fleet
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
 _OfLabel = Annotated[int, Field(ge=0, lt=2**48)]
@@ -76,9 +77,9 @@ def _fence_of(answer: httpx.Response) -> int:
     """The fence of the lease in force, as a refusal states it."""
     try:
         fence, _ = answer.json()["seq"]
-        return int(fence)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return 0
+    return fence if isinstance(fence, int) and 0 <= fence <= _HIGHEST_FENCE else 0
 
 
 class AgentClient:
@@ -211,7 +212,7 @@ class AgentClient:
             raise AgentUnreachable(self.agent, f"{answer.url.path}: HTTP {answer.status_code}")
         try:
             body = answer.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             raise AgentUnreachable(self.agent, f"{answer.url.path}: the answer is not JSON") from None
         if not isinstance(body, dict):
             raise AgentUnreachable(self.agent, f"{answer.url.path}: the answer is not a JSON object")

@@ -18,6 +18,7 @@ from store.fleet import WINDOWS, Fleet, TierSpec, read_fleet
 from store.gate import GatePolicy
 from store.inventory import keep_agent, keep_resources
 from store.machines import GpuView, dumped_gpus
+from store.printable import printable
 from store.readings import AgentReading
 from store.tables import AgentRow, ResourceRow
 from store.unknown import Unknown
