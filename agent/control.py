@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -35,6 +35,8 @@ log = structlog.get_logger()
 PROBE_LABEL = "mtok.probe"  # in the totals, under a label that no key may have
 PROBE_TEXT = "Hello"
 _LONGEST_LEASE_S = 86_400.0
+_MOST_BYTES = 65_536  # of a body: the largest that is asked for has a few hundred
+_Number = Annotated[int, Field(ge=0, lt=2**63)]
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -43,10 +45,10 @@ class LeaseBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    nonce: str
-    seq: tuple[int, int]
+    nonce: str = Field(max_length=256)
+    seq: tuple[_Number, _Number]
     verdict: Literal["open", "closed"]
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Annotated[str, Field(max_length=64)], ...] = Field(default=(), max_length=32)
     ttl_s: float = Field(ge=0, le=_LONGEST_LEASE_S, allow_inf_nan=False)
 
 
@@ -106,7 +108,7 @@ class Control:
     async def lease(self, request: Request) -> Response:
         """Take a lease, or answer 409 with the one in force."""
         self._authorise(request)
-        body = _parsed(LeaseBody, await request.body(), "invalid_lease")
+        body = _parsed(LeaseBody, await _body(request), "invalid_lease")
         before = self.leases.lease
         taken = self.leases.take(
             body.nonce, body.seq, is_open=body.verdict == "open", reasons=body.reasons, ttl_s=body.ttl_s
@@ -143,7 +145,7 @@ class Control:
     async def probe(self, request: Request) -> Response:
         """Generate a token or a few under a reserved label: is the first one there, and after how long?"""
         self._authorise(request)
-        raw = await request.body()
+        raw = await _body(request)
         body = _parsed(ProbeBody, raw, "invalid_probe") if raw else ProbeBody()
         engine = self.meter.scheduler.engine
         if engine is None:
@@ -157,7 +159,7 @@ class Control:
     async def bench(self, request: Request) -> Response:
         """Measure the engine; a line of JSON for each step, the result in the last one."""
         self._authorise(request)
-        raw = await request.body()
+        raw = await _body(request)
         plan = _parsed(Plan, raw, "invalid_bench") if raw else Plan()
         engine = self.meter.scheduler.engine
         if engine is None:
@@ -218,6 +220,15 @@ async def _first_token(job: Job) -> dict[str, int]:
         raise AssertionError
     finally:
         job.abandon()
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MOST_BYTES:
+            raise ApiError(413, f"The body is over {_MOST_BYTES} bytes.", "body_too_large")
+    return bytes(body)
 
 
 def _parsed(kind: type[Body], raw: bytes, code: str) -> Body:

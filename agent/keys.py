@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import hashlib
 import hmac
+import os
 import re
 import secrets
 import time
@@ -20,12 +21,14 @@ import structlog
 
 from agent.errors import KeyRefused
 from store.errors import SettingsError
+from store.file_modes import fresh, make_private
 from store.settings_file import read_text
 
 log = structlog.get_logger()
 RESERVED = "mtok."  # labels of our own probes and benchmarks
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_LIMIT = re.compile(r"[0-9]{1,18}")  # what a 64-bit number holds
 LIMITS = ("tokens_per_day", "requests_per_minute")
 
 
@@ -152,13 +155,17 @@ def _is_named(line: str, name: str) -> bool:
 def _changing(path: Path) -> Iterator[list[str]]:
     """The lines of the file, to be changed: replaced in one step, by one process at a time."""
     try:
-        with path.with_name(f"{path.name}.lock").open("w") as lock_file:
+        lock = path.with_name(f"{path.name}.lock")
+        make_private(lock, 0o600)
+        with lock.open("w") as lock_file:
             fcntl.flock(lock_file, fcntl.LOCK_EX)
             lines = read_text("keys", path).splitlines() if path.exists() else []
             yield lines
             draft = path.with_name(f"{path.name}.draft")
-            draft.touch(mode=path.stat().st_mode & 0o777 if path.exists() else 0o600)
-            draft.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+            with os.fdopen(fresh(draft), "w", encoding="utf-8") as file:
+                os.fchmod(file.fileno(), mode)
+                file.writelines(f"{line}\n" for line in lines)
             draft.replace(path)
     except OSError as error:
         problem = f"cannot write {path}: {error.strerror or error}"
@@ -176,7 +183,7 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 def _key(path: Path, number: int, words: Sequence[str]) -> Key:
     limits = dict(word.partition("=")[::2] for word in words[2:])
     is_key = len(words) >= 2 and _LABEL.fullmatch(words[0]) and _SHA256.fullmatch(words[1])
-    is_limited_well = all(name in LIMITS and value.isdecimal() for name, value in limits.items())
+    is_limited_well = all(name in LIMITS and _LIMIT.fullmatch(value) for name, value in limits.items())
     if not is_key or not is_limited_well or words[0].startswith(RESERVED):
         raise SettingsError(f"{path}, line {number}", "is no `label sha256 [limits]`", "correct or remove it")
     return Key(words[0], words[1], **{name: int(value) for name, value in limits.items()})

@@ -24,6 +24,7 @@ import structlog
 from agent.entries import Counts, Entry, newest_of_each
 from agent.errors import LedgerInUse, LedgerUnreadable, LedgerUnwritable
 from agent.ledger_sql import checked, commit, connect, days_since, deaths, end_open, forget, identity
+from store.file_modes import make_private
 
 log = structlog.get_logger()
 _MOST_IN_A_GROUP = 256
@@ -199,8 +200,10 @@ def _settle(futures: Iterable["asyncio.Future[Any]"], result: object) -> None:
 
 def _locked(path: Path) -> TextIO:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock_file = path.with_name(f"{path.name}.lock").open("w")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = path.with_name(f"{path.name}.lock")
+        make_private(lock, 0o600)
+        lock_file = lock.open("w")
     except OSError as error:
         raise LedgerUnreadable(path, error.strerror or str(error)) from None
     try:

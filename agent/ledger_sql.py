@@ -12,6 +12,7 @@ from pathlib import Path
 from agent.engine.protocol import Outcome
 from agent.entries import Counts, Entry
 from agent.errors import LedgerMismatch, LedgerVersion
+from store.file_modes import make_private
 
 VERSION = 1
 
@@ -68,6 +69,7 @@ def connect(path: Path) -> sqlite3.Connection:
         sqlite3.Error: it cannot be opened, or is no ledger.
         LedgerVersion: a newer mtok made it.
     """
+    make_private(path, 0o600)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]

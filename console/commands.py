@@ -1,7 +1,6 @@
 """What the commands do, once the command line has been understood."""
 
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -24,6 +23,7 @@ from store.database import Database, open_database
 from store.errors import ExitCode, SettingsError
 from store.fleet import TierSpec
 from store.notify import Notifier
+from store.printable import json_text
 from store.window import NAMES, Window, named_window
 from store.words import IGNORED, UNASSIGNED, Market
 
@@ -130,7 +130,7 @@ def run_collector(config: Path | None, clock: Clock | None = None) -> None:
 
 def dumped(body: dict[str, Any]) -> str:
     """JSON for a person and a program alike."""
-    return json.dumps(body, indent=2, ensure_ascii=False)
+    return json_text(body, indent=2)
 
 
 def _spec(settings: Settings, tier: str) -> TierSpec:

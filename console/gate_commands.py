@@ -8,6 +8,7 @@ from console.service import Service
 from store.clock import SystemClock
 from store.errors import AmountError, SettingsError
 from store.money import parse_nusd
+from store.printable import printable
 
 
 def show_gate(config: Path | None, *, as_json: bool) -> None:
@@ -31,9 +32,8 @@ def open_gate(config: Path | None, reason: str) -> None:
         service = Service(database, settings, SystemClock())
         service.open_gate(reason)
         verdict, _ = service.verdict()
-    print(
-        "the gate is open" if verdict.is_open else f"no longer closed by hand, but still closed: {verdict.sentence}"
-    )
+    closed = f"no longer closed by hand, but still closed: {verdict.sentence}"
+    print("the gate is open" if verdict.is_open else printable(closed))
 
 
 def reset_gate(config: Path | None, amount: str, reason: str, tier: str | None, currency: str) -> None:
@@ -46,4 +46,4 @@ def reset_gate(config: Path | None, amount: str, reason: str, tier: str | None, 
         service = Service(database, settings, SystemClock())
         service.reset_gate(nusd, reason, tier, currency)
         verdict, _ = service.verdict()
-    print("the gate is open" if verdict.is_open else f"added, but still closed: {verdict.sentence}")
+    print(printable("the gate is open" if verdict.is_open else f"added, but still closed: {verdict.sentence}"))

@@ -23,6 +23,7 @@ from console.hosts.wheel import find_wheel
 from console.settings import AgentSection, Settings, TierSection, load_settings
 from console.settings_place import find_settings
 from store.errors import ExitCode, SettingsError
+from store.printable import printable
 
 _SERVES_WITHIN_S = 60.0
 _SAFE_ADDRESS = re.compile(r"[A-Za-z0-9.:\[\]-]+:\d{1,5}")
@@ -85,7 +86,7 @@ def follow_logs(config: Path | None, name: str, *, follow: bool, last: int) -> N
     async def work() -> None:
         async with reached(settings, agent) as host:
             async for line in agent_logs(host, follow=follow, last=last):
-                print(line, flush=True)
+                print(printable(line), flush=True)
 
     asyncio.run(work())
 
@@ -123,7 +124,7 @@ async def _check(settings: Settings, tier: TierSection, agent: AgentSection) -> 
     async with reached(settings, agent) as host, _client(settings, tier, agent, host) as client:
         findings = await check_host(host, client)
     for finding in findings:
-        print(f"{agent.name}  {finding.what:9}  {'ok' if finding.ok else 'NOT OK'}: {finding.detail}")
+        print(printable(f"{agent.name}  {finding.what:9}  {'ok' if finding.ok else 'NOT OK'}: {finding.detail}"))
     return all(finding.ok for finding in findings)
 
 
@@ -133,10 +134,10 @@ async def _install(settings: Settings, tier: TierSection, agent: AgentSection, p
         async for step in Install(host, plan).steps():
             changed = changed or step.changed
             word = ("would change" if plan.dry_run else "changed") if step.changed else "as it was"
-            print(f"{agent.name}  {step.what:9}  {word}: {step.detail}", flush=True)
+            print(printable(f"{agent.name}  {step.what:9}  {word}: {step.detail}"), flush=True)
         if not plan.dry_run:
             version = await _serves(settings, tier, agent, host)
-            print(f"{agent.name}  serves     mtok {version} answers through the tunnel")
+            print(printable(f"{agent.name}  serves     mtok {version} answers through the tunnel"))
         if not changed:
             print(f"{agent.name}: nothing was changed", file=sys.stderr)
 

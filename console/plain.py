@@ -9,9 +9,9 @@ from types import FrameType
 from console.plain_lines import changes, everything, stamped
 from console.plain_talk import Talk
 from console.service import Service
-from console.tui.cells import printable
 from store.errors import ExitCode, MtokError
 from store.fleet import Fleet
+from store.printable import printable
 
 _READ_EVERY_S = 1.0
 _READ_BYTES = 4096

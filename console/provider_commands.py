@@ -3,16 +3,15 @@
 import asyncio
 from datetime import timedelta
 
-from rich.table import Table
-
 from console.commands import dumped
 from console.errors import KindRefused
-from console.export.text import rendered
+from console.export.text import plain_table, rendered
 from console.providers.conformance import CHECKS, check_kind
 from console.providers.conformance_bench import Checked
 from console.providers.registry import kind_names, provider_kind
 from store.errors import ExitCode
 from store.logs import silence_logs
+from store.printable import printable
 from store.spend import told
 
 
@@ -22,7 +21,7 @@ def list_kinds(*, as_json: bool) -> None:
     if as_json:
         print(dumped({"kinds": rows}))
         return
-    table = Table(box=None, pad_edge=False, header_style="")
+    table = plain_table()
     for heading in ("kind", "bill", "moves every", "volumes", "currency", "asleep it bills", "sleeping loses"):
         table.add_column(heading, overflow="fold")
     for row in rows:
@@ -51,7 +50,7 @@ def check(name: str, *, as_json: bool) -> int:
         if not as_json:
             mark = "ok    " if one.problem is None else "FAILED"
             why = f": {one.problem}" if one.problem else ""
-            print(f"{mark}  {one.check.name}: {one.check.promise}{why}", flush=True)
+            print(printable(f"{mark}  {one.check.name}: {one.check.promise}{why}"), flush=True)
     if as_json:
         print(dumped({"kind": name, "checks": [_body(one) for one in found]}))
     return int(ExitCode.OK if all(one.problem is None for one in found) else ExitCode.FAILED)

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from console.errors import KindRefused
 from console.providers.registry import Options, ProviderKind, provider_kind
-from console.setting_types import Credential, Section, only_one_of
+from console.setting_types import Credential, Section, check_address, only_one_of
 
 
 class IgnoreSection(Section):
@@ -47,6 +47,8 @@ class ProviderSection(Section):
         elif given := [name for name in names if getattr(self, name) is not None]:
             msg = f"a provider of kind {self.kind!r} has no key; remove {' and '.join(given)}"
             raise ValueError(msg)
+        if given and self.base_url is not None:
+            check_address("base_url", self.base_url)
         _ = self.options  # its fault, if it has one, is this section's
         return self
 

@@ -1,18 +1,22 @@
 """Values as the settings file writes them: durations, amounts, time zones, waking hours."""
 
+import ipaddress
 import re
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from console.waking_hours import WakingHours, parse_waking_hours
 from store.errors import AmountError
 from store.money import parse_nusd
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_LONGEST = timedelta(days=36_500)  # an instant so far away can still be written
 _UNIT_S = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
 
 
@@ -32,7 +36,14 @@ def parse_duration(value: object) -> timedelta:
     if match is None:
         msg = "write a duration as text, such as '170s', '15m' or '1h'"
         raise ValueError(msg)
-    return timedelta(seconds=float(Decimal(match[1]) * _UNIT_S[match[2]]))
+    try:
+        found = timedelta(seconds=float(Decimal(match[1]) * _UNIT_S[match[2]]))
+    except (ArithmeticError, ValueError):
+        found = timedelta.max
+    if found > _LONGEST:
+        msg = f"is longer than {_LONGEST.days} days"
+        raise ValueError(msg)
+    return found
 
 
 def _usd(value: object) -> int:
@@ -55,7 +66,7 @@ def _currency(value: object) -> str:
 def _zone(value: object) -> ZoneInfo:
     try:
         return ZoneInfo(str(value))
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder, or too long for a file
         msg = f"there is no time zone {value!r}; write one such as 'UTC' or 'Europe/Berlin'"
         raise ValueError(msg) from None
 
@@ -66,6 +77,27 @@ def _idle(value: object) -> timedelta | None:
 
 def _hours(value: object) -> WakingHours:
     return parse_waking_hours(str(value))
+
+
+def check_address(name: str, url: str) -> None:
+    """Whether a secret may be sent to `url`: by TLS, or without it to this machine alone.
+
+    Raises:
+        ValueError: it may not.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        return
+    if parts.scheme != "http" or not parts.hostname:
+        msg = f"{name} is no address of http or https"
+        raise ValueError(msg)
+    try:
+        is_here = ipaddress.ip_address(parts.hostname).is_loopback
+    except ValueError:
+        is_here = parts.hostname == "localhost"
+    if not is_here:
+        msg = f"{name} would send a secret over the network in the clear; write https://"
+        raise ValueError(msg)
 
 
 def listed(value: object) -> object:
@@ -84,6 +116,16 @@ def only_one_of(section: BaseModel, *names: str) -> None:
         raise ValueError(msg)
 
 
+def _reachable(path: Path) -> Path:
+    try:
+        path.expanduser()
+    except RuntimeError:
+        msg = f"{path} begins in the home of a user who is not known here"
+        raise ValueError(msg) from None
+    return path
+
+
+HomePath = Annotated[Path, AfterValidator(_reachable)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Idle = Annotated[timedelta | None, BeforeValidator(_idle)]
 Hours = Annotated[WakingHours, BeforeValidator(_hours)]

@@ -21,10 +21,12 @@ from console.setting_types import (
     Credential,
     Currency,
     Duration,
+    HomePath,
     Hours,
     Idle,
     Section,
     Zone,
+    check_address,
     listed,
     only_one_of,
 )
@@ -134,8 +136,8 @@ class AlarmsSection(Section):
 class SshSection(Section):
     """How hosts are reached by SSH, where an agent does not say otherwise."""
 
-    config_file: Path = Path("~/.ssh/config")
-    known_hosts_file: Path = Path("~/.ssh/known_hosts")
+    config_file: HomePath = Path("~/.ssh/config")
+    known_hosts_file: HomePath = Path("~/.ssh/known_hosts")
     connect_within: Duration = timedelta(seconds=10)
     keepalive: Duration = timedelta(seconds=15)
 
@@ -164,7 +166,7 @@ class AgentSection(Section):
     ssh_user: str | None = Field(default=None, min_length=1)
     ssh_port: int | None = Field(default=None, ge=1, le=65535)
     ssh_address: str | None = Field(default=None, min_length=1)
-    ssh_key_file: Path | None = None
+    ssh_key_file: HomePath | None = None
     proxy_jump: str | None = None
 
     @model_validator(mode="after")
@@ -177,6 +179,8 @@ class AgentSection(Section):
             for name in [name for name in by_ssh if name in self.model_fields_set]:
                 msg = f"{name} is for SSH, and this agent has a control_url; remove one of them"
                 raise ValueError(msg)
+        if self.control_url is not None:
+            check_address("control_url", self.control_url)
         return self
 
     @model_validator(mode="after")

@@ -5,12 +5,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
 from sqlmodel import col, select
 
 from console.collector.build import build_account
 from console.commands import dumped, opened, window_of
-from console.export.text import rendered
+from console.export.text import PlainTable, plain_table, rendered
 from console.reconcile import Reconciled, days, read_invoice, reconcile_window
 from console.service import current_actor
 from console.settings import Settings
@@ -21,6 +20,7 @@ from store.counters import last_bill
 from store.database import Database, open_database
 from store.errors import AmountError, ExitCode, SettingsError
 from store.money import format_nusd, parse_nusd
+from store.printable import printable, printable_lines
 from store.reconcile import Line
 from store.retention import Thinned, thin
 from store.settle import settle
@@ -51,7 +51,7 @@ def settle_counter(config: Path | None, counter_id: int, reason: str, total: str
     with opened(config) as (_settings, database), database.write() as session:
         at = datetime.now(UTC)
         counter = settle(session, at, counter_id, actor=current_actor(), reason=reason, total_nusd=nusd)
-        print(f"settled {counter.counter}")
+        print(printable(f"settled {counter.counter}"))
 
 
 def reconcile(
@@ -62,7 +62,7 @@ def reconcile(
         window = _closed_window(settings, day, start, end)
         bills = None if invoice is None else read_invoice(invoice)
         found = asyncio.run(_reconciled(settings, database, window, bills))
-    print(dumped(reconcile_body(found)) if as_json else _reconcile_text(found))
+    print(dumped(reconcile_body(found)) if as_json else printable_lines(_reconcile_text(found)))
     return int(ExitCode.OK if all(one.holds for one in found) else ExitCode.FAILED)
 
 
@@ -114,7 +114,10 @@ def check_store(config: Path | None, *, as_json: bool) -> int:
         bodies = [{"subject": one.subject, "problem": one.problem} for one in findings]
         print(dumped({"store": url, "findings": bodies}))
     else:
-        print("\n".join(f"{one.subject}: {one.problem}" for one in findings) or f"{url}: every invariant holds")
+        print(
+            "\n".join(printable(f"{one.subject}: {one.problem}") for one in findings)
+            or f"{url}: every invariant holds"
+        )
     return int(ExitCode.FAILED if findings else ExitCode.OK)
 
 
@@ -233,8 +236,8 @@ def _thinned_text(done: Thinned) -> str:
     return f"{rendered(table)}\n{done.size_bytes / 2**20:,.1f} MiB on disk"
 
 
-def _table(*headings: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="")
+def _table(*headings: str) -> PlainTable:
+    table = plain_table()
     for heading in headings:
         table.add_column(heading, no_wrap=True)
     return table

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from console.commands import dumped, opened
 from console.export.operations import (
@@ -25,6 +26,7 @@ from store.clock import SystemClock
 from store.errors import ExitCode, MtokError, SettingsError
 from store.fleet import TierView
 from store.operations import OperationKind, OperationOutcome, OperationRefused
+from store.printable import printable, printable_lines
 
 _LOOKS_EVERY_S = 0.5
 _UNLED_FOR_S = 60.0  # twice what replacing a dead leader takes
@@ -48,7 +50,7 @@ def list_tiers(config: Path | None, *, as_json: bool) -> None:
     for tier in fleet.tiers:
         operation = tier.operation
         doing = f"  {operation.kind}: {operation.phase}" if operation else ""
-        print(f"{tier.spec.name:<12} {tier.state:<14} {tier.spec.market:<10} {tier.seen}{doing}")
+        print(printable(f"{tier.spec.name:<12} {tier.state:<14} {tier.spec.market:<10} {tier.seen}{doing}"))
 
 
 def print_history(config: Path | None, tier: str, kind: str, count: int, *, as_json: bool) -> None:
@@ -152,12 +154,12 @@ def _follow(service: Service, id_: int) -> Anatomy:
                 raise NobodyLeads(now.kind, now.tier)
             lines = phase_lines(now)
             for line in lines[shown:]:
-                screen.print(line, highlight=False)
+                screen.print(Text(printable(line)))
             shown = len(lines)
             if now.finished_at is not None:
                 _say(f"{now.kind} {now.tier}: {now.outcome}{f' ({now.detail})' if now.detail else ''}")
                 return now
-            status.update(_waiting(service, now))
+            status.update(Text(printable(_waiting(service, now))))
             time.sleep(_LOOKS_EVERY_S)
 
 
@@ -192,4 +194,4 @@ def _kind(name: str) -> OperationKind:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+    print(printable_lines(line), file=sys.stderr)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import typer
 
 from store.errors import ExitCode, MtokError
+from store.printable import printable, printable_lines
 
 
 def run_command(app: typer.Typer, words: Sequence[str]) -> int:
@@ -14,12 +15,12 @@ def run_command(app: typer.Typer, words: Sequence[str]) -> int:
     try:
         result = app(list(words), standalone_mode=False)
     except MtokError as error:
-        print(f"mtok: {error}", file=sys.stderr)
+        print(printable_lines(f"mtok: {error}"), file=sys.stderr)
         return int(error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         return int(ExitCode.INTERRUPTED)
     except typer.TyperException as error:
-        print(f"mtok: {str(error).rstrip('.')}; see --help", file=sys.stderr)
+        print(printable(f"mtok: {str(error).rstrip('.')}; see --help"), file=sys.stderr)
         return int(ExitCode.USAGE)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has gone

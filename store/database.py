@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlmodel import Session
 
 from store.errors import StoreUnreachable, StoreVersion
+from store.file_modes import make_private
 from store.rights import may_write, read_only_options
 
 HEAD = "0006"
@@ -35,7 +36,7 @@ class Database:
     @property
     def url(self) -> str:
         """The store's address, without a password."""
-        return self.engine.url.render_as_string(hide_password=True)
+        return shown_url(self.engine.url)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -108,8 +109,10 @@ def open_database(url: str, *, read_only: bool = False) -> Database:
         if is_read_only:
             engine.dispose()
             engine = create_engine(url, **_options(url), **read_only_options(engine.dialect.name))
-    except (ArgumentError, SQLAlchemyError, ImportError) as error:
-        raise StoreUnreachable(_without_password(url), _reason(error)) from error
+    except (SQLAlchemyError, ImportError) as error:
+        raise StoreUnreachable(shown_url(url), _reason(error)) from error
+    except ValueError:  # SQLAlchemy 2.1 raises it for a port; what it quotes may be a part of the password
+        raise StoreUnreachable(shown_url(url), "its address cannot be read") from None
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine, is_read_only=is_read_only)
     database = Database(engine, is_read_only=is_read_only)
@@ -146,7 +149,10 @@ def _options(url: str) -> dict[str, Any]:
 def _prepare_sqlite(engine: Engine, *, is_read_only: bool) -> None:
     path = engine.url.database
     if path and path != ":memory:" and not Path(path).parent.is_dir():
-        raise StoreUnreachable(str(engine.url), f"there is no directory {Path(path).parent}")
+        raise StoreUnreachable(shown_url(engine.url), f"there is no directory {Path(path).parent}")
+
+    if path and path != ":memory:" and not is_read_only:
+        make_private(Path(path), 0o660)
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection, _record) -> None:  # type: ignore[no-untyped-def]
@@ -198,8 +204,11 @@ def _reason(error: Exception) -> str:
     return " ".join(str(cause).split())[:200]
 
 
-def _without_password(url: str) -> str:
+def shown_url(url: str | URL) -> str:
+    """A store's address without a password, wherever in it that stands."""
     try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
+        read = make_url(url)
+    except (ArgumentError, ValueError):
         return "(unreadable address)"
+    hidden = {name: "***" for name in read.query if "pass" in name}  # libpq: password, sslpassword, passfile
+    return read.update_query_dict(hidden).render_as_string(hide_password=True)

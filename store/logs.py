@@ -4,6 +4,8 @@ import sys
 
 import structlog
 
+from store.printable import printable_lines
+
 
 def configure_logs() -> None:
     """Send structlog's events to stderr, with UTC instants."""
@@ -13,10 +15,19 @@ def configure_logs() -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer(colors=False) if is_terminal else structlog.processors.JSONRenderer(),
+            *(
+                [_harmless, structlog.dev.ConsoleRenderer(colors=False)]
+                if is_terminal
+                else [structlog.processors.JSONRenderer()]
+            ),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def _harmless(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """An event whose texts a terminal does not obey."""
+    return {key: printable_lines(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
 def silence_logs() -> None:

@@ -2,7 +2,9 @@
 
 import os
 import tomllib
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +27,11 @@ def load_file(model: type[Model], path: Path, above: Mapping[str, Any] | None = 
         raw = tomllib.loads(read_text(str(path), path))
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(str(path), f"is not TOML: {error}", "mend that line") from None
+    except (ValueError, RecursionError):  # tomllib's own limits are Python's
+        problem = "holds a number of too many digits, or lists in too many lists"
+        raise SettingsError(str(path), problem, "shorten it") from None
+    if (text := _unprintable(raw)) is not None:
+        raise SettingsError(str(path), f"{text!r} holds a control character", "remove it")
     try:
         return model.model_validate({**_merged(raw, above or {}), "path": path.resolve()})
     except ValidationError as error:
@@ -69,7 +76,7 @@ def read_text(where: str, path: Path) -> str:
     """
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SettingsError(where, f"cannot read {path}: {reason}", "check the path and its rights") from None
 
@@ -80,6 +87,18 @@ def _merged(raw: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, Mapping) and isinstance(raw.get(name), Mapping):
             merged[name] = {**raw[name], **value}
     return merged
+
+
+def _unprintable(value: object) -> str | None:
+    """The first text, at whatever depth, that holds a control character: no name, path or address has one."""
+    if isinstance(value, str):
+        return value if any(unicodedata.category(char) == "Cc" for char in value) else None
+    inside: Iterable[object] = ()
+    if isinstance(value, Mapping):
+        inside = chain.from_iterable(value.items())
+    elif isinstance(value, list):
+        inside = value
+    return next((found for one in inside if (found := _unprintable(one)) is not None), None)
 
 
 def _first_fault(path: Path, error: ValidationError) -> SettingsError:

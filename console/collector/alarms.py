@@ -13,6 +13,7 @@ from console.settings import Settings
 from store.alarms import conditions, follow, tell, told_since, untold
 from store.journal import note
 from store.leader import check_fence
+from store.printable import printable_lines
 from store.tables import AlarmRow
 
 log = structlog.get_logger()
@@ -82,8 +83,10 @@ class Alarms:
         try:
             async with httpx.AsyncClient(timeout=_HEARTBEAT_WITHIN_S) as http:
                 (await http.get(self._heartbeat_url)).raise_for_status()
-        except httpx.HTTPError as error:
-            log.warning("heartbeat not delivered", problem=str(error) or type(error).__name__)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:  # their texts may quote the URL, and that is a key
+            answer = error.response if isinstance(error, httpx.HTTPStatusError) else None
+            problem = type(error).__name__ if answer is None else f"HTTP {answer.status_code}"
+            log.warning("heartbeat not delivered", problem=problem)
 
     def _follow(self, fence: int, jump_s: float) -> list[tuple[list[int], str, str]]:
         collector, now = self._collector, self._collector.clock.now()
@@ -115,7 +118,10 @@ class Alarms:
 
 def _messages(rows: list[AlarmRow], room: int) -> list[tuple[list[int], str, str]]:
     """One message an alarm while there is room; what is beyond it waits, and the last one says so."""
-    messages = [([row.id or 0], f"mtok: {row.kind.replace('_', ' ')}", row.text) for row in rows[: max(room, 0)]]
+    messages = [
+        ([row.id or 0], f"mtok: {row.kind.replace('_', ' ')}", printable_lines(row.text))
+        for row in rows[: max(room, 0)]
+    ]
     waiting = len(rows) - len(messages)
     if messages and waiting:
         ids, title, text = messages[-1]

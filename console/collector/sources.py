@@ -10,11 +10,13 @@ from console.errors import AgentUnreachable
 from console.hosts.agent_client import AgentClient, AgentStatus, AgentUsage
 from console.providers.protocol import Action, Batch, BillReading, Provider, Resource
 from console.settings import Settings, TierSection
+from store.printable import named
 from store.readings import AgentReading, Bill, ProviderReading, TierResources
 from store.tables import ResourceRow
 from store.words import IGNORED, UNASSIGNED, ResourceKind, State
 
 Answer = TypeVar("Answer")
+_LONGEST_PROBLEM = 2_000  # of everything that was wrong with one answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ async def _within(question: Awaitable[Answer], within_s: float, what: str) -> An
 def provider_reading(tiers: TierMap, provider: str, answer: ProviderAnswer) -> ProviderReading:
     """A provider's answer as the store takes it."""
     bills = tuple(_bill(tiers, provider, reading) for reading in answer.bills.items)
-    problem = "; ".join(answer.bills.problems) or None
+    problem = named("; ".join(answer.bills.problems), _LONGEST_PROBLEM) or None
     return ProviderReading(bills, problem, answer.latency_ms, frozenset(answer.bills.vanished))
 
 
@@ -110,7 +112,7 @@ def _bill(tiers: TierMap, provider: str, reading: BillReading) -> Bill:
         counter=reading.counter,
         kind=reading.ref.kind,
         resource_id=reading.ref.id,
-        name=reading.name,
+        name=named(reading.name),
         tier=tiers.owner(provider, reading.ref.kind, reading.ref.id),
         currency=reading.currency,
         raw=reading.raw,
@@ -175,9 +177,9 @@ def resource_rows(
             kind=resource.ref.kind,
             resource_id=resource.ref.id,
             tier=tiers.owner(provider, resource.ref.kind, resource.ref.id),
-            name=resource.name,
+            name=named(resource.name),
             state=resource.state,
-            raw_state=resource.raw_state,
+            raw_state=named(resource.raw_state),
             address=resource.address,
             rate_nusd_per_hour=quoted.get((resource.ref.kind, resource.ref.id)),
             can_sleep=Action.SLEEP in resource.can,

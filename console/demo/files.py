@@ -44,7 +44,7 @@ def prepare(state: Path) -> None:
         SettingsError: it does, or it cannot be made.
     """
     try:
-        state.mkdir(parents=True, exist_ok=True)
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
         if (state / "demo.json").exists():
             raise SettingsError(f"--state {state}", "holds an earlier demo", "remove it or name another directory")
         for part in ("logs", "secrets"):
@@ -77,7 +77,7 @@ def write_simulators(state: Path, tiers: tuple[DemoTier, ...]) -> tuple[DemoSimu
             account=state / f"account{suffix}.json",
         )
         world = _world([tier for tier in tiers if tier.provider is provider], provider)
-        one.world.write_text(json.dumps(world, indent=2), encoding="utf-8")
+        write_secret(one.world, json.dumps(world, indent=2))
         write_secret(one.key, secrets.token_hex(16))
         found.append(one)
     return tuple(found)
@@ -122,12 +122,14 @@ def write_agents(state: Path, tiers: tuple[DemoTier, ...]) -> tuple[DemoAgent, .
 def _write_agent(state: Path, tier: DemoTier) -> DemoAgent:
     name = f"{tier.name}-a"
     home = state / "agents" / name
-    home.mkdir(parents=True, exist_ok=True)
+    (state / "agents").mkdir(mode=0o700, exist_ok=True)
+    home.mkdir(mode=0o700, exist_ok=True)
     key = f"demo-{secrets.token_hex(16)}"
     write_secret(home / "control.secret", secrets.token_hex(16))
     write_secret(home / "keys", f"load {hashlib.sha256(key.encode()).hexdigest()}\n")
     agent = DemoAgent(name, tier, free_port(), free_port(), key, home / "agent.toml")
-    agent.settings.write_text(
+    write_secret(
+        agent.settings,
         f'name = "{name}"\n'
         f'public_address = "127.0.0.1:{agent.public_port}"\n'
         f'control_address = "127.0.0.1:{agent.control_port}"\n'
@@ -136,7 +138,6 @@ def _write_agent(state: Path, tier: DemoTier) -> DemoAgent:
         'ledger = "ledger.db"\n'
         'model_dir = "../model"\n'
         'engine = "reference"\n',
-        encoding="utf-8",
     )
     return agent
 
@@ -168,7 +169,7 @@ not_applied_after = "10s"
 {providers}
 {tiers}"""
     path = state / "mtok.toml"
-    path.write_text(text, encoding="utf-8")
+    write_secret(path, text)
     return path
 
 

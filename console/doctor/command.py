@@ -13,6 +13,7 @@ from console.settings import Settings, load_settings
 from console.settings_place import find_settings
 from store.errors import ExitCode, SettingsError
 from store.logs import silence_logs
+from store.printable import printable
 
 
 def examine(
@@ -24,7 +25,7 @@ def examine(
     for check in _checks(config, send_test_alarm=send_test_alarm, offline=offline):
         found.append(check)
         if not as_json:
-            print(check.line, flush=True)
+            print(printable(check.line), flush=True)
     is_sound = all(check.level is not Level.FAILED for check in found)
     if as_json:
         bodies = [{"what": c.what, "level": c.level, "detail": c.detail, "remedy": c.remedy} for c in found]

@@ -13,8 +13,10 @@ from store.clock import rfc3339
 from store.figures import Figures
 from store.fleet import Fleet, TierSpec
 from store.money import format_nusd
+from store.printable import printable
 from store.unknown import Unknown
 
+_FORMULAS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 COLUMNS = (
     "as_of",
     "tier",
@@ -71,9 +73,16 @@ def fleet_rows(fleet: Fleet, tiers: Iterable[str]) -> list[list[str]]:
 
 
 def defused(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula: names come from providers."""
-    looks_like_formula = cell[:1] in ("=", "+", "@", "\t", "\r") or (cell[:1] == "-" and not _is_number(cell))
-    return f"'{cell}" if looks_like_formula else cell
+    """A cell that no spreadsheet takes for a formula, and no terminal for a command: names come from providers.
+
+    Source: OWASP, "CSV Injection": `=`, `+`, `-`, `@`, tab, CR and LF, and their full-width forms.
+    """
+    shown = printable(cell)
+    first = (cell.lstrip() or shown)[:1]
+    looks_like_formula = first in _FORMULAS or cell[:1] in ("\t", "\r", "\n")
+    if first == "-" and _is_number(cell):
+        return shown
+    return f"'{shown}" if looks_like_formula else shown
 
 
 def _is_number(cell: str) -> bool:

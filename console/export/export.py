@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from console.settings import Settings
 from store.database import Database
 from store.errors import SettingsError
 from store.fleet import TierSpec, extra_tiers
+from store.printable import json_text
 from store.window import Window
 
 
@@ -82,6 +82,6 @@ def _json(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     opening = "[\n"
     for row in rows:
         body = {name: cell or None for name, cell in zip(COLUMNS, row, strict=True)}
-        yield opening + json.dumps(body, ensure_ascii=False)
+        yield opening + json_text(body)
         opening = ",\n"
     yield "\n]\n" if opening == ",\n" else "[]\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from store.errors import MtokError
+from store.file_modes import fresh
 
 
 class ExportFailed(MtokError):
@@ -31,9 +32,8 @@ def write_export(path: Path | None, chunks: Iterable[str], mode: int = 0o600) ->
         return
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.touch(mode=0o600)
-        draft.chmod(mode)
-        with draft.open("wb") as file, _packed(path, file) as out:
+        with os.fdopen(fresh(draft), "wb") as file, _packed(path, file) as out:
+            draft.chmod(mode)
             for chunk in chunks:
                 out.write(chunk.encode())
         draft.replace(path)

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.table import Table
-
 from console.export.status import amount, dollars
-from console.export.text import rendered
+from console.export.text import plain_table, rendered
 from store.clock import rfc3339
 from store.gate import GatePolicy, ScopeVerdict, Verdict
 from store.headroom import Term, total
 from store.money import USD, format_nusd
+from store.printable import printable
 from store.unknown import Unknown
 
 
@@ -93,15 +92,15 @@ def gate_text(body: dict[str, Any]) -> str:
     lines.append(f"beyond the limit, at most {_known(bound['usd'])}")
     lines += [f"beyond the limit in {name}, at most {_known(one)}" for name, one in bound["currencies"].items()]
     if not body["headroom"]:
-        return "\n".join(lines)
-    table = Table(box=None, pad_edge=False, header_style="")
+        return "\n".join(map(printable, lines))
+    table = plain_table()
     for heading in ("counter", "tier", "bills", "", "at most an hour", "for s", "at most"):
         is_text = heading in ("counter", "tier", "bills", "")
         table.add_column(heading, justify="left" if is_text else "right", overflow="fold")
     for term in body["headroom"]:
         cells = (term["counter"], term["tier"], term["course"], term["currency"], _known(term["per_hour"]))
         table.add_row(*cells, f"{term['duration_s']:.0f}", _known(term["amount"]))
-    return "\n".join([*lines, "", rendered(table)])
+    return "\n".join([*map(printable, lines), "", rendered(table)])
 
 
 def _scope(scope: ScopeVerdict) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from console.export.status import amount
+from console.export.text import PlainTable
 from store.anatomy import Anatomy, Reached, spread, whole
 from store.clock import rfc3339
 from store.fleet import Fleet
@@ -107,7 +108,7 @@ def phases_table(
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, box=None, pad_edge=False, title_justify="left", title_style="")
+    return PlainTable(title=title, box=None, pad_edge=False, title_justify="left", title_style="")
 
 
 def _is_used(phase: Phase, found: Sequence[Anatomy]) -> bool:

@@ -2,14 +2,16 @@
 
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from console.wording import machine_lines
 from store.figures import Figures
 from store.fleet import Fleet
 from store.gate import ScopeVerdict
 from store.money import USD, display, display_usd
+from store.printable import printable
 from store.unknown import Unknown
 
 
@@ -19,7 +21,7 @@ def status_text(fleet: Fleet) -> str:
     debits = verdict.facts.debits_today_nusd
     today = "—" if isinstance(debits, Unknown) else display_usd(debits)
     word = "OPEN" if verdict.is_open else f"CLOSED ({verdict.sentence})"
-    table = Table(box=None, pad_edge=False, header_style="")
+    table = plain_table()
     for heading in (
         "tier",
         "state",
@@ -49,7 +51,7 @@ def status_text(fleet: Fleet) -> str:
     ]
     if fleet.led_by is None:
         lines.append("COLLECTOR DEAD: nobody is reading the bills")
-    return "\n".join([*lines, "", rendered(table)])
+    return "\n".join([*map(printable, lines), "", rendered(table)])
 
 
 def explanation_text(body: dict[str, Any]) -> str:
@@ -59,8 +61,8 @@ def explanation_text(body: dict[str, Any]) -> str:
     if body["simulated"]:
         lines.append("SIMULATED PROVIDER: no money is spent")
     if "unknown" in body["spend"]:
-        return "\n".join([*lines, f"spend — ({body['spend']['unknown']})"])
-    table = Table(box=None, pad_edge=False, header_style="")
+        return "\n".join(map(printable, [*lines, f"spend — ({body['spend']['unknown']})"]))
+    table = plain_table()
     for heading in ("counter", "at", "raw", "at", "raw", "difference"):
         table.add_column(heading, overflow="fold")
     for term in body["spend"]["terms"]:
@@ -68,12 +70,12 @@ def explanation_text(body: dict[str, Any]) -> str:
         table.add_row(term["counter"], start["at"] or "", start["raw"], end["at"], end["raw"], term["amount"])
     usage, currency = body["usage"], body["spend"]["currency"]
     per = "$/Mtok" if currency == USD else f"{currency}/Mtok"
-    lines += [rendered(table), f"spend {body['spend']['amount']} {body['spend']['currency']}"]
+    opening, lines = lines, [f"spend {body['spend']['amount']} {body['spend']['currency']}"]
     lines.append(f"prompt {usage['prompt_tokens']}, completion {usage['completion_tokens']} tokens")
     lines.append(f"{per} output {_known(figures['per_mtok_output'])}")
     lines.append(f"{per} total {_known(figures['per_mtok_total'])}")
     lines.append(f"load {_known(figures['load'])}")
-    return "\n".join(lines)
+    return "\n".join([*map(printable, opening), rendered(table), *map(printable, lines)])
 
 
 def _cells(figures: Figures) -> tuple[str, ...]:
@@ -104,7 +106,21 @@ def _known(value: str | dict[str, str]) -> str:
     return value if isinstance(value, str) else f"— ({value['unknown']})"
 
 
+class PlainTable(Table):
+    """A table whose texts are shown as they are: no markup, nothing that a terminal would obey."""
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        """A row; each text in one line."""
+        super().add_row(*(Text(printable(one)) if isinstance(one, str) else one for one in cells), **options)
+
+
+def plain_table() -> PlainTable:
+    """A table without lines or colours."""
+    return PlainTable(box=None, pad_edge=False, header_style="")
+
+
 def rendered(table: Table) -> str:
+    """A table as lines of text."""
     console = Console(width=160, no_color=True, highlight=False)
     with console.capture() as capture:
         console.print(table)

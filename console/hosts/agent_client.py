@@ -4,40 +4,47 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
-from pydantic import AwareDatetime, BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from console.errors import AgentUnreachable, HostUnreachable
-from console.hosts.agent_machine import AgentMachine, machine_of
+from console.hosts.agent_machine import AgentMachine, Instant, machine_of
 from store.errors import SettingsError
 from store.keys import KeyUsage
 from store.lease import LeaseGrant
+from store.printable import named
 from store.readings import LedgerTotals
 
 RESERVED = "mtok."  # labels of our own probes and benchmarks
+_MOST_LABELS = 10_000
+_HIGHEST_FENCE = 2**62  # leadership counts on from what an agent says: never to the end of the numbers
+# a host may be a thief's: what no database holds, alone or added up, would end the tick of the whole fleet
+_Count = Annotated[int, Field(ge=0, lt=2**53)]
+_OfLabel = Annotated[int, Field(ge=0, lt=2**48)]
+_Small = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class _Label(BaseModel):
-    requests: int = Field(default=0, ge=0)
-    prompt_tokens: int = Field(default=0, ge=0)
-    completion_tokens: int = Field(default=0, ge=0)
+    requests: _OfLabel = 0
+    prompt_tokens: _OfLabel = 0
+    completion_tokens: _OfLabel = 0
 
 
 class _Usage(BaseModel):
-    ledger: str = Field(min_length=1)
-    ledger_created_at: AwareDatetime
-    nonce: str = Field(min_length=16)
-    prompt_tokens: int = Field(ge=0)
-    cached_tokens: int = Field(ge=0)
-    completion_tokens: int = Field(ge=0)
-    delivered_tokens: int = Field(ge=0)
-    requests: int = Field(ge=0)
-    busy_ms: int = Field(ge=0)
-    in_flight: int = Field(ge=0)
-    last_token_at: AwareDatetime | None
-    labels: dict[str, _Label] = {}
+    ledger: str = Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")
+    ledger_created_at: Instant
+    nonce: str = Field(min_length=16, max_length=256)
+    prompt_tokens: _Count
+    cached_tokens: _Count
+    completion_tokens: _Count
+    delivered_tokens: _Count
+    requests: _Count
+    busy_ms: _Count
+    in_flight: _Small
+    last_token_at: Instant | None
+    labels: dict[str, _Label] = Field(default={}, max_length=_MOST_LABELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +77,9 @@ def _fence_of(answer: httpx.Response) -> int:
     """The fence of the lease in force, as a refusal states it."""
     try:
         fence, _ = answer.json()["seq"]
-        return int(fence)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return 0
+    return fence if isinstance(fence, int) and 0 <= fence <= _HIGHEST_FENCE else 0
 
 
 class AgentClient:
@@ -121,7 +128,7 @@ class AgentClient:
             reserved_completion_tokens=sum(label.completion_tokens for label in reserved),
         )
         labels = {
-            name: KeyUsage(label.requests, label.prompt_tokens, label.completion_tokens)
+            named(name): KeyUsage(label.requests, label.prompt_tokens, label.completion_tokens)
             for name, label in usage.labels.items()
         }
         machine = machine_of(self.agent, body)
@@ -151,10 +158,10 @@ class AgentClient:
         engine = body.get("engine")
         label = engine.get("label") or engine.get("name") if isinstance(engine, dict) else engine
         return AgentStatus(
-            engine=str(label or ""),
-            model=str(body.get("model") or ""),
-            quantisation=str(body.get("quantisation") or ""),
-            version=str(body.get("version") or ""),
+            engine=named(str(label or "")),
+            model=named(str(body.get("model") or "")),
+            quantisation=named(str(body.get("quantisation") or "")),
+            version=named(str(body.get("version") or "")),
             is_loaded=body.get("loaded", True) is True,
         )
 
@@ -205,7 +212,7 @@ class AgentClient:
             raise AgentUnreachable(self.agent, f"{answer.url.path}: HTTP {answer.status_code}")
         try:
             body = answer.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             raise AgentUnreachable(self.agent, f"{answer.url.path}: the answer is not JSON") from None
         if not isinstance(body, dict):
             raise AgentUnreachable(self.agent, f"{answer.url.path}: the answer is not a JSON object")

@@ -9,17 +9,36 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, Field, StrictFloat, StrictInt, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    Field,
+    StrictFloat,
+    StrictInt,
+    TypeAdapter,
+    ValidationError,
+)
 
 from store.capacity import per_kilosecond
 from store.machines import GpuView
+from store.printable import named
 from store.unknown import Unknown
 
-_LONGEST = 240
 _MOST_GPUS = 64
+_FIRST_YEAR, _LAST_YEAR = 2000, 9000  # what lies beyond may have no UTC, and no place in a database
 _NO_CAPACITY = "this agent says nothing of its capacity; a newer mtok does"
 _NO_GPUS = Unknown("no GPU figures: this agent says nothing of GPUs; a newer mtok does")
 
+
+def _in_range(at: datetime) -> datetime:
+    if not _FIRST_YEAR <= at.year <= _LAST_YEAR:
+        msg = f"the year {at.year} is none of ours"
+        raise ValueError(msg)
+    return at
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_in_range)]
 _Big = Annotated[StrictInt, Field(ge=0, lt=2**63)]
 
 
@@ -35,7 +54,7 @@ class AgentMachine:
 
 class _Capacity(BaseModel):
     capacity_tokens_per_s: Annotated[StrictFloat | StrictInt, Field(ge=0.001, le=1e12, allow_inf_nan=False)]
-    measured_at: AwareDatetime
+    measured_at: Instant
     conditions: str
 
 
@@ -60,14 +79,14 @@ def machine_of(agent: str, body: Mapping[str, Any]) -> AgentMachine:
     if about is None:
         return AgentMachine(gpus=gpus)
     if isinstance(about, dict) and isinstance(about.get("unknown"), str):
-        return AgentMachine(capacity_about=_plain(about["unknown"]), gpus=gpus)
+        return AgentMachine(capacity_about=named(about["unknown"]), gpus=gpus)
     try:
         said = {"capacity_tokens_per_s": body.get("capacity_tokens_per_s"), **about}
         found = _Capacity.model_validate(said)
     except (ValidationError, TypeError):
         return AgentMachine(capacity_about="its answer on capacity is not in the documented shape", gpus=gpus)
     per_ks = per_kilosecond(found.capacity_tokens_per_s)
-    return AgentMachine(per_ks, found.measured_at, _plain(found.conditions), gpus)
+    return AgentMachine(per_ks, found.measured_at, named(found.conditions), gpus)
 
 
 def _gpus(agent: str, body: Mapping[str, Any]) -> tuple[GpuView, ...] | Unknown:
@@ -75,7 +94,7 @@ def _gpus(agent: str, body: Mapping[str, Any]) -> tuple[GpuView, ...] | Unknown:
     if said is None:
         return _NO_GPUS
     if isinstance(said, dict) and isinstance(said.get("unknown"), str):
-        return Unknown(_plain(said["unknown"]))
+        return Unknown(named(said["unknown"]))
     try:
         found = _GPUS.validate_python(said)
     except ValidationError:
@@ -84,10 +103,5 @@ def _gpus(agent: str, body: Mapping[str, Any]) -> tuple[GpuView, ...] | Unknown:
 
 
 def _view(agent: str, one: _Gpu) -> GpuView:
-    plain = one.model_copy(update={"name": _plain(one.name), "driver": _plain(one.driver)})
+    plain = one.model_copy(update={"name": named(one.name), "driver": named(one.driver)})
     return GpuView(agent=agent, **plain.model_dump())
-
-
-def _plain(text: str) -> str:
-    shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[: _LONGEST + 1])
-    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"

@@ -18,6 +18,7 @@ from store.errors import MtokError
 
 Result = TypeVar("Result")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
+_LONGEST_LINE = 65_536
 _GRACE_S = 1.0  # that a host which failed last time may hold up whoever asks
 
 
@@ -120,6 +121,9 @@ class SshHost:
                 *whole, rest = (rest + decode(data)).split("\n")
                 for line in whole:
                     yield line.removesuffix("\r")
+                if len(rest) > _LONGEST_LINE:  # a host that never ends its line must not fill our memory
+                    yield rest
+                    rest = ""
             if rest:
                 yield rest
             exit_code = await in_thread(f"{self.name}: exit code", output.exit_code)

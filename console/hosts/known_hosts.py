@@ -3,9 +3,11 @@
 import base64
 import binascii
 import hmac
+import os
 from pathlib import Path
 
 from store.errors import SettingsError
+from store.file_modes import fresh
 
 
 def known_keys(path: Path, alias: str) -> tuple[list[str], list[str]]:
@@ -37,9 +39,9 @@ def accept_key(path: Path, alias: str, key: str) -> None:
     draft = path.with_name(f"{path.name}.draft")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft.touch(mode=0o600)
         text = "".join(f"{line}\n" for line in [*kept, f"{alias} {key}"])
-        draft.write_text(text, encoding="utf-8", errors="surrogateescape")
+        with os.fdopen(fresh(draft), "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
         draft.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)

@@ -29,6 +29,7 @@ from console.tui.screens.page import Exported, Page
 from console.tui.thin import ThinOutput
 from console.tui.view import View
 from store.errors import MtokError, StoreUnreachable
+from store.printable import printable
 
 log = structlog.get_logger()
 _READ_EVERY_S = 1.0
@@ -267,6 +268,7 @@ class MtokApp(ThinOutput, Acts, App[None]):
             self.page.show_frame()
 
     def _copy(self, text: str) -> None:
+        text = printable(text)  # a line end in what is pasted into a shell would run it
         sequence = osc52(text, os.environ) if text else None
         if sequence is None:
             self.say(

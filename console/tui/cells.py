@@ -66,11 +66,3 @@ def between(left: str, right: str, width: int) -> str:
     """Two texts at the ends of a line; what is on the left gives way."""
     room = width - cell_len(right)
     return f"{fitted(left, room)}{right}" if room > 0 else fitted(right, width)
-
-
-def printable(text: str) -> str:
-    """A text from elsewhere without anything that a terminal would obey; tabs become spaces."""
-    if text.isprintable():
-        return text
-    spaced = text.replace("\t", "    ")
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in spaced)

@@ -10,7 +10,8 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from console.tui.cells import Role, fitted, printable
+from console.tui.cells import Role, fitted
+from store.printable import printable
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from console.tui.cells import Role, Row, Span, line, printable
+from console.tui.cells import Role, Row, Span, line
 from console.tui.render.canvas import clipped
 from console.tui.render.figures import UNKNOWN, age
 from console.tui.render.flow import sentences
 from console.tui.render.lists import day_time, lasted, table_rows
 from console.tui.table import Column, Entry
 from store.fleet import Fleet
+from store.printable import printable
 from store.sources import SourceHealth, Stretch
 from store.unknown import Unknown
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from console.tui.cells import Role, Row, line, printable
+from console.tui.cells import Role, Row, line
 from console.tui.render.canvas import (
     Canvas,
     Label,
@@ -19,6 +19,7 @@ from console.tui.render.canvas import (
     titled,
 )
 from console.tui.render.scale import EIGHTHS, Scale, even_scale, is_far_apart, log_scale
+from store.printable import printable
 from store.unknown import Unknown
 
 UNKNOWN_SIGN, ZERO_SIGN, NO_TOKENS_SIGN, BELOW_SIGN = "·", "0", "∘", "▼"

@@ -5,9 +5,10 @@ from itertools import zip_longest
 
 from rich.cells import cell_len
 
-from console.tui.cells import Role, Row, Span, line, printable, width_of
+from console.tui.cells import Role, Row, Span, line, width_of
 from console.tui.render.canvas import clipped
 from console.tui.render.status import wrapped
+from store.printable import printable
 
 
 def flowed(pieces: Sequence[str], width: int, indent: int = 1, role: Role = Role.PLAIN) -> list[Row]:

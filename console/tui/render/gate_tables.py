@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from console.tui.cells import Role, Row, line, printable
+from console.tui.cells import Role, Row, line
 from console.tui.render.figures import UNKNOWN
 from console.tui.render.lists import clock_time, day_time, known_money, lasted, table_rows
 from console.tui.table import Column, Entry
@@ -10,6 +10,7 @@ from store.budget_curve import AllowanceView, VerdictChange
 from store.gate import Reason, ScopeVerdict
 from store.headroom import Term
 from store.money import display_usd
+from store.printable import printable
 from store.unknown import Unknown
 
 WHOLE_ACCOUNT = "account"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC
 from ipaddress import ip_address
 
-from console.tui.cells import Role, Row, Span, line, printable
+from console.tui.cells import Role, Row, Span, line
 from console.tui.render.figures import UNKNOWN, money
 from console.tui.render.flow import flowed
 from console.tui.render.lists import day_time, lasted
@@ -13,6 +13,7 @@ from console.tui.table import Column, Entry
 from store.anatomy import Anatomy
 from store.journal_read import Entry as JournalEntry
 from store.operations import OperationKind
+from store.printable import printable
 from store.unknown import Unknown
 
 COLUMNS = (

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 from rich.cells import cell_len
 
-from console.tui.cells import Role, Row, Span, fitted, line, printable
+from console.tui.cells import Role, Row, Span, fitted, line
 from console.tui.render.figures import UNKNOWN, money
 from console.tui.render.status import wrapped
 from console.tui.table import Column, Entry, columns_for, heading, texts
+from store.printable import printable
 from store.unknown import Unknown
 
 _NAME_WIDTH = 22

@@ -5,12 +5,13 @@ from fractions import Fraction
 
 from rich.cells import cell_len, chop_cells
 
-from console.tui.cells import Role, Row, Span, between, line, printable
+from console.tui.cells import Role, Row, Span, between, line
 from console.tui.render.figures import UNKNOWN, age, bar, money
 from console.tui.view import View
 from store.fleet import Fleet, ProviderHealth
 from store.gate import ScopeVerdict
 from store.money import USD, display
+from store.printable import printable
 from store.unknown import Unknown
 
 

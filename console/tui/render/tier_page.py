@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from console.tui.cells import Role, Row, Span, line, printable, text_of
+from console.tui.cells import Role, Row, Span, line, text_of
 from console.tui.render.canvas import clipped
 from console.tui.render.figures import UNKNOWN
 from console.tui.render.flow import beside, flowed, sentences
@@ -19,6 +19,7 @@ from store.figures import NO_TOKENS
 from store.fleet import WINDOWS, TierView
 from store.money import display_usd
 from store.points import Point
+from store.printable import printable
 from store.resources import ResourceView
 from store.unknown import Unknown
 

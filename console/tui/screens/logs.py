@@ -9,9 +9,10 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Log
 
-from console.tui.cells import Role, printable
+from console.tui.cells import Role
 from console.tui.widgets.lines import Lines
 from store.errors import MtokError
+from store.printable import printable
 
 _KEPT_LINES = 5_000
 

@@ -9,7 +9,8 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
-from console.tui.cells import Role, Row, line, printable, text_of
+from console.tui.cells import Role, Row, line, text_of
+from store.printable import printable
 
 CLASSES = frozenset(f"mtok--{role}" for role in Role)
 

@@ -18,6 +18,7 @@ from store.fleet import WINDOWS, Fleet, TierSpec, read_fleet
 from store.gate import GatePolicy
 from store.inventory import keep_agent, keep_resources
 from store.machines import GpuView, dumped_gpus
+from store.printable import printable
 from store.readings import AgentReading
 from store.tables import AgentRow, ResourceRow
 from store.unknown import Unknown
@@ -178,9 +179,12 @@ def test_a_csv_file_is_written_whole_and_for_its_owner(served: History, tmp_path
         write_table(tmp_path / "none" / "fleet.csv", COLUMNS, [])
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+1", "@x", "-cmd", "\tx"])
-def test_a_formula_is_defused(cell: str) -> None:
-    assert defused(cell) == f"'{cell}"
+@pytest.mark.parametrize(
+    "cell", ["=1+1", "+1", "@x", "-cmd", "\tx", " =1+1", "\n=1", "\r=1", "＝1+1", "\x1b[31m", "-"]
+)
+def test_a_formula_is_defused_and_nothing_is_left_for_a_terminal(cell: str) -> None:
+    is_formula = cell != "\x1b[31m"
+    assert defused(cell) == f"{is_formula * chr(39)}{printable(cell)}"
 
 
 @pytest.mark.parametrize("cell", ["-0.5", "plain", "", "12"])

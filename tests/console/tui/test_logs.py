@@ -7,9 +7,9 @@ from textual.app import App
 from textual.widgets import Log
 
 from console.errors import HostUnreachable
-from console.tui.cells import printable
 from console.tui.screens.logs import LogsScreen
 from console.tui.widgets.lines import Lines
+from store.printable import printable
 
 
 class Host(App[None]):
