@@ -6,7 +6,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.hours import Band, Quantiles, bands, quantiles
+from store.hours import Band, HourPoint, Quantiles, band_of, bands, quantiles
 from store.unknown import Unknown
 from tests.conftest import START, History
 
@@ -36,7 +36,8 @@ def test_each_whole_hour_is_a_point(history: History) -> None:
     assert [hour.output_nusd_per_mtok for hour in found.hours[-3:]] == [10**7, 2 * 10**7, 3 * 10**7]
     assert {hour.utilisation for hour in found.hours[-3:]} == {Fraction(1, 2)}
     assert isinstance(found.hours[0].spend_nusd, Unknown)
-    assert found.hours[-1].load == Unknown("capacity not measured")
+    assert isinstance(found.hours[-1].load, Unknown)
+    assert "mtok agent bench" in found.hours[-1].load.reason
     assert found.output == Quantiles(3, 10**7, 2 * 10**7, 3 * 10**7)
 
 
@@ -47,6 +48,13 @@ def test_an_hour_that_nobody_saw_end_is_no_point_of_its_own(history: History) ->
     late = band(history, 6).hours[-1]
     assert isinstance(late.utilisation, Unknown)
     assert "in longer windows" in late.utilisation.reason
+
+
+def test_hours_of_two_currencies_have_no_quantiles_in_common() -> None:
+    hours = [HourPoint(START, 10**9, 5, 10**9, Fraction(1), Fraction(1), one) for one in ("USD", "EUR", None)]
+    mixed = band_of("h100", tuple(hours))
+    assert (mixed.currency, mixed.output) == ("EUR", Unknown("its hours are billed in EUR and USD"))
+    assert band_of("h100", tuple(hours[1:])).output == Quantiles(2, 10**9, 10**9, 10**9)
 
 
 def test_a_tier_without_tokens_has_no_price(history: History) -> None:
