@@ -90,7 +90,8 @@ def _implied(tier: TierView) -> str:
     price = tier.implied_nusd_per_mtok
     if isinstance(price, Unknown):
         return ""
-    return f"; {display(price, tier.currency, 4)} per Mtok output at full load, implied by the quoted rate, not a bill"
+    told = display(price, tier.currency, 4)
+    return f"; {told} per Mtok output at full load, implied by the quoted rate, not a bill"
 
 
 def _gib(size: int | None) -> str:

@@ -26,6 +26,8 @@ _DISPLAYS = {
     "colon": ":",
     "escape": "Esc",
     "enter": "Enter",
+    "left": "←",
+    "right": "→",
 }
 
 
@@ -147,7 +149,8 @@ class Page(Screen[None]):
 
 def key_of(binding: Binding) -> str:
     """A binding's key as it is printed on keyboards."""
-    return binding.key_display or _DISPLAYS.get(binding.key, binding.key)
+    keys = [_DISPLAYS.get(key, key) for key in binding.key.split(",")]
+    return binding.key_display or " ".join(keys)
 
 
 def _order(binding: Binding) -> int:
