@@ -17,11 +17,10 @@ from store.budget_curve import BudgetCurve, VerdictChange
 from store.gate import TICKS_TO_OPEN, GatePolicy, Reason, ScopeVerdict, Verdict
 from store.headroom import Term, total
 from store.money import USD, display_usd
-from store.unknown import Unknown
+from store.unknown import UNOBSERVED, Unknown
 from store.window import day_start
 
 _LABEL_WIDTH = 13  # ` ! UNOBSERVED `: the longest reason
-_UNOBSERVED = Unknown("no complete billing tick yet")
 _COUNTED = 3  # complete ticks in a row are counted so far
 
 
@@ -48,7 +47,7 @@ class GateAnswer:
         if isinstance(self.promise, Unknown):
             return self.promise
         if self.verdict.facts.last_complete_at is None:
-            return _UNOBSERVED
+            return UNOBSERVED
         if not self.policy.hibernates:
             return Unknown('on_exhausted = "refuse" promises none')
         return total(term for term in self.promise if term.currency == currency)
@@ -89,7 +88,7 @@ def seen(verdict: Verdict) -> ScopeVerdict:
     """The account's money: before the first complete tick nothing is known of it, not even that it is zero."""
     if verdict.facts.last_complete_at is not None:
         return verdict.fleet
-    facts = replace(verdict.fleet.facts, debits_nusd=_UNOBSERVED, headroom_nusd=_UNOBSERVED)
+    facts = replace(verdict.fleet.facts, debits_nusd=UNOBSERVED, headroom_nusd=UNOBSERVED)
     return replace(verdict.fleet, facts=facts)
 
 

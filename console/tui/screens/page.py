@@ -119,7 +119,7 @@ class Page(Screen[None]):
         self.query_one("#header", Lines).say(header(view, self.NAME, width), Role.HEADING)
         waiting = [line(" reading the store…", Role.MUTED)]
         self.query_one("#gate", Lines).show(gate_rows(view.fleet, width) if view.fleet else waiting)
-        self.query_one("#banners", Lines).show(banners(view, time.monotonic()))
+        self.query_one("#banners", Lines).show(banners(view, time.monotonic(), width))
         role = Role.WARN if view.note_is_problem else Role.MUTED
         self.query_one("#message", Lines).say(f" {view.note}", role)
         self.query_one(KeyBar).offer(self._hints(), width)
