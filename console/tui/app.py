@@ -26,8 +26,10 @@ from console.tui.pages import PageKey, make_page, page_keys
 from console.tui.screens.dialogs import Dialog
 from console.tui.screens.logs import LogsScreen
 from console.tui.screens.page import Exported, Page, key_of
+from console.tui.still import still
 from console.tui.thin import ThinOutput
 from console.tui.view import View
+from console.tui.widgets.too_small import TooSmall
 from store.errors import MtokError, StoreUnreachable
 
 log = structlog.get_logger()
@@ -84,6 +86,10 @@ class MtokApp(ThinOutput, Acts, App[None]):
         self.set_interval(_READ_EVERY_S, self.read)
         self.read()
 
+    def on_resize(self) -> None:
+        """Say what size is needed where there is less; go on where there is enough again."""
+        self.call_later(self._refit)  # its own size is the old one yet
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What changes something has no key where the console is read-only, or shows the past."""
         if action in ACTS and (self.view.is_read_only or self.view.at is not None):
@@ -129,7 +135,7 @@ class MtokApp(ThinOutput, Acts, App[None]):
         if not self.screen_stack:  # a reading may end while the app closes its screens
             return
         if not self.view.is_paused or self.view.fleet is None:
-            self.view.fleet, self.view.read_s = message.fleet, time.monotonic()
+            self.view.fleet, self.view.read_s = still(self.view.fleet, message.fleet), time.monotonic()
         self.view.problem = None
         asked = self._pages.get(message.page)
         if asked is not None:
@@ -260,6 +266,15 @@ class MtokApp(ThinOutput, Acts, App[None]):
     def _made(self, name: str) -> Page:
         assert name in PAGES
         return make_page(name, self.view, self.keys_now)
+
+    def _refit(self) -> None:
+        for screen in self.screen_stack:
+            for front in screen.query(TooSmall):
+                front.fit()
+            if isinstance(screen, Page):
+                screen.show_frame()
+            elif isinstance(screen, Dialog):
+                screen.refit()
 
     def _hang_up(self) -> None:
         self.is_hung_up = True

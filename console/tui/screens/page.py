@@ -16,6 +16,7 @@ from console.tui.render.status import banners, gate_rows, header
 from console.tui.view import View
 from console.tui.widgets.key_bar import KeyBar, KeyHint
 from console.tui.widgets.lines import Lines
+from console.tui.widgets.too_small import TooSmall
 
 Question = Callable[[Service], Any]
 _DISPLAYS = {
@@ -65,6 +66,7 @@ class Page(Screen[None]):
             yield from self.body()
         yield Lines(id="message")
         yield KeyBar()
+        yield TooSmall()
 
     def body(self) -> ComposeResult:
         """What this screen has between the banners and the last message."""
@@ -116,6 +118,8 @@ class Page(Screen[None]):
         if not self._is_there:
             return
         view, width = self.view, self.app.size.width
+        for front in self.query(TooSmall):
+            front.fit()
         self.query_one("#header", Lines).say(header(view, self.NAME, width), Role.HEADING)
         waiting = [line(" reading the store…", Role.MUTED)]
         self.query_one("#gate", Lines).show(gate_rows(view.fleet, width) if view.fleet else waiting)
