@@ -84,12 +84,13 @@ def _what_closes(answer: GateAnswer) -> str:
     return f"{since}closes when today's upper bound reaches {limit}{dark}"
 
 
-def seen(verdict: Verdict) -> ScopeVerdict:
-    """The account's money: before the first complete tick nothing is known of it, not even that it is zero."""
+def seen(verdict: Verdict, scope: ScopeVerdict | None = None) -> ScopeVerdict:
+    """A scope's money, or the account's: before the first complete tick it is not known, not even that it is zero."""
+    scope = scope or verdict.fleet
     if verdict.facts.last_complete_at is not None:
-        return verdict.fleet
-    facts = replace(verdict.fleet.facts, debits_nusd=UNOBSERVED, headroom_nusd=UNOBSERVED)
-    return replace(verdict.fleet, facts=facts)
+        return scope
+    facts = replace(scope.facts, debits_nusd=UNOBSERVED, headroom_nusd=UNOBSERVED)
+    return replace(scope, facts=facts)
 
 
 def budget_rows(scope: ScopeVerdict, width: int) -> list[Row]:

@@ -45,7 +45,8 @@ def gate_rows(fleet: Fleet, width: int) -> list[Row]:
     else:
         share = Fraction(spent, verdict.limit_nusd) if verdict.limit_nusd else Fraction(1)
         budget = f"today {money(spent)} of {limit} {bar(share, 12)} {float(share) * 100:.0f}%"
-    budget += "".join(f"  {_budget(scope)}" for scope in verdict.currencies.values())
+    is_seen = verdict.facts.last_complete_at is not None
+    budget += "".join(f"  {_budget(scope, is_seen=is_seen)}" for scope in verdict.currencies.values())
     if verdict.is_open:
         return [(Span(" GATE OPEN  ", Role.GOOD), Span(budget))]
     reasons = ", ".join(verdict.reasons).upper()
@@ -57,9 +58,10 @@ def gate_rows(fleet: Fleet, width: int) -> list[Row]:
     ]
 
 
-def _budget(scope: ScopeVerdict) -> str:
+def _budget(scope: ScopeVerdict, *, is_seen: bool) -> str:
     """Today's money in a currency beside the dollars."""
-    spent, limit = scope.facts.debits_nusd, display(scope.limit_nusd, scope.currency)
+    spent = scope.facts.debits_nusd if is_seen else UNOBSERVED
+    limit = display(scope.limit_nusd, scope.currency)
     return f"{UNKNOWN if isinstance(spent, Unknown) else money(spent, scope.currency)} of {limit}"
 
 

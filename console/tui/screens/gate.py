@@ -85,12 +85,13 @@ class GatePage(Page):
             *verdict_rows(_shown(fleet.verdict, answer.verdict), answer, width),
             *budget_rows(seen(answer.verdict), width),
         ]
-        facts = answer.verdict.facts
+        verdict, facts = answer.verdict, answer.verdict.facts
+        own = {**verdict.currencies, **verdict.tiers}
         return [
             *decision,
             *curve_rows(answer.curve, width, self._curve_height(len(decision))),
             *input_rows(answer, width),
-            *_apart(limit_rows({**answer.verdict.currencies, **answer.verdict.tiers}, width)),
+            *_apart(limit_rows({name: seen(verdict, scope) for name, scope in own.items()}, width)),
             *_apart(term_rows(facts.terms, facts.fleet.headroom_nusd, width)),
             *_apart(allowance_rows(answer.curve.allowances, answer.verdict, width)),
             *_apart(change_rows(answer.changes, width)),

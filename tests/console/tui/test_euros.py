@@ -102,3 +102,14 @@ def test_what_was_billed_in_dollars_has_no_place_on_an_axis_of_euros(world: Flee
     text = "\n".join("".join(span.text for span in row) for row in output_chart("1h", points, 80, 8, "EUR"))
     assert "billed in USD" in text
     assert "$" not in text
+
+
+async def test_nothing_is_known_of_euros_before_the_first_complete_tick(tmp_path: Path) -> None:
+    world = fleet_world(tmp_path, more='daily = { EUR = "100" }')
+    async with app_of(world, tmp_path).run_test(size=(120, 60)) as pilot:
+        app = await ready(pilot)
+        assert "— of €100.00" in text_of(app, "gate")
+        await pilot.press("4")
+        await until(pilot, lambda: "LIMITS OF THEIR OWN" in text_of(app, "gate-text"))
+        (limit,) = [row for row in text_of(app, "gate-text").splitlines() if row.strip().startswith("EUR ")]
+        assert "€0" not in limit
