@@ -85,7 +85,7 @@ def _what_closes(answer: GateAnswer) -> str:
 
 
 def seen(verdict: Verdict, scope: ScopeVerdict | None = None) -> ScopeVerdict:
-    """A scope's money, or the account's: before the first complete tick it is not known, not even that it is zero."""
+    """A scope's money, or the account's: before the first complete tick it is not known, nor that it is zero."""
     scope = scope or verdict.fleet
     if verdict.facts.last_complete_at is not None:
         return scope
