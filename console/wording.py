@@ -12,19 +12,25 @@ from store.unknown import Unknown
 _MARKS = {True: "ok", False: "NO", None: "? "}
 
 
+def hibernate_title(tier: TierView) -> str:
+    """The act, and what it is about in service and money."""
+    return f"Hibernate {tier.spec.name}: {_in_flight(tier)}, quoted {_rate(tier)}"
+
+
 def hibernate_consequence(tier: TierView) -> str:
     """What hibernating a tier ends, saves, goes on billing and loses."""
-    flight = tier.in_flight
-    requests = "requests in flight are not known"
-    if isinstance(flight, int):
-        requests = f"{flight} request{'' if flight == 1 else 's'} in flight"
-    lines = [f"{requests}; they finish first, new ones get 503.", f"It bills {_rate(tier)} now, as quoted."]
+    lines = [f"{_in_flight(tier)}; they finish first, new ones get 503.", f"It bills {_rate(tier)} now, as quoted."]
     if tier.sleep is not None:
         lines.append(f"Asleep it goes on billing: {tier.sleep.bills}.")
         if tier.sleep.loses:
             lines.append(f"It loses: {', '.join(tier.sleep.loses)}. Its volumes stay.")
     lines.append("Waking takes minutes, and may fail when the provider has no capacity left.")
     return "\n".join(lines)
+
+
+def wake_title(tier: TierView) -> str:
+    """The act, and when it begins to cost."""
+    return f"Wake {tier.spec.name}: billed in full before it serves, asleep quoted {_rate(tier)}"
 
 
 def wake_consequence(tier: TierView, checks: Sequence[Check]) -> str:
@@ -37,6 +43,13 @@ def wake_consequence(tier: TierView, checks: Sequence[Check]) -> str:
     return "\n".join(lines)
 
 
+def reset_title(fleet: Fleet) -> str:
+    """The act, and the money that it is about."""
+    spent = fleet.verdict.facts.debits_today_nusd
+    today = "an unknown part" if isinstance(spent, Unknown) else display_usd(spent)
+    return f"Reset the gate: {today} of {display_usd(fleet.verdict.limit_nusd)} spent today"
+
+
 def reset_consequence(fleet: Fleet) -> str:
     """What a reset allows."""
     spent = fleet.verdict.facts.debits_today_nusd
@@ -47,13 +60,24 @@ def reset_consequence(fleet: Fleet) -> str:
     )
 
 
+def close_title(fleet: Fleet) -> str:
+    """The act, and whom it stops."""
+    return f"Close the gate: new requests to {_serving(fleet)} get 503"
+
+
 def close_consequence(fleet: Fleet) -> str:
     """What closing by hand ends."""
-    serving = sum(tier.state == "serving" for tier in fleet.tiers)
     return (
-        f"{serving} serving tier{'' if serving == 1 else 's'}: new requests get 503 at once, running ones are "
+        f"{_serving(fleet)}: new requests get 503 at once, running ones are "
         "capped after their limit.\nNothing is hibernated. It stays closed until somebody opens it."
     )
+
+
+def open_title(fleet: Fleet) -> str:
+    """The act, and whether it lets anybody serve."""
+    others = [str(reason) for reason in fleet.verdict.reasons if reason is not Reason.MANUAL]
+    rest = f"it stays closed, {', '.join(others)}" if others else "requests are served again"
+    return f"Open the gate: {rest}"
 
 
 def open_consequence(fleet: Fleet) -> str:
@@ -90,7 +114,8 @@ def _implied(tier: TierView) -> str:
     price = tier.implied_nusd_per_mtok
     if isinstance(price, Unknown):
         return ""
-    return f"; {display_usd(price, 4)} per Mtok output at full load, implied by the quoted rate, not a bill"
+    told = display(price, tier.currency, 4)
+    return f"; {told} per Mtok output at full load, implied by the quoted rate, not a bill"
 
 
 def _gib(size: int | None) -> str:
@@ -99,6 +124,18 @@ def _gib(size: int | None) -> str:
 
 def _or_dash(value: int | None) -> str:
     return "—" if value is None else str(value)
+
+
+def _in_flight(tier: TierView) -> str:
+    flight = tier.in_flight
+    if isinstance(flight, Unknown):
+        return "requests in flight are not known"
+    return f"{flight} request{'' if flight == 1 else 's'} in flight"
+
+
+def _serving(fleet: Fleet) -> str:
+    serving = sum(tier.state == "serving" for tier in fleet.tiers)
+    return f"{serving} serving tier{'' if serving == 1 else 's'}"
 
 
 def _rate(tier: TierView) -> str:

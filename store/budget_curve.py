@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from store.counters import batched, debits_at
 from store.gate import FLEET, GatePolicy, Reason
 from store.money import USD
 from store.spend import Debit, debits_of, unsettled
-from store.tables import Allowance, VerdictRow
-from store.unknown import NOT_RECORDED, Unknown
+from store.tables import Allowance, BillSample, ProviderTick, Tick, VerdictRow
+from store.unknown import NOT_RECORDED, UNOBSERVED, Unknown
 from store.verdicts import by_scope
 from store.window import day_end, day_name, day_start
 
@@ -87,8 +87,13 @@ def budget_curve(
     borders = [start + (end - start) * step / count for step in range(count)]
     instants = [*(border for border in borders if border < at), at]
     spent = debits_since(session, start, instants, scope, policy.currency_limits_nusd)
+    known_from = _known_from(session, policy, start)
     points = (
-        CurvePoint(when, nusd, _raised(limit_nusd, given, scope, when))
+        CurvePoint(
+            when,
+            nusd if known_from is not None and when >= known_from else UNOBSERVED,
+            _raised(limit_nusd, given, scope, when),
+        )
         for when, nusd in zip(instants, spent, strict=True)
     )
     return BudgetCurve(day_name(at, policy.zone), start, end, at, scope, limit_nusd, given, tuple(points))
@@ -146,6 +151,27 @@ def debits_since(
             debits = (_debit(row, f"edge{k}", at) for row in rows)
             found.append(debits_of([one for one in debits if one and _is_in(one, scope, currencies)], None))
     return found
+
+
+def _known_from(session: Session, policy: GatePolicy, start: datetime) -> datetime | None:
+    """From when on debits are known: the first complete tick, or on its day what a provider told of before."""
+    first = _first_complete(session, policy)
+    if first is None or first <= start:  # later days need no look through the samples
+        return first
+    told = session.exec(select(func.min(BillSample.at)).where(BillSample.origin == "derived")).one()
+    return first if told is None else min(first, told)
+
+
+def _first_complete(session: Session, policy: GatePolicy) -> datetime | None:
+    """The first complete billing tick; where each provider has a sight of its own, that of the last of them."""
+    providers = set(policy.provider_of.values())
+    if not providers:
+        return session.exec(select(Tick.at).where(col(Tick.complete)).order_by(col(Tick.at)).limit(1)).first()
+    of_each = select(func.min(ProviderTick.at)).where(
+        col(ProviderTick.complete), col(ProviderTick.provider).in_(providers)
+    )
+    found = session.exec(of_each.group_by(col(ProviderTick.provider))).all()
+    return max(found) if len(found) == len(providers) else None
 
 
 def _debit(row: Row[Any], edge: str, at: datetime) -> Debit | None:

@@ -215,6 +215,11 @@ class Verdict:
         """How well the bills that `tier` depends on are seen."""
         return self.facts.providers.get(self.provider_of.get(tier, ""), self.facts.sight)
 
+    def currency_of(self, scope: str) -> str:
+        """What the limit of a scope is in; dollars where it has none of its own."""
+        known = {**self.tiers, **self.currencies}.get(scope)
+        return USD if known is None else known.currency
+
     @property
     def by_scope(self) -> Mapping[str, tuple[Reason, ...]]:
         """Every scope's reasons: what the store remembers of a verdict."""

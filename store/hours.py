@@ -8,6 +8,7 @@ from fractions import Fraction
 from sqlmodel import Session
 
 from store.figures import Figures
+from store.money import USD
 from store.points import figures_in
 from store.unknown import Unknown
 from store.window import Window
@@ -18,7 +19,7 @@ _NOT_MEASURED = Unknown("capacity not measured")
 
 @dataclass(frozen=True, slots=True)
 class HourPoint:
-    """The hour from `start` on."""
+    """The hour from `start` on; `currency`: what its spend is in, where that is known."""
 
     start: datetime
     spend_nusd: int | Unknown
@@ -26,6 +27,7 @@ class HourPoint:
     output_nusd_per_mtok: int | Unknown
     utilisation: Fraction | Unknown
     load: Fraction | Unknown = _NOT_MEASURED
+    currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,12 @@ class Quantiles:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A tier's whole hours, oldest first."""
+    """A tier's whole hours, oldest first. `currency`: of the newest hour whose spend is known."""
 
     tier: str
     hours: tuple[HourPoint, ...]
     output: Quantiles | Unknown
+    currency: str = USD
 
 
 def bands(
@@ -54,7 +57,7 @@ def bands(
     end = at.replace(minute=0, second=0, microsecond=0)
     starts = [end - _HOUR * left for left in range(days * 24, 0, -1)]
     found = figures_in(session, tiers, [Window(start, start + _HOUR) for start in starts], then)
-    return tuple(_band(tier, tuple(map(_point, found[tier]))) for tier in tiers)
+    return tuple(band_of(tier, tuple(map(_point, found[tier]))) for tier in tiers)
 
 
 def quantiles(prices: Sequence[int]) -> Quantiles | Unknown:
@@ -66,9 +69,15 @@ def quantiles(prices: Sequence[int]) -> Quantiles | Unknown:
     return Quantiles(len(ordered), p10, p50, p90)
 
 
-def _band(tier: str, hours: tuple[HourPoint, ...]) -> Band:
+def band_of(tier: str, hours: tuple[HourPoint, ...]) -> Band:
+    """A tier's hours with their quantiles, which are of one currency or not known."""
     prices = [hour.output_nusd_per_mtok for hour in hours]
-    return Band(tier, hours, quantiles([price for price in prices if isinstance(price, int)]))
+    currencies = list(dict.fromkeys(hour.currency for hour in reversed(hours) if hour.currency))
+    if len(currencies) > 1:  # no price of one currency says anything about another's
+        mixed = Unknown(f"its hours are billed in {' and '.join(sorted(currencies))}")
+        return Band(tier, hours, mixed, currencies[0])
+    known = [price for price in prices if isinstance(price, int)]
+    return Band(tier, hours, quantiles(known), *currencies)
 
 
 def _point(one: Figures) -> HourPoint:
@@ -83,4 +92,5 @@ def _point(one: Figures) -> HourPoint:
         output_nusd_per_mtok=one.output_nusd_per_mtok,
         utilisation=one.utilisation,
         load=one.load,
+        currency=one.currency,
     )

@@ -17,7 +17,10 @@ _AT_ONCE = 48  # windows of one statement: the work of making it grows with them
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The step `[start, end)`; `edges`: the ticks that it used. Steps with known spend add up to the window's."""
+    """The step `[start, end)`; `edges`: the ticks that it used. Steps with known spend add up to the window's.
+
+    `currency`: what its spend is in, where that is known.
+    """
 
     start: datetime
     end: datetime
@@ -27,6 +30,7 @@ class Point:
     completion_tokens: int | Unknown
     output_nusd_per_mtok: int | Unknown
     utilisation: Fraction | Unknown
+    currency: str | None = None
 
 
 def points(
@@ -72,4 +76,5 @@ def _point(one: Figures) -> Point:
         completion_tokens=usage if isinstance(usage, Unknown) else usage.completion_tokens,
         output_nusd_per_mtok=one.output_nusd_per_mtok,
         utilisation=one.utilisation,
+        currency=one.currency,
     )

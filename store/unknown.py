@@ -19,3 +19,6 @@ class Unknown:
 
 NOT_RECORDED = Unknown("not recorded")
 """What a past minute does not tell: the store keeps it of the present alone."""
+
+UNOBSERVED = Unknown("no complete billing tick yet")
+"""What was spent before anybody looked."""

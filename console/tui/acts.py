@@ -13,10 +13,15 @@ from console.tui.screens.dialogs import ConfirmDialog, Dialog, ReasonDialog, Res
 from console.tui.view import View
 from console.wording import (
     close_consequence,
+    close_title,
     hibernate_consequence,
+    hibernate_title,
     open_consequence,
+    open_title,
     reset_consequence,
+    reset_title,
     wake_consequence,
+    wake_title,
 )
 from store.errors import MtokError
 from store.fleet import Fleet, TierView
@@ -64,8 +69,7 @@ class Acts(_Base):
         tier = self._askable("hibernate")
         if tier is not None:
             name = tier.spec.name if tier.state == "serving" else None
-            title = f"Hibernate {tier.spec.name}"
-            dialog = ConfirmDialog(title, hibernate_consequence(tier), name, _unchanged(tier))
+            dialog = ConfirmDialog(hibernate_title(tier), hibernate_consequence(tier), name, _unchanged(tier))
             self._ask(OperationKind.HIBERNATE, tier, dialog)
 
     def action_wake(self) -> None:
@@ -82,7 +86,7 @@ class Acts(_Base):
         except MtokError as error:
             self.post_message(Said(str(error), is_problem=True))
             return
-        dialog = ConfirmDialog(f"Wake {tier.spec.name}", wake_consequence(tier, checks), still=_unchanged(tier))
+        dialog = ConfirmDialog(wake_title(tier), wake_consequence(tier, checks), still=_unchanged(tier))
         self.call_from_thread(self._ask, OperationKind.WAKE, tier, dialog)
 
     def action_reset_gate(self) -> None:
@@ -98,20 +102,20 @@ class Acts(_Base):
         def still(now: Fleet) -> str | None:
             return why_no_reset(now.verdict)
 
-        self.push_screen(ResetDialog("Reset the gate", reset_consequence(fleet), still), answered)
+        self.push_screen(ResetDialog(reset_title(fleet), reset_consequence(fleet), still), answered)
 
     def action_close_gate(self) -> None:
         """Ask for a reason to close the gate."""
         fleet = self._gate_for("close_gate")
         if fleet is not None:
-            dialog = ReasonDialog("Close the gate", close_consequence(fleet))
+            dialog = ReasonDialog(close_title(fleet), close_consequence(fleet))
             self._ask_reason(dialog, self.service.close_gate, "close")
 
     def action_open_gate(self) -> None:
         """Ask for a reason to end a closing by hand."""
         fleet = self._gate_for("open_gate")
         if fleet is not None:
-            dialog = ReasonDialog("Open the gate", open_consequence(fleet))
+            dialog = ReasonDialog(open_title(fleet), open_consequence(fleet))
             self._ask_reason(dialog, self.service.open_gate, "open")
 
     def _ask_reason(self, dialog: Dialog, act: Callable[[str], None], word: str) -> None:

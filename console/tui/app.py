@@ -22,12 +22,14 @@ from console.tui.clipboard import osc52
 from console.tui.keys import ACTS, BINDINGS, OWN_USERS, PAGES, check_keys
 from console.tui.look import THEMES, Look
 from console.tui.messages import Said, StoreRead, StoreSilent
-from console.tui.pages import make_page
+from console.tui.pages import PageKey, make_page, page_keys
 from console.tui.screens.dialogs import Dialog
 from console.tui.screens.logs import LogsScreen
-from console.tui.screens.page import Exported, Page
+from console.tui.screens.page import Exported, Page, key_of
+from console.tui.still import still
 from console.tui.thin import ThinOutput
 from console.tui.view import View
+from console.tui.widgets.too_small import TooSmall
 from store.errors import MtokError, StoreUnreachable
 from store.printable import printable
 
@@ -58,7 +60,7 @@ class MtokApp(ThinOutput, Acts, App[None]):
         self.is_hung_up = False
         self.on_hangup: Callable[[], None] = lambda: None
         if look.keys:
-            self.set_keymap(dict(check_keys(look.keys, self.bindings_now())))
+            self.set_keymap(dict(check_keys(look.keys, [key.binding for key in self.keys_now()])))
 
     def get_default_screen(self) -> Screen[None]:
         """The fleet."""
@@ -69,14 +71,14 @@ class MtokApp(ThinOutput, Acts, App[None]):
         """The screen that is looked at, under any dialog."""
         return next(screen for screen in reversed(self.screen_stack) if isinstance(screen, Page))
 
-    def bindings_now(self) -> Sequence[Binding]:
-        """Every key of the console, as it is bound now."""
-        classes = {type(page) for page in self._pages.values()}
-        own = [binding for cls in classes for base in cls.__mro__ for binding in base.__dict__.get("BINDINGS", ())]
-        found = [binding for binding in (*BINDINGS, *own) if isinstance(binding, Binding) and binding.id]
-        unique = {binding.id: binding for binding in found}
-        keymap = self._keymap
-        return [binding.with_key(keymap.get(id_ or "", binding.key)) for id_, binding in unique.items()]
+    def keys_now(self) -> Sequence[PageKey]:
+        """Every key of the console, as it is bound now, those of screens that nobody has looked at too."""
+        own = [PageKey(binding, ()) for binding in BINDINGS if isinstance(binding, Binding)]
+        return [self._as_bound(key) for key in (*own, *page_keys())]
+
+    def _as_bound(self, key: PageKey) -> PageKey:
+        binding = key.binding
+        return PageKey(binding.with_key(self._keymap.get(binding.id or "", binding.key)), key.pages)
 
     def on_mount(self) -> None:
         """Begin to read, and end cleanly on a signal: Textual alone leaves the terminal broken."""
@@ -86,6 +88,10 @@ class MtokApp(ThinOutput, Acts, App[None]):
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         self.set_interval(_READ_EVERY_S, self.read)
         self.read()
+
+    def on_resize(self) -> None:
+        """Say what size is needed where there is less; go on where there is enough again."""
+        self.call_later(self._refit)  # its own size is the old one yet
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What changes something has no key where the console is read-only, or shows the past."""
@@ -134,7 +140,7 @@ class MtokApp(ThinOutput, Acts, App[None]):
         if not self.screen_stack:  # a reading may end while the app closes its screens
             return
         if not self.view.is_paused or self.view.fleet is None:
-            self.view.fleet, self.view.read_s = message.fleet, time.monotonic()
+            self.view.fleet, self.view.read_s = still(self.view.fleet, message.fleet), time.monotonic()
         self.view.problem = None
         asked = self._pages.get(message.page)
         if asked is not None:
@@ -227,13 +233,22 @@ class MtokApp(ThinOutput, Acts, App[None]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:  # noqa: ARG002
         """Every key by its name, for the palette."""
-        for binding in self.bindings_now():
+        for key in self.keys_now():
+            binding = key.binding
             base, _, _ = binding.action.partition("(")
-            if self.check_action(base, ()) is not False and base not in ("command_palette", "move"):
-                text = f"{binding.tooltip or binding.description} ({binding.key_display or binding.key})"
-                yield SystemCommand(binding.description, text, partial(self.run_action, binding.action, self.page))
+            is_of_tables = (binding.id or "").startswith("table.")
+            if self.check_action(base, ()) is not False and base != "command_palette" and not is_of_tables:
+                where = "" if key.is_everywhere else f"{', '.join(key.pages)}: "
+                text = f"{where}{binding.tooltip or binding.description} ({key_of(binding)})"
+                yield SystemCommand(binding.description, text, partial(self._press, key))
         for name in [tier.spec.name for tier in self.view.fleet.tiers] if self.view.fleet else ():
             yield SystemCommand(f"Tier {name}", "look at it", partial(self._look_at, name))
+
+    async def _press(self, key: PageKey) -> None:
+        """What a key does; one of another screen does it there."""
+        if not key.is_everywhere and self.page.NAME not in key.pages:
+            await self.action_page(key.pages[0])
+        await self.run_action(key.binding.action, self.page)
 
     async def _look_at(self, name: str) -> None:
         self.view.tier = name
@@ -255,7 +270,16 @@ class MtokApp(ThinOutput, Acts, App[None]):
 
     def _made(self, name: str) -> Page:
         assert name in PAGES
-        return make_page(name, self.view, self.bindings_now)
+        return make_page(name, self.view, self.keys_now)
+
+    def _refit(self) -> None:
+        for screen in self.screen_stack:
+            for front in screen.query(TooSmall):
+                front.fit()
+            if isinstance(screen, Page):
+                screen.show_frame()
+            elif isinstance(screen, Dialog):
+                screen.refit()
 
     def _hang_up(self) -> None:
         self.is_hung_up = True

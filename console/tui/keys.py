@@ -62,8 +62,10 @@ def check_keys(keys: Mapping[str, str], bindings: Iterable[Binding]) -> Mapping[
     taken: dict[str, str] = {}
     for id_, binding in known.items():
         for key in keys.get(id_, binding.key).split(","):
-            if key.strip() in taken and (id_ in keys or taken[key.strip()] in keys):
-                where = f"console.keys.{id_ if id_ in keys else taken[key.strip()]}"
-                raise SettingsError(where, f"{key!r} is also the key of {taken[key.strip()]}", "choose another")
-            taken[key.strip()] = id_
+            before = taken.setdefault(key.strip(), id_)
+            if before != id_ and (id_ in keys or before in keys):
+                mapped, other = (id_, before) if id_ in keys else (before, id_)
+                raise SettingsError(
+                    f"console.keys.{mapped}", f"{key!r} is also the key of {other}", "choose another"
+                )
     return dict(keys)

@@ -22,6 +22,7 @@ START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 SETTINGS = """
 [budget]
 daily_usd = "{limit}"
+{more}
 [providers.cloud]
 kind = "simulator"
 api_key_env = "CLOUD_KEY"
@@ -45,12 +46,13 @@ RATES = {"8429": 2_000_000_000, "8433": 800_000_000, "8437": 1_350_000_000}
 
 @dataclass
 class FleetWorld:
-    """Three tiers; `asleep` names those that hibernate."""
+    """Three tiers; `asleep` names those that hibernate, `in_euro` those that are billed in it."""
 
     database: Database
     settings: Settings
     clock: SetClock
     asleep: frozenset[str] = frozenset()
+    in_euro: frozenset[str] = frozenset()
     ticks: int = 0
 
     @property
@@ -90,7 +92,7 @@ class FleetWorld:
             resource_id=id_,
             name=f"{name}-a",
             tier=name,
-            currency="USD",
+            currency="EUR" if name in self.in_euro else "USD",
             raw=format_nusd(total),
             total_nusd=total,
             as_of=self.clock.now(),
@@ -151,10 +153,10 @@ class FleetWorld:
         )
 
 
-def fleet_world(folder: Path, limit: str = "200") -> FleetWorld:
-    """A world whose store and settings lie in `folder`, before its first tick."""
+def fleet_world(folder: Path, limit: str = "200", more: str = "") -> FleetWorld:
+    """A world whose store and settings lie in `folder`, before its first tick; `more` settings of the budget."""
     path = folder / "mtok.toml"
     tiers = "".join(TIER.format(name=n, gpu=g, market=m, id=i) for n, g, m, i in TIERS)
-    path.write_text(SETTINGS.format(limit=limit) + tiers, encoding="utf-8")
+    path.write_text(SETTINGS.format(limit=limit, more=more) + tiers, encoding="utf-8")
     settings = load_settings(path)
     return FleetWorld(open_database(settings.store_url), settings, SetClock(START))

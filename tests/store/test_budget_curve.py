@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlmodel import col, select
 
 from store.budget_curve import BudgetCurve
 from store.gate import FLEET, Reason
-from store.unknown import NOT_RECORDED, Unknown
+from store.tables import BillSample
+from store.unknown import NOT_RECORDED, UNOBSERVED, Unknown
 from tests.console.fleet_world import START, FleetWorld, fleet_world
 
 MINUTE = timedelta(minutes=1)
@@ -44,6 +46,26 @@ def test_the_curve_ends_where_the_gate_is(world: FleetWorld) -> None:
     assert len(found.points) == 34  # eight hours of quarters, and now
     spent = [point.debits_nusd for point in found.points if isinstance(point.debits_nusd, int)]
     assert spent == sorted(spent)
+
+
+def test_what_was_spent_before_anybody_looked_is_not_zero(world: FleetWorld) -> None:
+    points = world.service.budget_curve(1440).points
+    assert {point.debits_nusd for point in points if point.at < START} == {UNOBSERVED}
+    assert all(isinstance(point.debits_nusd, int) for point in points if point.at >= START)
+    world.clock.advance(86_400)
+    assert world.service.budget_curve(96).points[0].debits_nusd == 0  # nobody looked, and yet the counter is known
+
+
+def test_what_a_provider_told_of_before_we_looked_is_known(world: FleetWorld) -> None:
+    told_at = START - 30 * MINUTE
+    with world.database.write() as session:
+        sample = session.exec(select(BillSample).order_by(col(BillSample.at))).first()
+        assert sample is not None
+        derived = {**sample.model_dump(), "at": told_at, "debits_nusd": 0, "origin": "derived"}
+        session.add(BillSample(**derived))
+    points = world.service.budget_curve(1440).points
+    known = [point.at for point in points if isinstance(point.debits_nusd, int)]
+    assert known[0] == told_at
 
 
 def test_an_allowance_raises_the_limit_from_its_instant_on(world: FleetWorld) -> None:

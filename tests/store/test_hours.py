@@ -6,7 +6,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.hours import Band, Quantiles, bands, quantiles
+from store.hours import Band, HourPoint, Quantiles, band_of, bands, quantiles
 from store.unknown import Unknown
 from tests.conftest import START, History
 
@@ -49,6 +49,13 @@ def test_an_hour_that_nobody_saw_end_is_no_point_of_its_own(history: History) ->
     late = band(history, 6).hours[-1]
     assert isinstance(late.utilisation, Unknown)
     assert "in longer windows" in late.utilisation.reason
+
+
+def test_hours_of_two_currencies_have_no_quantiles_in_common() -> None:
+    hours = [HourPoint(START, 10**9, 5, 10**9, Fraction(1), Fraction(1), one) for one in ("USD", "EUR", None)]
+    mixed = band_of("h100", tuple(hours))
+    assert (mixed.currency, mixed.output) == ("EUR", Unknown("its hours are billed in EUR and USD"))
+    assert band_of("h100", tuple(hours[1:])).output == Quantiles(2, 10**9, 10**9, 10**9)
 
 
 def test_a_tier_without_tokens_has_no_price(history: History) -> None:

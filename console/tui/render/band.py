@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 from console.tui.cells import Role, Row, line
 from console.tui.render.canvas import Reference, clipped
 from console.tui.render.exact import exact, ratio, whole
-from console.tui.render.figures import UNKNOWN, axis_usd, per_mtok
+from console.tui.render.figures import UNKNOWN, axis_money, mtok_in, per_mtok
 from console.tui.render.flow import sentences
 from console.tui.render.scatter import Cloud, Dot, scatter_chart
 from console.tui.table import Column, Entry
 from store.clock import rfc3339
 from store.hours import Band, HourPoint
+from store.money import USD
 from store.unknown import Unknown
 
 # "Cost of goods runs roughly $0.30 to $0.70 per million output tokens on an H100-class tier at good utilisation":
@@ -69,11 +71,10 @@ def _entry(band: Band, margin: int) -> Entry:
         "p90": found.p90_nusd,
         "price": price_nusd(found.p50_nusd, margin),
     }
-    cells |= {"hours": str(found.hours), "band": where(found.p50_nusd)}
-    cells |= {key: per_mtok(value) for key, value in amounts.items()}
-    return Entry(
-        band.tier, cells, {**order, **amounts, "hours": found.hours, "band": found.p50_nusd}, words=band.tier
-    )
+    cells |= {"hours": str(found.hours), "band": where(found.p50_nusd) if band.currency == USD else UNKNOWN}
+    cells |= {key: per_mtok(value, band.currency) for key, value in amounts.items()}
+    order |= {**amounts, "hours": found.hours, "band": found.p50_nusd if band.currency == USD else None}
+    return Entry(band.tier, cells, order, words=band.tier)
 
 
 def price_nusd(cost_nusd: int, margin: int) -> int:
@@ -82,7 +83,7 @@ def price_nusd(cost_nusd: int, margin: int) -> int:
 
 
 def where(value_nusd: int) -> str:
-    """Where an amount lies beside the published band."""
+    """Where an amount of dollars lies beside the published band."""
     low, high = BAND.values
     if value_nusd < low:
         return "below"
@@ -99,11 +100,12 @@ def band_rows(band: Band, asked: Asked, width: int, height: int) -> list[Row]:
     """One tier: each hour as a dot, the quantiles, the price; in `height` rows, unless that is too low."""
     words = _words(band, asked, width)
     dots, lost = _dots(band)
-    title = f"{band.tier}: $/Mtok OUT against {share_of(band)}"
+    title = f"{band.tier}: {mtok_in(band.currency)} OUT against {share_of(band)}"
     if not dots:
         return [clipped(line(f" {title}", Role.HEADING), width), *words]
     told = f"{asked.days} d, {_hours(len(dots))}{f', {lost} without {share_of(band)}' if lost else ''}"
-    cloud = Cloud(title, told, _SHARES[share_of(band)], dots, axis_usd, BAND)
+    label, reference = partial(axis_money, currency=band.currency), BAND if band.currency == USD else None
+    cloud = Cloud(title, told, _SHARES[share_of(band)], dots, label, reference)
     return [*scatter_chart(cloud, width, max(height - len(words), _LOWEST)), *words]
 
 
@@ -115,11 +117,13 @@ def _words(band: Band, asked: Asked, width: int) -> list[Row]:
             *sentences([f"no quantiles of {asked.days} d: {found.reason}"], width, Role.WARN, UNKNOWN),
             *sentences(reasons, width, Role.MUTED, UNKNOWN),
         ]
-    price = per_mtok(price_nusd(found.p50_nusd, asked.margin))
+    named = partial(per_mtok, currency=band.currency)
+    beside = f"; the median lies {where(found.p50_nusd)} the published band" if band.currency == USD else ""
+    price = named(price_nusd(found.p50_nusd, asked.margin))
     texts = [
         f"price for {asked.margin} % margin over the median hour: {price} per Mtok OUT ({asked.key}: others)",
-        f"{_hours(found.hours)} with tokens: p10 {per_mtok(found.p10_nusd)}, median {per_mtok(found.p50_nusd)}, "
-        f"p90 {per_mtok(found.p90_nusd)}; the median lies {where(found.p50_nusd)} the published band",
+        f"{_hours(found.hours)} with tokens: p10 {named(found.p10_nusd)}, median {named(found.p50_nusd)}, "
+        f"p90 {named(found.p90_nusd)}{beside}",
     ]
     return [*sentences(texts, width), *sentences(reasons, width, Role.MUTED, UNKNOWN)]
 
@@ -134,7 +138,7 @@ def _dots(band: Band) -> tuple[list[Dot], int]:
     dots, lost = [], 0
     for hour in band.hours:
         share = hour.load if is_load else hour.utilisation
-        if isinstance(hour.output_nusd_per_mtok, Unknown):
+        if isinstance(hour.output_nusd_per_mtok, Unknown) or hour.currency not in (None, band.currency):
             continue
         if isinstance(share, Unknown):
             lost += 1
@@ -160,6 +164,7 @@ def _is_unknown(hour: HourPoint) -> bool:
 HOUR_COLUMNS = (
     "tier",
     "hour",
+    "currency",
     "spend",
     "completion_tokens",
     "per_mtok_output",
@@ -176,6 +181,7 @@ def hour_cells(tier: str, hour: HourPoint) -> list[str]:
     return [
         tier,
         rfc3339(hour.start),
+        hour.currency or "",
         exact(hour.spend_nusd),
         whole(hour.completion_tokens),
         exact(hour.output_nusd_per_mtok),

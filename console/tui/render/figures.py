@@ -24,11 +24,16 @@ def rate(nusd: int | Unknown, currency: str = USD) -> str:
     return UNKNOWN if isinstance(nusd, Unknown) else display(nusd, currency)
 
 
-def axis_usd(nusd: int) -> str:
+def axis_money(nusd: int, currency: str = USD) -> str:
     """A round amount beside an axis, in no more decimals than it has."""
     if nusd % 10**9 == 0 and nusd:
-        return display(nusd, USD, 0)
-    return display(nusd, USD, next((n for n in range(2, 9) if nusd % 10 ** (9 - n) == 0), 9))
+        return display(nusd, currency, 0)
+    return display(nusd, currency, next((n for n in range(2, 9) if nusd % 10 ** (9 - n) == 0), 9))
+
+
+def mtok_in(currency: str) -> str:
+    """What a million tokens are priced in: `$/Mtok`, `EUR/Mtok`."""
+    return f"{'$' if currency == USD else currency}/Mtok"
 
 
 def per_mtok(value: int | Unknown, currency: str | None = USD) -> str:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from console.tui.render.figures import UNKNOWN, count, money, per_mtok, percent, rate, sparkline
-from console.tui.render.states import state_role, state_text
+from console.tui.render.states import state_role, tier_text
 from console.tui.table import Column, Entry
 from store.fleet import Fleet, TierView
 from store.unknown import Unknown
@@ -44,7 +44,7 @@ def _entry(tier: TierView, window: str) -> Entry:
         key=spec.name,
         cells={
             "tier": spec.name,
-            "state": state_text(tier.state),
+            "state": tier_text(tier),
             "market": str(spec.market),
             "rate": rate(per_hour, tier.currency),
             "today": UNKNOWN if isinstance(today, Unknown) else money(today.nusd, today.currency),

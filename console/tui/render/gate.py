@@ -1,6 +1,6 @@
 """The gate: its decision in words, the day's money against the limit, and every input that it was made from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
@@ -16,12 +16,11 @@ from console.tui.render.status import wrapped
 from store.budget_curve import BudgetCurve, VerdictChange
 from store.gate import TICKS_TO_OPEN, GatePolicy, Reason, ScopeVerdict, Verdict
 from store.headroom import Term, total
-from store.money import display_usd
-from store.unknown import Unknown
+from store.money import USD, display_usd
+from store.unknown import UNOBSERVED, Unknown
 from store.window import day_start
 
 _LABEL_WIDTH = 13  # ` ! UNOBSERVED `: the longest reason
-_UNOBSERVED = Unknown("no complete billing tick yet")
 _COUNTED = 3  # complete ticks in a row are counted so far
 
 
@@ -40,15 +39,18 @@ class GateAnswer:
     is_replay: bool = False
 
     @property
-    def overspend_nusd(self) -> int | Unknown:
-        """What may be billed beyond the limit if the gate closes at it."""
+    def overspend_nusd(self) -> Mapping[str, int | Unknown]:
+        """By currency, what may be billed beyond its limit if the gate closes at it."""
+        return {currency: self._overspend_in(currency) for currency in (USD, *self.verdict.currencies)}
+
+    def _overspend_in(self, currency: str) -> int | Unknown:
         if isinstance(self.promise, Unknown):
             return self.promise
         if self.verdict.facts.last_complete_at is None:
-            return _UNOBSERVED
+            return UNOBSERVED
         if not self.policy.hibernates:
             return Unknown('on_exhausted = "refuse" promises none')
-        return total(self.promise)
+        return total(term for term in self.promise if term.currency == currency)
 
 
 def verdict_rows(verdict: Verdict, answer: GateAnswer, width: int) -> list[Row]:
@@ -82,12 +84,13 @@ def _what_closes(answer: GateAnswer) -> str:
     return f"{since}closes when today's upper bound reaches {limit}{dark}"
 
 
-def seen(verdict: Verdict) -> ScopeVerdict:
-    """The account's money: before the first complete tick nothing is known of it, not even that it is zero."""
+def seen(verdict: Verdict, scope: ScopeVerdict | None = None) -> ScopeVerdict:
+    """A scope's money, or the account's: before the first complete tick it is not known, nor that it is zero."""
+    scope = scope or verdict.fleet
     if verdict.facts.last_complete_at is not None:
-        return verdict.fleet
-    facts = replace(verdict.fleet.facts, debits_nusd=_UNOBSERVED, headroom_nusd=_UNOBSERVED)
-    return replace(verdict.fleet, facts=facts)
+        return scope
+    facts = replace(scope.facts, debits_nusd=UNOBSERVED, headroom_nusd=UNOBSERVED)
+    return replace(scope, facts=facts)
 
 
 def budget_rows(scope: ScopeVerdict, width: int) -> list[Row]:
@@ -146,7 +149,6 @@ def _money_facts(answer: GateAnswer) -> list[Fact]:
     facts, midnight = scope.facts, day_start(answer.verdict.facts.now, policy.zone)
     base = display_usd(scope.limit_nusd - facts.allowances_nusd)
     allowed = f", {display_usd(facts.allowances_nusd)} allowed on top" if facts.allowances_nusd else ""
-    overspend = answer.overspend_nusd
     return [
         Fact(
             "spent today",
@@ -158,10 +160,13 @@ def _money_facts(answer: GateAnswer) -> list[Fact]:
         ),
         Fact("upper bound of today", known_money(facts.bound_nusd), "both; at the limit the gate is reserved"),
         Fact("limit of today", display_usd(scope.limit_nusd), f"{base} a day in {policy.zone}{allowed}"),
-        Fact(
-            "beyond the limit",
-            known_money(overspend),
-            _why(overspend, "at most; assumes a live leader"),
+        *(
+            Fact(
+                "beyond the limit" if currency == USD else f"beyond that in {currency}",
+                known_money(nusd, currency),
+                _why(nusd, "at most; assumes a live leader"),
+            )
+            for currency, nusd in answer.overspend_nusd.items()
         ),
     ]
 

@@ -7,16 +7,16 @@ from console.tui.render.figures import UNKNOWN
 from console.tui.render.lists import clock_time, day_time, known_money, lasted, table_rows
 from console.tui.table import Column, Entry
 from store.budget_curve import AllowanceView, VerdictChange
-from store.gate import Reason, ScopeVerdict
+from store.gate import Reason, ScopeVerdict, Verdict
 from store.headroom import Term
-from store.money import display_usd
+from store.money import display, display_usd
 from store.printable import printable
 from store.unknown import Unknown
 
 WHOLE_ACCOUNT = "account"
 _NO_BOUND = 2**63  # more than any amount
-_TIERS = (
-    Column("tier", "TIER", 10, is_number=False, stretches=True),
+_LIMITS = (
+    Column("scope", "LIMIT OF", 10, is_number=False, stretches=True),
     Column("state", "GATE", 12, is_number=False),
     Column("spent", "SPENT", 11),
     Column("room", "NOT BILLED", 11, rank=1),
@@ -27,7 +27,7 @@ _TERMS = (
     Column("counter", "COUNTER", 18, is_number=False, stretches=True),
     Column("tier", "TIER", 10, is_number=False, rank=2),
     Column("course", "BILLS", 17, is_number=False, rank=1),
-    Column("speed", "AT MOST $/h", 12),
+    Column("speed", "AT MOST /h", 12),
     Column("duration", "FOR", 8),
     Column("nusd", "AT MOST", 10),
 )
@@ -48,24 +48,24 @@ _CHANGES = (
 )
 
 
-def tier_rows(tiers: Mapping[str, ScopeVerdict], width: int) -> list[Row]:
-    """Each tier that has a limit of its own."""
+def limit_rows(scopes: Mapping[str, ScopeVerdict], width: int) -> list[Row]:
+    """Each currency and each tier that has a limit of its own."""
     entries = [
         Entry(
-            tier,
+            name,
             {
-                "tier": printable(tier),
+                "scope": printable(name),
                 "state": ", ".join(scope.reasons) or "open",
-                "spent": known_money(scope.facts.debits_nusd),
-                "room": known_money(scope.facts.headroom_nusd),
-                "bound": known_money(scope.facts.bound_nusd),
-                "limit": display_usd(scope.limit_nusd),
+                "spent": known_money(scope.facts.debits_nusd, scope.currency),
+                "room": known_money(scope.facts.headroom_nusd, scope.currency),
+                "bound": known_money(scope.facts.bound_nusd, scope.currency),
+                "limit": display(scope.limit_nusd, scope.currency),
             },
             role=Role.BAD if scope.reasons else Role.PLAIN,
         )
-        for tier, scope in tiers.items()
+        for name, scope in scopes.items()
     ]
-    return table_rows("LIMITS OF TIERS", _TIERS, entries, width) if entries else []
+    return table_rows("LIMITS OF THEIR OWN", _LIMITS, entries, width) if entries else []
 
 
 def term_rows(terms: Sequence[Term], headroom_nusd: int | Unknown, width: int) -> list[Row]:
@@ -81,9 +81,9 @@ def term_rows(terms: Sequence[Term], headroom_nusd: int | Unknown, width: int) -
                 "counter": printable(term.counter),
                 "tier": printable(term.tier),
                 "course": str(term.course),
-                "speed": known_money(term.speed_nusd_per_hour),
+                "speed": known_money(term.speed_nusd_per_hour, term.currency),
                 "duration": lasted(term.duration),
-                "nusd": known_money(term.nusd),
+                "nusd": known_money(term.nusd, term.currency),
             },
         )
         for term in ranked
@@ -91,14 +91,14 @@ def term_rows(terms: Sequence[Term], headroom_nusd: int | Unknown, width: int) -
     return table_rows("HEADROOM: what may be billed already", _TERMS, entries, width)
 
 
-def allowance_rows(allowances: Sequence[AllowanceView], width: int) -> list[Row]:
+def allowance_rows(allowances: Sequence[AllowanceView], verdict: Verdict, width: int) -> list[Row]:
     """What resets have added today."""
     entries = [
         Entry(
             str(n),
             {
                 "at": clock_time(one.at),
-                "amount": f"+{display_usd(one.amount_nusd)}",
+                "amount": f"+{display(one.amount_nusd, verdict.currency_of(one.scope))}",
                 "scope": printable(one.scope) or WHOLE_ACCOUNT,
                 "actor": printable(one.actor),
                 "reason": printable(one.reason),

@@ -88,7 +88,11 @@ def operation_rows(operation: Anatomy, width: int) -> list[Row]:
     if operation.reason:
         rows += _labelled("reason", operation.reason, width)
     cost = operation.cost
-    billed = f"{UNKNOWN} ({cost.reason})" if isinstance(cost, Unknown) else f"{money(cost.nusd)} billed meanwhile"
+    billed = (
+        f"{UNKNOWN} ({cost.reason})"
+        if isinstance(cost, Unknown)
+        else f"{money(cost.nusd, cost.currency)} billed meanwhile"
+    )
     rows += _labelled("cost", f"{billed}; {operation.calls} call{'' if operation.calls == 1 else 's'} sent", width)
     return [*rows, *flowed([f"{one.phase} +{lasted(one.took)}" for one in operation.reached], width)]
 

@@ -10,6 +10,7 @@ from console.tui.cells import Role, Row, Span, fitted, line
 from console.tui.render.figures import UNKNOWN, money
 from console.tui.render.status import wrapped
 from console.tui.table import Column, Entry, columns_for, heading, texts
+from store.money import USD
 from store.printable import printable
 from store.unknown import Unknown
 
@@ -51,9 +52,9 @@ def table_rows(title: str, columns: Sequence[Column], entries: Sequence[Entry], 
     ]
 
 
-def known_money(nusd: int | Unknown) -> str:
+def known_money(nusd: int | Unknown, currency: str = USD) -> str:
     """An amount, or a dash."""
-    return UNKNOWN if isinstance(nusd, Unknown) else money(nusd)
+    return UNKNOWN if isinstance(nusd, Unknown) else money(nusd, currency)
 
 
 def day_time(at: datetime) -> str:

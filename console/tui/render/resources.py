@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from console.tui.cells import Role, Row, line
 from console.tui.render.figures import UNKNOWN, money
 from console.tui.render.flow import flowed
-from store.money import display_usd
+from store.money import USD, display
 from store.resources import BillView, ResourceView
 from store.spend import told
 from store.unknown import Unknown
@@ -14,13 +14,13 @@ from store.unknown import Unknown
 _ENDED_SHOWN = 2  # a bill by the hour is a new counter each hour
 
 
-def resource_rows(resources: Sequence[ResourceView], width: int) -> list[Row]:
-    """Each resource, and under it each of its counters."""
+def resource_rows(resources: Sequence[ResourceView], width: int, currency: str = USD) -> list[Row]:
+    """Each resource, and under it each of its counters; `currency`: of a quote for what has no bill yet."""
     rows = [line(" INSTANCES AND VOLUMES", Role.HEADING)]
     if not resources:
         return [*rows, line(" none is known yet", Role.MUTED)]
     for resource in resources:
-        rows += flowed(_resource(resource), width)
+        rows += flowed(_resource(resource, currency), width)
         if not resource.bills:
             rows += flowed(["no bill has been read yet"], width, 3, Role.WARN)
         ended = [bill for bill in resource.bills if bill.final_at is not None]
@@ -33,8 +33,9 @@ def resource_rows(resources: Sequence[ResourceView], width: int) -> list[Row]:
     return rows
 
 
-def _resource(resource: ResourceView) -> list[str]:
-    rate, address = resource.rate_nusd_per_hour, resource.address
+def _resource(resource: ResourceView, currency: str) -> list[str]:
+    address = resource.address
+    quoted_in = resource.bills[-1].currency if resource.bills else currency
     return [
         f"{resource.kind} {resource.resource_id}",
         resource.name,
@@ -42,9 +43,13 @@ def _resource(resource: ResourceView) -> list[str]:
         f"since {instant(resource.state_since_at)}" if resource.state_since_at else "",
         f"on {resource.attached_to}" if isinstance(resource.attached_to, str) else "",
         address if isinstance(address, str) else "",
-        f"{UNKNOWN if isinstance(rate, Unknown) else display_usd(rate, 4 if rate < 10**8 else 2)}/h quoted",
+        f"{_rate(resource.rate_nusd_per_hour, quoted_in)}/h quoted",
         f"seen {instant(resource.seen_at)}" if resource.seen_at else "",
     ]
+
+
+def _rate(nusd: int | Unknown, currency: str) -> str:
+    return UNKNOWN if isinstance(nusd, Unknown) else display(nusd, currency, 4 if nusd < 10**8 else 2)
 
 
 def _state(resource: ResourceView) -> str:
@@ -63,8 +68,8 @@ def _bill(bill: BillView) -> list[str]:
         f"runs since {instant(bill.started_at)}" if bill.started_at else "",
         _moved(bill),
         step,
-        f"{_amount(bill.spent_nusd)} since first seen {instant(bill.first_seen_at)}",
-        f"opened with {money(bill.opening_nusd)}" if bill.opening_nusd else "",
+        f"{_amount(bill.spent_nusd, bill.currency)} since first seen {instant(bill.first_seen_at)}",
+        f"opened with {money(bill.opening_nusd, bill.currency)}" if bill.opening_nusd else "",
         *_flags(bill),
     ]
 
@@ -85,8 +90,8 @@ def _flags(bill: BillView) -> list[str]:
     ]
 
 
-def _amount(value: int | Unknown) -> str:
-    return f"{UNKNOWN} ({value.reason})" if isinstance(value, Unknown) else money(value)
+def _amount(value: int | Unknown, currency: str) -> str:
+    return f"{UNKNOWN} ({value.reason})" if isinstance(value, Unknown) else money(value, currency)
 
 
 def instant(at: datetime | None) -> str:

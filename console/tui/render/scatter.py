@@ -42,16 +42,17 @@ class Cloud:
     x_name: str
     dots: Sequence[Dot]
     label: Label
-    reference: Reference
+    reference: Reference | None = None
 
 
 def scatter_chart(cloud: Cloud, width: int, height: int) -> list[Row]:
     """The dots in exactly `height` rows, none wider than `width` cells; at least 9 by 40 of them."""
     scale = scale_for(cloud, 1)
     head = titled(cloud.title + (", log scale" if scale.is_log else ""), cloud.words, width)
-    rows = max(height - len(head) - 4, 2)
+    rows = max(height - len(head) - 3 - bool(cloud.reference), 2)
     scale = scale_for(cloud, rows)
-    lines = [value for value in cloud.reference.values if scale.low <= value <= scale.high]
+    references = cloud.reference.values if cloud.reference else ()
+    lines = [value for value in references if scale.low <= value <= scale.high]
     gutter = gutter_of(scale, cloud.label, lines)
     canvas = Canvas(width - gutter - 1, rows)
     for value in lines:
@@ -66,14 +67,14 @@ def scatter_chart(cloud: Cloud, width: int, height: int) -> list[Row]:
         floor_row(gutter, canvas.width, low if len(low) <= gutter - 2 else "", ticks),
         ticks_row(gutter, canvas.width, {**ticks, canvas.width - 4: "100%"}),
         clipped(line(f"{' ' * gutter}{cloud.x_name}   {_LEGEND}", Role.MUTED), width),
-        reference_row(cloud.reference, width),
+        *([reference_row(cloud.reference, width)] if cloud.reference else []),
     ]
 
 
 def scale_for(cloud: Cloud, height: int) -> Scale:
     """Even where it can be, and tenfold for tenfold where the amounts are too far apart; the reference is on it."""
     values = [dot.value for dot in cloud.dots]
-    everything = [*values, *cloud.reference.values]
+    everything = [*values, *(cloud.reference.values if cloud.reference else ())]
     if is_far_apart(values):
         return log_scale(min(value for value in everything if value > 0), max(everything), height)
     return even_scale(max(everything), height)

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from fractions import Fraction
+from functools import partial
 
 from console.tui.cells import Row
 from console.tui.render.band import BAND
 from console.tui.render.chart import Mark, Series, column_chart
 from console.tui.render.exact import exact, ratio, whole
-from console.tui.render.figures import axis_usd, per_mtok, short
+from console.tui.render.figures import axis_money, mtok_in, per_mtok, short
 from store.clock import rfc3339
+from store.money import USD
 from store.points import Point
 from store.spend import told
 from store.unknown import Unknown
@@ -52,13 +54,26 @@ def _known_share(points: Sequence[Point]) -> Fraction:
     return Fraction(known, max(len(watched), 1))
 
 
-def output_chart(window: str, points: Sequence[Point], width: int, height: int) -> list[Row]:
-    """$/Mtok of output, beside the published band."""
-    marks = [Mark(point.start, point.end, point.output_nusd_per_mtok) for point in points]
-    title = f"$/Mtok OUT {_by(window, points)}"
-    return column_chart(
-        Series(title, marks, axis_usd, per_mtok, 10**7, may_be_log=True, reference=BAND), width, height
+def output_chart(window: str, points: Sequence[Point], width: int, height: int, currency: str = USD) -> list[Row]:
+    """What a million tokens of output cost in `currency`; dollars beside the published band, which is in them."""
+    marks = [Mark(point.start, point.end, _output_in(currency, point)) for point in points]
+    series = Series(
+        f"{mtok_in(currency)} OUT {_by(window, points)}",
+        marks,
+        label=partial(axis_money, currency=currency),
+        told=partial(per_mtok, currency=currency),
+        unit=10**7,
+        may_be_log=True,
+        reference=BAND if currency == USD else None,
     )
+    return column_chart(series, width, height)
+
+
+def _output_in(currency: str, point: Point) -> int | Unknown:
+    """One axis has one currency: what was billed in another has no place on it."""
+    if point.currency in (None, currency) or isinstance(point.output_nusd_per_mtok, Unknown):
+        return point.output_nusd_per_mtok
+    return Unknown(f"billed in {point.currency}")
 
 
 def tokens_chart(name: str, window: str, points: Sequence[Point], width: int, height: int) -> list[Row]:
@@ -74,6 +89,7 @@ POINT_COLUMNS = (
     "end",
     "from_tick",
     "to_tick",
+    "currency",
     "spend",
     "prompt_tokens",
     "completion_tokens",
@@ -94,6 +110,7 @@ def point_cells(tier: str, point: Point) -> list[str]:
         rfc3339(point.end),
         "" if isinstance(edges, Unknown) else rfc3339(edges.start_at),
         "" if isinstance(edges, Unknown) else rfc3339(edges.end_at),
+        point.currency or "",
         exact(point.spend_nusd),
         whole(point.prompt_tokens),
         whole(point.completion_tokens),

@@ -1,6 +1,8 @@
 """A tier's state with a sign before it, so that it is told apart without colour."""
 
 from console.tui.cells import Role
+from store.fleet import TierView
+from store.operations import OperationKind, Phase
 
 _TEXTS = {
     "serving": "● serving",
@@ -14,6 +16,14 @@ _TEXTS = {
     "gone": "× gone",
     "unknown": "— unknown",
 }
+_PHASES: dict[str, str] = {
+    Phase.REQUESTED: "asked",
+    Phase.REACHABLE: "reached",
+    Phase.ANSWERING: "answers",
+    Phase.FIRST_TOKEN: "token",
+}
+"""What is too long for a column of eight letters."""
+_SIGNS = {OperationKind.HIBERNATE: "▼", OperationKind.WAKE: "▲"}
 _ROLES = {
     "asleep": Role.MUTED,
     "halted_billed": Role.BAD,
@@ -26,6 +36,13 @@ _ROLES = {
 def state_text(state: str) -> str:
     """The state as people read it."""
     return _TEXTS.get(state, state)
+
+
+def tier_text(tier: TierView) -> str:
+    """A tier's state, or the phase of what is under way with it."""
+    if tier.operation is None:
+        return state_text(tier.state)
+    return f"{_SIGNS[OperationKind(tier.operation.kind)]} {_PHASES.get(tier.operation.phase, tier.operation.phase)}"
 
 
 def state_role(state: str) -> Role:

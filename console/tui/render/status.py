@@ -12,7 +12,7 @@ from store.fleet import Fleet, ProviderHealth
 from store.gate import ScopeVerdict
 from store.money import USD, display
 from store.printable import printable
-from store.unknown import Unknown
+from store.unknown import UNOBSERVED, Unknown
 
 
 def header(view: View, name: str, width: int) -> str:
@@ -39,16 +39,15 @@ def _instant(view: View) -> str:
 def gate_rows(fleet: Fleet, width: int) -> list[Row]:
     """The gate: open or closed, today's spend against the limit, and why it is closed."""
     verdict = fleet.verdict
-    spent = verdict.facts.debits_today_nusd
-    if verdict.facts.last_complete_at is None:
-        spent = Unknown("no complete billing tick yet")
+    spent = UNOBSERVED if verdict.facts.last_complete_at is None else verdict.facts.debits_today_nusd
     limit = display(verdict.limit_nusd, USD)
     if isinstance(spent, Unknown):
         budget = f"today {UNKNOWN} of {limit} ({spent.reason})"
     else:
         share = Fraction(spent, verdict.limit_nusd) if verdict.limit_nusd else Fraction(1)
         budget = f"today {money(spent)} of {limit} {bar(share, 12)} {float(share) * 100:.0f}%"
-    budget += "".join(f"  {_budget(scope)}" for scope in verdict.currencies.values())
+    is_seen = verdict.facts.last_complete_at is not None
+    budget += "".join(f"  {_budget(scope, is_seen=is_seen)}" for scope in verdict.currencies.values())
     if verdict.is_open:
         return [(Span(" GATE OPEN  ", Role.GOOD), Span(budget))]
     reasons = ", ".join(verdict.reasons).upper()
@@ -60,9 +59,10 @@ def gate_rows(fleet: Fleet, width: int) -> list[Row]:
     ]
 
 
-def _budget(scope: ScopeVerdict) -> str:
+def _budget(scope: ScopeVerdict, *, is_seen: bool) -> str:
     """Today's money in a currency beside the dollars."""
-    spent, limit = scope.facts.debits_nusd, display(scope.limit_nusd, scope.currency)
+    spent = scope.facts.debits_nusd if is_seen else UNOBSERVED
+    limit = display(scope.limit_nusd, scope.currency)
     return f"{UNKNOWN if isinstance(spent, Unknown) else money(spent, scope.currency)} of {limit}"
 
 
@@ -96,21 +96,29 @@ def _health(health: ProviderHealth) -> str:
     return f"{health.provider} complete at {at:%H:%M:%S}, {health.latency_ms} ms"
 
 
-def banners(view: View, now_s: float) -> list[Row]:
-    """What is wrong, each in a line of its own; they come and go by themselves."""
+def banners(view: View, now_s: float, width: int) -> list[Row]:
+    """What is wrong, each in lines of its own; they come and go by themselves."""
+    return [row for text in _wrong(view, now_s) for row in _banner(text, width)]
+
+
+def _banner(text: str, width: int) -> list[Row]:
+    first, *more = wrapped(text, width - 4)  # what goes on below is set in by three
+    return [line(f" {first}", Role.BAD), *(line(f"   {rest}", Role.BAD) for rest in more)]
+
+
+def _wrong(view: View, now_s: float) -> list[str]:
     found = []
     if view.problem is not None:
         shown = (
             "nothing has been read yet" if view.read_s is None else f"figures are {age(now_s - view.read_s)} old"
         )
-        found.append(line(f" STALE: {shown}. {view.problem}", Role.BAD))
+        found.append(f"STALE: {shown}. {view.problem}")
     fleet = view.fleet
     if fleet is None or view.at is not None:
         return found
     if fleet.led_by is None:
-        found.append(line(f" COLLECTOR DEAD: nobody reads the bills. {_burn(fleet)}", Role.BAD))
-    found += [line(_dark(health, fleet.at), Role.BAD) for health in fleet.health if health.problem]
-    return found
+        found.append(f"COLLECTOR DEAD: nobody reads the bills. {_burn(fleet)}")
+    return found + [_dark(health, fleet.at) for health in fleet.health if health.problem]
 
 
 def _burn(fleet: Fleet) -> str:
@@ -128,6 +136,6 @@ def _burn(fleet: Fleet) -> str:
 
 def _dark(health: ProviderHealth, now: datetime) -> str:
     if health.last_complete_at is None:
-        return f" BILLING DARK: {health.provider} has never been complete: {health.problem or 'no tick yet'}"
+        return f"BILLING DARK: {health.provider} has never been complete: {health.problem or 'no tick yet'}"
     since = age((now - health.last_complete_at).total_seconds())
-    return f" BILLING STALE: {health.provider}: last complete tick {since} ago: {health.problem}"
+    return f"BILLING STALE: {health.provider}: last complete tick {since} ago: {health.problem}"

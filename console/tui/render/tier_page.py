@@ -7,7 +7,7 @@ from datetime import datetime
 
 from console.tui.cells import Role, Row, Span, line, text_of
 from console.tui.render.canvas import clipped
-from console.tui.render.figures import UNKNOWN
+from console.tui.render.figures import UNKNOWN, rate
 from console.tui.render.flow import beside, flowed, sentences
 from console.tui.render.resources import resource_rows
 from console.tui.render.series import output_chart, tokens_chart
@@ -17,7 +17,6 @@ from console.tui.render.wakes import wake_rows
 from store.anatomy import Anatomy
 from store.figures import NO_TOKENS
 from store.fleet import WINDOWS, TierView
-from store.money import display_usd
 from store.points import Point
 from store.printable import printable
 from store.resources import ResourceView
@@ -64,18 +63,17 @@ def tier_rows(
     above = _above(tier, now, room.width, closed)
     figures = _figures(tier, answer, width)
     if room.width < TWO_COLUMNS_FROM:
-        left = _charts_and_figures(answer, figures, Room(width, room.height - len(above)), has_tokens=False)
+        left = _charts_and_figures(tier, answer, figures, Room(width, room.height - len(above)), has_tokens=False)
         rest = [*_service(tier, answer, window, room), *_tokens(answer, Room(width, _TOKENS_LOWEST * 2))]
         return [*above, *left, *rest, *_belongings(answer, tier, width)]
-    left = _charts_and_figures(answer, figures, Room(width, room.height - len(above)), has_tokens=True)
+    left = _charts_and_figures(tier, answer, figures, Room(width, room.height - len(above)), has_tokens=True)
     narrow = Room(room.width - width - 1, room.height, room.logs_key)
     right = [*_service(tier, answer, window, narrow), line(""), *_belongings(answer, tier, narrow.width)]
     return [*above, *beside(left, right, width, room.width)]
 
 
 def _above(tier: TierView, now: datetime, width: int, closed: str | None) -> list[Row]:
-    spec, rate = tier.spec, tier.rate_nusd_per_hour
-    quoted = UNKNOWN if isinstance(rate, Unknown) else display_usd(rate)
+    spec, quoted = tier.spec, rate(tier.rate_nusd_per_hour, tier.currency)
     rows = [
         clipped(
             (
@@ -112,7 +110,7 @@ def _chart_reason(answer: TierAnswer) -> list[str]:
 
 
 def _charts_and_figures(
-    answer: TierAnswer | None, figures: list[Row], room: Room, *, has_tokens: bool
+    tier: TierView, answer: TierAnswer | None, figures: list[Row], room: Room, *, has_tokens: bool
 ) -> list[Row]:
     """The charts take what the figures and the problems leave of the first screenful."""
     left = room.height - len(figures)
@@ -120,7 +118,7 @@ def _charts_and_figures(
         return [line(" reading…", Role.MUTED), *figures]
     tokens = min(max(left // 4, _TOKENS_LOWEST), _TOKENS_HIGHEST) * 2 if has_tokens else 0
     height = min(max(left - (tokens or _GLIMPSE), _CHART_LOWEST), _CHART_HIGHEST)
-    chart = output_chart(answer.drawn, answer.points, room.width, height)
+    chart = output_chart(answer.drawn, answer.points, room.width, height, tier.currency)
     return [*chart, *figures, *(_tokens(answer, Room(room.width, tokens)) if has_tokens else ())]
 
 
@@ -167,7 +165,7 @@ def _belongings(answer: TierAnswer | None, tier: TierView, width: int) -> list[R
     if tier.sleep and tier.sleep.loses:
         losses.append(f"and loses: {', '.join(tier.sleep.loses)}")
     return [
-        *resource_rows(answer.resources, width),
+        *resource_rows(answer.resources, width, tier.currency),
         *flowed(losses, width, role=Role.MUTED),
         line(""),
         *wake_rows(answer.wakes, width),

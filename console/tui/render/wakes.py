@@ -47,7 +47,7 @@ def _heads(wake: Anatomy) -> list[str]:
     return [
         f"{wake.requested_at.astimezone(UTC):%m-%d %H:%M:%S}",
         f"{wake.outcome} in {took(wake.took)}" if wake.took is not None else str(wake.outcome),
-        f"cost {UNKNOWN if isinstance(cost, Unknown) else money(cost.nusd)}",
+        f"cost {UNKNOWN if isinstance(cost, Unknown) else money(cost.nusd, cost.currency)}",
         f"by {wake.actor}",
         wake.reason,
     ]

@@ -73,7 +73,10 @@ class BandPage(TablePage):
 
     def show_body(self) -> None:
         """The table and what belongs to it."""
+        chosen, is_first = self.view.tier, not self.table.row_count
         super().show_body()
+        if is_first and chosen is not None:  # the table begins at its first row
+            self.table.go_to(chosen)
         self._show_detail()
 
     def exported(self) -> Exported | None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.events import Key, Paste
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input
@@ -15,11 +15,14 @@ from textual.widgets import Button, Input
 from console.tui.cells import lines
 from console.tui.render.status import wrapped
 from console.tui.widgets.lines import Lines
+from console.tui.widgets.too_small import TooSmall, is_too_small
 from store.errors import AmountError
 from store.fleet import Fleet
 from store.money import parse_nusd
 
-_TEXT_WIDTH = 68
+_WIDEST = 67  # the box, less its border, padding and scroll bar
+_AROUND = 5  # what of them takes columns from the terminal
+_ROWY_FROM = 22  # a lower terminal has no empty rows to spare
 _DEAF_S = 0.3  # keys typed for the screen below must not act here
 
 
@@ -38,7 +41,11 @@ Still = Callable[[Fleet], str | None]
 class Dialog(ModalScreen[object]):
     """A title, lines of consequence, and Cancel first. `still` looks at each new reading of the fleet."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "Cancel"),
+        Binding("up", "scroll_text(-1)", "Scroll up"),
+        Binding("down", "scroll_text(1)", "Scroll down"),
+    ]
 
     def __init__(self, title: str, consequence: str, still: Still = lambda _: None) -> None:
         super().__init__()
@@ -50,12 +57,14 @@ class Dialog(ModalScreen[object]):
         """The box; what stands between the text and the buttons is the dialog's own."""
         with Vertical(id="box"):
             yield Lines(id="title")
-            yield Lines(id="consequence")
+            with VerticalScroll(id="text", can_focus=False):
+                yield Lines(id="consequence")
             yield from self.questions()
             yield Lines(id="hint")
             with Horizontal(id="buttons"):
                 yield Button("Cancel", id="cancel", compact=True)
                 yield Button(self._heading.split(" ")[0], id="act", disabled=True, compact=True)
+        yield TooSmall()
 
     def questions(self) -> ComposeResult:
         """What has to be typed; nothing, by default."""
@@ -63,10 +72,31 @@ class Dialog(ModalScreen[object]):
 
     def on_mount(self) -> None:
         """Fill in the text and put the focus where it does no harm."""
-        self.query_one("#title", Lines).say(self._heading)
-        self.query_one("#consequence", Lines).show(lines(_folded(self._consequence)))
         self.query_one("#cancel", Button).focus()
+        self.refit()
+
+    def refit(self) -> None:
+        """Fill in the text for the size that the terminal has; what there is no room for scrolls."""
+        if not self.query("#act"):
+            return
+        height, is_low = self.app.size.height, self.app.size.height < _ROWY_FROM
+        title = wrapped(self._heading, self._text_width)
+        self.set_class(is_low, "-low")
+        self.query_one("#title", Lines).show(lines(title))
+        self.query_one("#consequence", Lines).show(lines(_folded(self._consequence, self._text_width)))
         self._hint()
+        hint = self.query_one("#hint", Lines).text.count("\n") + 1
+        fields = len(self.query(Input))
+        around = 2 + len(title) + (fields + hint + 1 if is_low else 2 * fields + hint + 3)
+        self.query_one("#text").styles.max_height = max(height - around, 1)
+
+    @property
+    def _text_width(self) -> int:
+        return min(self.app.size.width - _AROUND, _WIDEST)
+
+    def action_scroll_text(self, step: int) -> None:
+        """The consequences, where they are longer than the terminal is high."""
+        self.query_one("#text").scroll_relative(y=step, animate=False)
 
     def follow(self, fleet: Fleet) -> None:
         """The fleet has been read again: what has changed under the question takes the answer away."""
@@ -120,11 +150,11 @@ class Dialog(ModalScreen[object]):
         self.dismiss(None)
 
     def _may_act(self) -> bool:
-        return self._changed is None and self.is_ready()
+        return self._changed is None and self.is_ready() and not is_too_small(*self.app.size)
 
     def _hint(self) -> None:
         text = self.hint() if self._changed is None else f"{self._changed}: close this and start again"
-        self.query_one("#hint", Lines).show(lines(wrapped(text, _TEXT_WIDTH)))
+        self.query_one("#hint", Lines).show(lines(wrapped(text, self._text_width)))
         self.query_one("#act", Button).disabled = not self._may_act()
 
 
@@ -226,5 +256,5 @@ def _field(name: str, placeholder: str) -> Input:
     return field
 
 
-def _folded(text: str) -> list[str]:
-    return [part for sentence in text.split("\n") for part in wrapped(sentence, _TEXT_WIDTH)]
+def _folded(text: str, width: int) -> list[str]:
+    return [part for sentence in text.split("\n") for part in wrapped(sentence, width)]

@@ -10,7 +10,7 @@ from textual.containers import VerticalScroll
 from console.export.gate_table import COLUMNS, gate_rows
 from console.tui.cells import Role, Row, line
 from console.tui.render.gate import GateAnswer, budget_rows, curve_rows, input_rows, seen, verdict_rows
-from console.tui.render.gate_tables import allowance_rows, change_rows, term_rows, tier_rows
+from console.tui.render.gate_tables import allowance_rows, change_rows, limit_rows, term_rows
 from console.tui.screens.page import Exported, Page, Question
 from console.tui.screens.remembered import Remembered
 from console.tui.view import View
@@ -85,14 +85,15 @@ class GatePage(Page):
             *verdict_rows(_shown(fleet.verdict, answer.verdict), answer, width),
             *budget_rows(seen(answer.verdict), width),
         ]
-        facts = answer.verdict.facts
+        verdict, facts = answer.verdict, answer.verdict.facts
+        own = {**verdict.currencies, **verdict.tiers}
         return [
             *decision,
             *curve_rows(answer.curve, width, self._curve_height(len(decision))),
             *input_rows(answer, width),
-            *_apart(tier_rows(answer.verdict.tiers, width)),
+            *_apart(limit_rows({name: seen(verdict, scope) for name, scope in own.items()}, width)),
             *_apart(term_rows(facts.terms, facts.fleet.headroom_nusd, width)),
-            *_apart(allowance_rows(answer.curve.allowances, width)),
+            *_apart(allowance_rows(answer.curve.allowances, answer.verdict, width)),
             *_apart(change_rows(answer.changes, width)),
         ]
 
@@ -109,7 +110,8 @@ def _key(view: View) -> Hashable:
     if fleet is None:
         return None
     facts = fleet.verdict.facts
-    allowed = tuple(scope.facts.allowances_nusd for scope in (fleet.verdict.fleet, *fleet.verdict.tiers.values()))
+    scopes = (fleet.verdict.fleet, *fleet.verdict.currencies.values(), *fleet.verdict.tiers.values())
+    allowed = tuple(scope.facts.allowances_nusd for scope in scopes)
     reasons = tuple(fleet.verdict.by_scope.items())
     return (view.at, fleet.tick_at, reasons, fleet.closed_since, facts.closed_by, allowed)
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import VerticalScroll
 
 from console.tui.cells import Role, Row, Span, line, lines
+from console.tui.pages import PageKey
 from console.tui.screens.page import Page, key_of
 from console.tui.view import View
 from console.tui.widgets.lines import Lines
@@ -16,6 +16,7 @@ _GROUPS = {
     "tier.": "TIERS",
     "gate.": "THE GATE",
     "page.": "ON A SCREEN",
+    "table.": "IN A TABLE",
     "screen.": "SCREENS",
     "app.": "EVERYWHERE",
 }
@@ -42,9 +43,9 @@ class HelpPage(Page):
 
     NAME: ClassVar[str] = "Help"
 
-    def __init__(self, view: View, bindings: Callable[[], Sequence[Binding]]) -> None:
+    def __init__(self, view: View, keys: Callable[[], Sequence[PageKey]]) -> None:
         super().__init__(view)
-        self._bindings_now = bindings
+        self._keys_now = keys
 
     def body(self) -> ComposeResult:
         """One text, as long as it is."""
@@ -59,9 +60,9 @@ class HelpPage(Page):
 
     def _rows(self) -> list[Row]:
         rows: list[Row] = []
-        found = list(self._bindings_now())
+        found = list(self._keys_now())
         for prefix, title in _GROUPS.items():
-            group = [binding for binding in found if (binding.id or "").startswith(prefix)]
+            group = [key for key in found if (key.binding.id or "").startswith(prefix)]
             rows += [line(f" {title}", Role.HEADING), *map(_key_row, group), line("")]
         rows.append(line(" WORDS AND SIGNS", Role.HEADING))
         rows += [(Span(f" {word:<14}", Role.STRONG), Span(text)) for word, text in _WORDS]
@@ -72,5 +73,7 @@ class HelpPage(Page):
         ]
 
 
-def _key_row(binding: Binding) -> Row:
-    return (Span(f" {key_of(binding):<14}", Role.STRONG), Span(binding.tooltip or binding.description))
+def _key_row(key: PageKey) -> Row:
+    where = "" if key.is_everywhere else f"{', '.join(key.pages)}: "
+    text = key.binding.tooltip or key.binding.description
+    return (Span(f" {key_of(key.binding):<14} ", Role.STRONG), Span(f"{where}{text}"))

@@ -11,6 +11,7 @@ from textual.widgets import Log
 
 from console.tui.cells import Role
 from console.tui.widgets.lines import Lines
+from console.tui.widgets.too_small import TooSmall
 from store.errors import MtokError
 from store.printable import printable
 
@@ -34,6 +35,7 @@ class LogsScreen(Screen[None]):
         yield Lines(id="header")
         yield Log(id="log", max_lines=_KEPT_LINES)
         yield Lines(id="message")
+        yield TooSmall()
 
     def on_mount(self) -> None:
         """Begin to follow."""

@@ -16,6 +16,7 @@ from console.tui.render.status import banners, gate_rows, header
 from console.tui.view import View
 from console.tui.widgets.key_bar import KeyBar, KeyHint
 from console.tui.widgets.lines import Lines
+from console.tui.widgets.too_small import TooSmall
 
 Question = Callable[[Service], Any]
 _DISPLAYS = {
@@ -26,6 +27,8 @@ _DISPLAYS = {
     "colon": ":",
     "escape": "Esc",
     "enter": "Enter",
+    "left": "←",
+    "right": "→",
 }
 
 
@@ -63,6 +66,7 @@ class Page(Screen[None]):
             yield from self.body()
         yield Lines(id="message")
         yield KeyBar()
+        yield TooSmall()
 
     def body(self) -> ComposeResult:
         """What this screen has between the banners and the last message."""
@@ -114,10 +118,12 @@ class Page(Screen[None]):
         if not self._is_there:
             return
         view, width = self.view, self.app.size.width
+        for front in self.query(TooSmall):
+            front.fit()
         self.query_one("#header", Lines).say(header(view, self.NAME, width), Role.HEADING)
         waiting = [line(" reading the store…", Role.MUTED)]
         self.query_one("#gate", Lines).show(gate_rows(view.fleet, width) if view.fleet else waiting)
-        self.query_one("#banners", Lines).show(banners(view, time.monotonic()))
+        self.query_one("#banners", Lines).show(banners(view, time.monotonic(), width))
         role = Role.WARN if view.note_is_problem else Role.MUTED
         self.query_one("#message", Lines).say(f" {view.note}", role)
         self.query_one(KeyBar).offer(self._hints(), width)
@@ -147,7 +153,8 @@ class Page(Screen[None]):
 
 def key_of(binding: Binding) -> str:
     """A binding's key as it is printed on keyboards."""
-    return binding.key_display or _DISPLAYS.get(binding.key, binding.key)
+    keys = [_DISPLAYS.get(key, key) for key in binding.key.split(",")]
+    return binding.key_display or " ".join(keys)
 
 
 def _order(binding: Binding) -> int:

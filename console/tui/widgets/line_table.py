@@ -23,13 +23,13 @@ class LineTable(ScrollView, can_focus=True):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*CLASSES, "mtok--cursor"}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,j", "move(1)", "Down", show=False),
-        Binding("up,k", "move(-1)", "Up", show=False),
-        Binding("pagedown,ctrl+f", "page(1)", "A page down", show=False),
-        Binding("pageup,ctrl+b", "page(-1)", "A page up", show=False),
-        Binding("home,g", "end(-1)", "First row", show=False),
-        Binding("end,G", "end(1)", "Last row", show=False),
-        Binding("enter", "choose", "Open", show=False),
+        Binding("down,j", "move(1)", "Down", show=False, id="table.down"),
+        Binding("up,k", "move(-1)", "Up", show=False, id="table.up"),
+        Binding("pagedown,ctrl+f", "page(1)", "A page down", show=False, id="table.page-down"),
+        Binding("pageup,ctrl+b", "page(-1)", "A page up", show=False, id="table.page-up"),
+        Binding("home,g", "end(-1)", "First row", show=False, id="table.first"),
+        Binding("end,G", "end(1)", "Last row", show=False, id="table.last"),
+        Binding("enter", "choose", "Open", show=False, id="table.open"),
     ]
 
     @dataclass

@@ -12,7 +12,9 @@ def test_unknown_has_a_column_of_its_own_and_is_never_an_amount(tmp_path: Path) 
     world.tick()
     service = world.service
     verdict, _ = service.verdict()
-    rows = gate_rows(verdict, Unknown("not recorded"), service.budget_curve(24), service.verdict_changes(5))
+    rows = gate_rows(
+        verdict, {"USD": Unknown("not recorded")}, service.budget_curve(24), service.verdict_changes(5)
+    )
     found = {row[2]: dict(zip(COLUMNS, row, strict=True)) for row in rows}
     bound = found["overspend_bound_usd"]
     assert (bound["value"], bound["unknown"]) == ("", "not recorded")

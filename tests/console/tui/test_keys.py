@@ -141,6 +141,44 @@ async def test_a_remapped_key_acts_and_the_help_shows_it(world: FleetWorld, tmp_
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
 
 
+async def test_a_key_of_another_screen_can_be_remapped_before_anyone_looks_at_it(
+    world: FleetWorld, tmp_path: Path
+) -> None:
+    look = Look(keys={"page.margin": "f5", "page.tier-next": "n", "table.down": "f6"})
+    async with app_of(world, tmp_path, look).run_test(size=(140, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("f6")
+        assert app.view.tier == "l40"
+        await pilot.press("3")
+        await until(pilot, lambda: "f5 Margin" in text_of(app, "keys"))
+        await pilot.press("m", "f5")
+        await until(pilot, lambda: text_of(app, "message") == " margin: 40 %")
+        await pilot.press("2")
+        await until(pilot, lambda: app.page.NAME == "Tier" and "n Tier" in text_of(app, "keys"))
+        await pilot.press("n")
+        await until(pilot, lambda: app.view.tier == "a100")
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, HelpPage))
+        assert "f5             Band: the price" in text_of(app, "help")
+
+
+async def test_the_palette_does_what_is_another_screens_there(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        (margin,) = [one for one in app.get_system_commands(app.screen) if one.title == "Margin"]
+        assert "Band: the price of another margin" in margin.help
+        await margin.callback()  # type: ignore[misc]
+        assert app.page.NAME == "Band"
+        await until(pilot, lambda: text_of(app, "message") == " margin: 40 %")
+
+
+def test_a_key_that_a_screen_has_already_is_refused(world: FleetWorld, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"is also the key of page\.margin"):
+        app_of(world, tmp_path, Look(keys={"tier.wake": "m"}))
+    with pytest.raises(SettingsError, match=r"is also the key of table\.down"):
+        app_of(world, tmp_path, Look(keys={"tier.wake": "j"}))
+
+
 @pytest.mark.parametrize(
     ("keys", "says"), [({"tier.hibernat": "x"}, "there is no such key"), ({"tier.wake": "h"}, "is also the key of")]
 )

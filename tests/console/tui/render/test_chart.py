@@ -23,7 +23,7 @@ from console.tui.render.chart import (
     column_chart,
     columns_of,
 )
-from console.tui.render.figures import axis_usd, per_mtok, short
+from console.tui.render.figures import axis_money, per_mtok, short
 from console.tui.render.scale import Scale, even_scale, log_scale, time_ticks
 from console.tui.render.scatter import MANY_SIGN, ONE_SIGN, Cloud, Dot, scale_for, scatter_chart
 from store.unknown import Unknown
@@ -44,7 +44,7 @@ def tokens(values: Sequence[int | Unknown]) -> Series:
 
 
 def cost(values: Sequence[int | Unknown]) -> Series:
-    return Series("$/Mtok OUT", marks_of(values), axis_usd, per_mtok, 10**7, may_be_log=True, reference=BAND)
+    return Series("$/Mtok OUT", marks_of(values), axis_money, per_mtok, 10**7, may_be_log=True, reference=BAND)
 
 
 def plot(rows: Sequence[Row]) -> list[str]:
@@ -204,4 +204,4 @@ def test_values_outside_stand_at_the_edge() -> None:
 
 
 def cloud_of(dots: Sequence[Dot]) -> Cloud:
-    return Cloud("h100: $/Mtok OUT against load", "", "load", dots, axis_usd, BAND)
+    return Cloud("h100: $/Mtok OUT against load", "", "load", dots, axis_money, BAND)

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 
 from console.tui.cells import Row, text_of, width_of
 from console.tui.render.gate import GateAnswer, budget_rows, curve_rows, input_rows, seen, verdict_rows
-from console.tui.render.gate_tables import allowance_rows, change_rows, term_rows, tier_rows
+from console.tui.render.gate_tables import allowance_rows, change_rows, limit_rows, term_rows
 from store.budget_curve import AllowanceView, BudgetCurve, CurvePoint, VerdictChange
 from store.gate import FLEET, GateFacts, GatePolicy, Reason, ScopeFacts, ScopeVerdict, Verdict, decide
 from store.headroom import Course, Term
@@ -185,9 +185,9 @@ def test_nothing_is_wider_than_the_screen_and_no_heading_is_cut(reason: Reason |
         *budget_rows(seen(of.verdict), width),
         *curve_rows(of.curve, width, 8),
         *input_rows(of, width),
-        *tier_rows(tiers, width),
+        *limit_rows(tiers, width),
         *term_rows(facts.terms, 0, width),
-        *allowance_rows(of.curve.allowances, width),
+        *allowance_rows(of.curve.allowances, of.verdict, width),
         *change_rows(of.changes, width),
     ]
     for row in rows:
@@ -197,9 +197,9 @@ def test_nothing_is_wider_than_the_screen_and_no_heading_is_cut(reason: Reason |
 
 
 def test_an_empty_fleet_has_no_tables() -> None:
-    assert tier_rows({}, 80) == []
+    assert limit_rows({}, 80) == []
     assert "nothing bills" in told(term_rows((), 0, 80))
     assert "— (not recorded)" in told(term_rows((), Unknown("not recorded"), 80))
-    assert "none" in told(allowance_rows((), 80))
+    assert "none" in told(allowance_rows((), answer().verdict, 80))
     assert "none has been recorded" in told(change_rows((), 80))
     assert isinstance(answer().verdict, Verdict)

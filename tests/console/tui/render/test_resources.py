@@ -1,5 +1,6 @@
 """Resources and wakes as lines: what is stated, what is not known, and nothing that a terminal would obey."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from console.tui.cells import Role, line, text_of, width_of
@@ -9,7 +10,9 @@ from console.tui.render.wakes import wake_rows
 from store.anatomy import Anatomy, Reached
 from store.operations import OperationKind, Phase
 from store.resources import BillView, ResourceView
+from store.spend import Spend
 from store.unknown import Unknown
+from store.window import Edges
 
 AT = datetime(2026, 11, 24, 8, tzinfo=UTC)
 
@@ -133,6 +136,12 @@ def test_past_wakes_have_their_phases_the_median_and_the_worst() -> None:
     assert "wake_timeout" in text
     assert "cost —" in text
     assert all(width_of(row) <= 60 for row in rows)
+
+
+def test_a_wake_that_was_billed_in_euro_says_so() -> None:
+    edges = Edges(AT, AT + timedelta(minutes=1), since=False)
+    rows = wake_rows([replace(wake("done", 40), cost=Spend(50_000_000, "EUR", edges))], 80)
+    assert any("cost €0.0500" in text_of(row) for row in rows)
 
 
 def test_a_wake_under_way_is_not_a_past_one() -> None:

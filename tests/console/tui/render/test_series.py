@@ -48,5 +48,5 @@ def test_five_minutes_are_drawn_within_their_hour() -> None:
 def test_an_exported_point_is_exact_and_says_why_it_is_not_known() -> None:
     known, unknown = point(START, timedelta(hours=1), True), point(START, timedelta(hours=1), False)
     assert point_cells("h100", known)[:2] == ["h100", "2026-11-24T08:00:00Z"]
-    assert point_cells("h100", known)[5:9] == ["1.000000000", "7", "5", "1.000000000"]
-    assert point_cells("h100", unknown)[5:] == ["", "7", "5", "", "", "bills every 1 h"]
+    assert point_cells("h100", known)[6:10] == ["1.000000000", "7", "5", "1.000000000"]
+    assert point_cells("h100", unknown)[6:] == ["", "7", "5", "", "", "bills every 1 h"]
