@@ -47,7 +47,7 @@ class ProviderSection(Section):
         elif given := [name for name in names if getattr(self, name) is not None]:
             msg = f"a provider of kind {self.kind!r} has no key; remove {' and '.join(given)}"
             raise ValueError(msg)
-        if given and self.base_url is not None:
+        if self.registered.needs_key and self.base_url is not None:
             check_address("base_url", self.base_url)
         _ = self.options  # its fault, if it has one, is this section's
         return self
