@@ -33,6 +33,7 @@ prove: $(ENGINE) ## the long suites: 10,000 examples a property and requests of 
 	MTOK_VAST_SDK=.venv-vast/bin/python MTOK_HYPOTHESIS=prove MTOK_PROVE=1 \
 	  $(BIN)/pytest tests/console/providers/test_vast_sdk.py tests/store/test_properties.py tests/console/test_reconcile.py \
 	  tests/console/collector/test_crashes.py tests/chaos/test_leaders.py \
+	  tests/console/tui/test_over_ssh.py tests/console/tui/test_interrupted.py \
 	  tests/agent/test_storm.py tests/agent/test_crash.py tests/agent/test_openapi.py tests/agent/test_locust.py \
 	  tests/agent/engine/test_oracle.py tests/agent/engine/test_exllamav2_properties.py \
 	  -rP --durations=0 --durations-min=1

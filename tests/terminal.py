@@ -46,7 +46,7 @@ class Pty:
             for name in ("COLUMNS", "LINES"):  # they would stand above the terminal's own size
                 os.environ.pop(name, None)
             os.environ.update({"TERM": "xterm-256color", "COLORTERM": "truecolor", **(environ or {})})
-            os.execvp(command[0], list(command))
+            os.execvpe(command[0], list(command), os.environ)  # without: readline's own, which no pop reaches
         self.resize(cols, rows)
 
     def resize(self, cols: int, rows: int) -> None:

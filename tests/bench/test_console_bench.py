@@ -5,6 +5,7 @@ table change 50 cells a second; the others show what they show by themselves. On
 times and shares of a processor are printed beside their targets, with what the rest of the machine used.
 """
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -61,11 +62,16 @@ def target(what: str, figure: str, wanted: str) -> None:
     TARGETS.append(f"{what:<66} {figure:>22}   {wanted}")
 
 
-def of(command: Sequence[str], runs: int = 1, duration_s: float = 8, key_count: int = 20) -> dict[str, Any]:
-    """One program, measured."""
+def of(
+    command: Sequence[str], runs: int = 1, duration_s: float = 8, key_count: int = 20, wait_text: str = ""
+) -> dict[str, Any]:
+    """One program, measured; it has started when it shows `wait_text`."""
     keys = ("down", "up") if key_count else ()
     return measure(
-        Setting(command), Wanted(runs=runs, duration_s=duration_s, keys=keys, key_count=key_count, quit_keys="q")
+        Setting(command),
+        Wanted(
+            runs=runs, duration_s=duration_s, keys=keys, key_count=key_count, wait_text=wait_text, quit_keys="q"
+        ),
     )
 
 
@@ -108,8 +114,8 @@ def test_the_console_and_a_stock_table() -> None:
 
 
 def test_the_console_on_a_real_store(config: Path) -> None:
-    alone = of(console_alone(config), runs=5, duration_s=6, key_count=12)
-    leading = of(console_command(config), duration_s=4, key_count=12)
+    alone = of(console_alone(config), runs=5, duration_s=6, key_count=12, wait_text="WINDOW")
+    leading = of(console_command(config), duration_s=4, key_count=12, wait_text="WINDOW")
     row("mtok console, a real store of 50 tiers", alone)
     row("the same, a collector's modules loaded", leading)
     beyond_mib = leading["idle"]["rss_mib"] - collectors_mib(config)
@@ -134,7 +140,7 @@ def test_a_peer(peer: Any, tmp_path: Path) -> None:
     homes = [f"{name}={tmp_path}" for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")]
     report = measure(Setting(command, env=homes, cwd=str(tmp_path)), peer.wanted())
     if "idle" not in report:
-        last = report["output"].strip().splitlines()[:1]
-        ROWS.append(f"{peer.name:<42} not run: it ends at once: {' '.join(last)[:80]}")
+        said = re.sub(r"\x1b\[[\d;]*m", "", report["output"]).strip().partition("\n")[0].strip()
+        ROWS.append(f"{peer.name:<42} not run: it ends at once: {said[:80]}")
         return
     row(report["label"], report)
