@@ -4,7 +4,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from console.commands import opened
+from console.opening import opened
 from console.service import current_actor
 from console.settings import load_settings
 from console.settings_place import find_settings

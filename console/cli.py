@@ -1,5 +1,6 @@
 """The command line: `mtok …`. stdout is data, stderr is talk; errors are one line and an exit code."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -118,12 +119,15 @@ def console(
     json: Json = False,
 ) -> int:
     """The screen. It collects too when nobody else does and it holds every secret."""
-    from console.commands import instant_of, print_status
-    from console.screen import Wish, open_console, serve_console
-
     if once or json:
+        from console.commands import print_status
+
         print_status(config, as_json=json)
         return 0
+    gc.disable()  # to look for garbage while importing is a tenth of the start; the screen switches it on again
+    from console.instants import instant_of
+    from console.screen import Wish, open_console, serve_console
+
     wish = Wish(
         no_collect=no_collect,
         read_only=read_only,

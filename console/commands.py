@@ -4,8 +4,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,33 +13,17 @@ from console.export.explain import explain_body
 from console.export.export import export_series
 from console.export.status import status_body
 from console.export.text import explanation_text, status_text
+from console.instants import instant_of
+from console.opening import opened
 from console.service import Service
-from console.settings import Settings, load_settings
-from console.settings_place import find_settings
+from console.settings import Settings
 from store.clock import Clock, SystemClock
-from store.database import Database, open_database
 from store.errors import ExitCode, SettingsError
 from store.fleet import TierSpec
 from store.notify import Notifier
 from store.printable import json_text
 from store.window import NAMES, Window, named_window
 from store.words import IGNORED, UNASSIGNED, Market
-
-
-@contextmanager
-def opened(config: Path | None, *, read_only: bool = False) -> Iterator[tuple[Settings, Database]]:
-    """The settings and the store that they name; `read_only`: the store refuses every write.
-
-    Raises:
-        SettingsError: the settings file cannot be used.
-        StoreError: the store cannot be used.
-    """
-    settings = load_settings(find_settings(config))
-    database = open_database(settings.store_url, read_only=read_only)
-    try:
-        yield settings, database
-    finally:
-        database.close()
 
 
 def print_status(config: Path | None, *, as_json: bool) -> None:
@@ -159,18 +141,3 @@ def window_of(settings: Settings, name: str, start: str | None, end: str | None)
     if name not in NAMES:
         raise SettingsError(f"--window {name}", "there is no such window", f"choose one of: {', '.join(NAMES)}")
     return named_window(name, now, settings.budget.timezone)
-
-
-def instant_of(option: str, text: str | None) -> datetime:
-    """The instant that an option gives.
-
-    Raises:
-        SettingsError: it is none, or has no zone.
-    """
-    try:
-        instant = datetime.fromisoformat(text or "")
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise SettingsError(option, f"{text!r} is no instant", "write one such as 2026-11-24T08:00:00Z")
-    return instant.astimezone(UTC)

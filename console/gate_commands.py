@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from console.commands import dumped, opened
+from console.commands import dumped
 from console.export.gate import gate_body, gate_text
+from console.opening import opened
 from console.service import Service
 from store.clock import SystemClock
 from store.errors import AmountError, SettingsError

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 
-from console.commands import opened
+from console.opening import opened
 from console.screen_settings import ThemeName
 from console.service import Service
 from console.settings import Settings

@@ -8,8 +8,9 @@ from typing import Any
 from sqlmodel import col, select
 
 from console.collector.build import build_account
-from console.commands import dumped, opened, window_of
+from console.commands import dumped, window_of
 from console.export.text import PlainTable, plain_table, rendered
+from console.opening import opened
 from console.reconcile import Reconciled, days, read_invoice, reconcile_window
 from console.service import current_actor
 from console.settings import Settings

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from console.commands import dumped, opened
+from console.commands import dumped
 from console.export.operations import (
     history_body,
     history_table,
@@ -19,6 +19,7 @@ from console.export.operations import (
     phases_table,
     tiers_body,
 )
+from console.opening import opened
 from console.service import Service
 from console.wording import hibernate_consequence, wake_consequence
 from store.anatomy import Anatomy

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from console.settings import Settings
 from store.clock import SystemClock
 from store.database import Database
-from store.logs import silence_logs
 
 _ENDS_WITHIN_S = 5.0
 
@@ -16,14 +15,15 @@ _ENDS_WITHIN_S = 5.0
 @contextmanager
 def collecting(database: Database, settings: Settings, *, wanted: bool) -> Iterator[str]:
     """Collect while the block runs, if that is wanted and possible; yields a note for the screen."""
-    silence_logs()
     why_not = _why_not(settings) if wanted else "it was started with --no-collect"
     if why_not is not None:
         yield f"this console does not collect: {why_not}"
         return
     from console.collector.build import build_collector
     from console.collector.schedule import Schedule
+    from store.logs import silence_logs
 
+    silence_logs()
     ready, ended = threading.Event(), threading.Event()
     handle: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 

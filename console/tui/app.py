@@ -1,6 +1,7 @@
 """The console's screen: it reads the store each second, and asks before anything that costs or loses."""
 
 import asyncio
+import gc
 import os
 import signal
 import time
@@ -10,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-import structlog
 from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -33,7 +33,6 @@ from console.tui.widgets.too_small import TooSmall
 from store.errors import MtokError, StoreUnreachable
 from store.printable import printable
 
-log = structlog.get_logger()
 _READ_EVERY_S = 1.0
 _SILENT_AFTER_S = 4.0  # a reading under way for longer is no answer either
 _LOG_LINES = 200
@@ -128,8 +127,7 @@ class MtokApp(ThinOutput, Acts, App[None]):
             self.post_message(StoreSilent(f"the store does not answer: {error.reason}"))
         except MtokError as error:
             self.post_message(StoreSilent(str(error)))
-        except Exception as error:  # the screen must go on, and say that it cannot read
-            log.exception("screen_reading_failed")
+        except Exception as error:  # noqa: BLE001 - the screen must go on, and say that it cannot read
             self.post_message(StoreSilent(f"reading failed: {type(error).__name__}: {error}"))
         else:
             self.post_message(StoreRead(fleet, name, answer))
@@ -137,6 +135,9 @@ class MtokApp(ThinOutput, Acts, App[None]):
     def on_store_read(self, message: StoreRead) -> None:
         """Show it, under a dialog too."""
         self._reading_since_s = None
+        if not gc.isenabled():  # the start is over
+            gc.freeze()
+            gc.enable()
         if not self.screen_stack:  # a reading may end while the app closes its screens
             return
         if not self.view.is_paused or self.view.fleet is None:
@@ -214,6 +215,9 @@ class MtokApp(ThinOutput, Acts, App[None]):
             self.say("host logs: no agent of this tier is reached by SSH", is_problem=True)
             return
         from console.host_access import log_lines  # paramiko: 80 ms that only this key pays
+        from store.logs import silence_logs
+
+        silence_logs()
 
         lines = partial(log_lines, self.service.settings, agent, _LOG_LINES)
         self.push_screen(LogsScreen(f"{agent.name}: log of its host, newest last", lines))

@@ -13,12 +13,12 @@ from tests.bench.probe.machine import memory_mib
 from tests.bench.test_fleet_bench import furnished
 from tests.console.fleet_world import SETTINGS, TIER
 
-_COLLECTORS = "import console.collector.build, console.collector.schedule, console.commands"
+_COLLECTORS = "import console.collector.build, console.collector.schedule, console.opening"
 _AS_COLLECTOR = f"""
 import sys, time
 from pathlib import Path
 {_COLLECTORS}
-with console.commands.opened(Path(sys.argv[1])) as (settings, database), database.read():
+with console.opening.opened(Path(sys.argv[1])) as (settings, database), database.read():
     print(flush=True)
     time.sleep(60)
 """

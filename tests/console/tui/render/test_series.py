@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from console.tui.render.series import point_cells, points_that_resolve
 from store.points import Point
 from store.unknown import Unknown
+from store.window import Edges
 
 START = datetime(2026, 11, 24, 8, tzinfo=UTC)
 DAY = timedelta(hours=24)
@@ -16,14 +17,16 @@ def points_every(bill_step: timedelta, known_from: float = 0) -> Callable[[str, 
 
     def read(_window: str, count: int) -> Sequence[Point]:
         step = DAY / count
-        return [point(START + step * n, step, step >= bill_step and n >= known_from * count) for n in range(count)]
+        watched = [n >= known_from * count for n in range(count)]
+        return [point(START + step * n, step, step >= bill_step, watched[n]) for n in range(count)]
 
     return read
 
 
-def point(start: datetime, step: timedelta, is_known: bool) -> Point:
-    spend = 10**9 if is_known else Unknown("bills every 1 h")
-    return Point(start, start + step, Unknown("no tick"), spend, 7, 5, spend, Unknown("no instance ran"))
+def point(start: datetime, step: timedelta, is_known: bool, is_watched: bool = True) -> Point:
+    edges = Edges(start, start + step, since=False) if is_watched else Unknown("no tick")
+    spend = 10**9 if is_known and is_watched else Unknown("bills every 1 h")
+    return Point(start, start + step, edges, spend, 7, 5, spend, Unknown("no instance ran"))
 
 
 def test_a_wide_screen_is_drawn_finer() -> None:

@@ -1,0 +1,20 @@
+"""Instants as a command line gives them."""
+
+from datetime import UTC, datetime
+
+from store.errors import SettingsError
+
+
+def instant_of(option: str, text: str | None) -> datetime:
+    """The instant that an option gives.
+
+    Raises:
+        SettingsError: it is none, or has no zone.
+    """
+    try:
+        instant = datetime.fromisoformat(text or "")
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise SettingsError(option, f"{text!r} is no instant", "write one such as 2026-11-24T08:00:00Z")
+    return instant.astimezone(UTC)
