@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 ENGINE := .venv/.engine
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove chaos prometheus check fix bench gpu-check gpu-bench screenshots clean
+.PHONY: help demo test prove chaos prometheus check fix audit bench gpu-check gpu-bench screenshots clean
 
 help: ## these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -34,6 +34,7 @@ prove: $(ENGINE) ## the long suites: 10,000 examples a property and requests of 
 	  $(BIN)/pytest tests/console/providers/test_vast_sdk.py tests/store/test_properties.py tests/console/test_reconcile.py \
 	  tests/console/collector/test_crashes.py tests/chaos/test_leaders.py \
 	  tests/console/tui/test_over_ssh.py tests/console/tui/test_interrupted.py \
+	  tests/test_settings_fuzz.py tests/agent/test_untrusted.py tests/console/test_said_by_others.py \
 	  tests/agent/test_storm.py tests/agent/test_crash.py tests/agent/test_openapi.py tests/agent/test_locust.py \
 	  tests/agent/engine/test_oracle.py tests/agent/engine/test_exllamav2_properties.py \
 	  -rP --durations=0 --durations-min=1
@@ -56,6 +57,9 @@ fix: $(STAMP) ## format, and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+audit: $(STAMP) ## known weaknesses of the pinned dependencies, where the network allows it
+	@$(BIN)/python -m tests.audit
+
 bench: $(STAMP) ## speed, as ratios within one run
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/pytest tests/bench -s --override-ini "norecursedirs=.*"
@@ -70,4 +74,5 @@ screenshots: $(STAMP) ## screenshots/ from the running demo
 	$(BIN)/python -m tests.screenshots
 
 clean: ## forget the environment and every cache
-	rm -rf .venv .venv-vast .venv-peers dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-vast .venv-peers .venv-audit dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .hypothesis .import_linter_cache

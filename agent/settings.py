@@ -142,8 +142,13 @@ class AgentSettings(_Section):
         if self.control_socket is not None:
             return self
         host, _ = split_address(self.control_address)
-        if not self.control_public and not is_loopback(host):
+        if is_loopback(host):
+            return self
+        if not self.control_public:
             msg = f"control_address {host} is not loopback; set control_public = true if that is meant"
+            raise ValueError(msg)
+        if self.tls is None:
+            msg = f"control_address {host} is not loopback: its secret would be sent in the clear; add [tls]"
             raise ValueError(msg)
         return self
 

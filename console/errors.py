@@ -17,6 +17,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from store.errors import ExitCode, MtokError
+from store.printable import named
+
+_LONGEST = 1_000  # of what others say in a message of ours
 
 
 class ProviderError(MtokError):
@@ -25,6 +28,7 @@ class ProviderError(MtokError):
     exit_code = ExitCode.PROVIDER
 
     def __init__(self, provider: str, call: str, problem: str, remedy: str = "the next tick asks again") -> None:
+        problem = named(problem, _LONGEST)  # it may quote the provider
         super().__init__(f"{provider}: {call}: {problem}; {remedy}")
         self.provider, self.call, self.problem = provider, call, problem
 
@@ -65,6 +69,7 @@ class AgentUnreachable(MtokError):
     def __init__(
         self, agent: str, problem: str, remedy: str = "is it running, and is its control address right?"
     ) -> None:
+        problem = named(problem, _LONGEST)
         super().__init__(f"agent {agent}: {problem}; {remedy}")
         self.agent, self.problem, self.remedy = agent, problem, remedy
 
@@ -73,6 +78,7 @@ class HostUnreachable(MtokError):
     """A host cannot be used over SSH."""
 
     def __init__(self, host: str, problem: str, remedy: str) -> None:
+        problem = named(problem, _LONGEST)
         super().__init__(f"host {host}: {problem}; {remedy}")
         self.host, self.problem, self.remedy = host, problem, remedy
 
@@ -98,6 +104,7 @@ class HostStepFailed(MtokError):
     """A step on a host failed; what came before it is done."""
 
     def __init__(self, host: str, step: str, problem: str, remedy: str) -> None:
+        problem = named(problem, _LONGEST)
         super().__init__(f"host {host}: {step}: {problem}; {remedy}")
         self.host, self.step, self.problem, self.remedy = host, step, problem, remedy
 

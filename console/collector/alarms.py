@@ -42,13 +42,14 @@ class Channels:
 
 
 def _send(url: str, title: str, text: str) -> str | None:
-    from apprise import Apprise  # 200 ms that only an alarm pays
+    from apprise import Apprise, NotifyFormat  # 200 ms that only an alarm pays
 
     sender = Apprise()
     if not sender.add(url):
         return "apprise does not understand its URL"
     try:
-        return None if sender.notify(title=title, body=text) else "it was not accepted"
+        is_taken = sender.notify(title=title, body=text, body_format=NotifyFormat.TEXT)  # names in it are no HTML
+        return None if is_taken else "it was not accepted"
     except TypeError as error:  # apprise raises it for what it cannot send at all
         return str(error)
 

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 
+from agent.connections import make_server
 from agent.keys import create_key, revoke_key
+from agent.settings import Limits
 from tests.agent.conftest import KEY, SECRET, SERVE, RunningAgent, running_agent, write_settings
 
 pytestmark = pytest.mark.processes
@@ -206,6 +209,10 @@ def test_tls_by_certificate_files(tmp_path: Path, model_dir: Path) -> None:
         assert agent.public.startswith("https://")
         assert agent.post(CHAT, chat(agent))[0] == 200
         assert agent.status()["loaded"] is True  # control on loopback stays plain
+    config = make_server(Starlette(), Limits(), (certificate, key)).config
+    config.load()
+    assert config.ssl is not None
+    assert config.ssl.minimum_version >= ssl.TLSVersion.TLSv1_2
     key.write_text("nonsense")
     done = subprocess.run([*SERVE, str(settings)], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 2

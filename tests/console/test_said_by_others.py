@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from console.errors import AgentUnreachable
+from console.errors import AgentUnreachable, HostStepFailed, HostUnreachable, ProviderError
 from console.hosts.agent_client import AgentClient, AgentUsage, _fence_of
 from console.providers.hyperstack_wire import (
     Unreadable,
@@ -167,3 +167,14 @@ def test_what_is_no_answer_of_an_agent_is_a_problem_in_one_line(body: bytes) -> 
 )
 def test_a_stolen_host_cannot_drive_leadership_to_the_end_of_the_numbers(seq: object, fence: int) -> None:
     assert _fence_of(httpx.Response(409, json={"seq": seq})) == fence
+
+
+def test_an_error_that_quotes_others_is_one_harmless_line() -> None:
+    for error in (
+        ProviderError("cloud", "GET /x", HOSTILE * 900),
+        AgentUnreachable("a", HOSTILE),
+        HostUnreachable("a", HOSTILE, "look"),
+        HostStepFailed("a", "packages", HOSTILE, "look"),
+    ):
+        assert str(error).isprintable()
+        assert len(str(error)) < 1_200

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from sqlmodel import select
+from structlog.testing import capture_logs
 
 from console.collector.alarms import Alarms, Channels
 from console.collector.build import build_collector
@@ -51,6 +52,7 @@ class Receiver:
     status: int = 200
     told: list[str] = field(default_factory=list)
     beats: int = 0
+    beat_status: int = 200
 
 
 @contextmanager
@@ -60,7 +62,7 @@ def receiving() -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             receiver.beats += 1
-            self._answer(200)
+            self._answer(receiver.beat_status)
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -209,3 +211,11 @@ async def test_a_test_alarm_reaches_every_channel(receiver: Receiver, tmp_path: 
     code, out, _ = await asyncio.to_thread(mtok, "doctor", "--offline", "--config", str(path))
     assert code == 1
     assert "alarms.channels.ops" in out
+
+
+async def test_an_address_that_refuses_is_not_in_the_log(collector: Collector, receiver: Receiver) -> None:
+    receiver.beat_status = 500
+    with capture_logs() as logs:
+        await alarms_of(collector).heartbeat()
+    assert [one["problem"] for one in logs] == ["HTTP 500"]
+    assert "/beat" not in str(logs)

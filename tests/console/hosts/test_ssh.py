@@ -304,3 +304,11 @@ def test_keys_are_found_by_plain_and_by_hashed_names(sshd: Sshd, tmp_path: Path)
     accept_key(path, "8429", "ssh-ed25519 AAAAnew")
     assert known_keys(path, "8429") == (["ssh-ed25519 AAAAnew"], [])
     assert known_keys(path, "other") == ([sshd.host_key], [])
+
+
+async def test_a_line_that_never_ends_is_given_in_pieces(sshd: Sshd) -> None:
+    async with host_at(sshd.target()) as host:
+        lines = [line async for line in host.lines("head -c 1000000 /dev/zero | tr '\\0' x; echo; echo end")]
+    assert lines[-1] == "end"
+    assert sum(map(len, lines)) == 1_000_003
+    assert max(map(len, lines)) < 200_000

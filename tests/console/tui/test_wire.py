@@ -1,12 +1,13 @@
 """On a real pseudo-terminal: how few bytes, the same screen either way, and nothing left behind."""
 
+import contextlib
 import signal
 import sys
 from collections.abc import Callable
 
 import pytest
 
-from tests.terminal import Pty, on_pty
+from tests.terminal import Pty, TerminalGone, on_pty
 
 pytestmark = pytest.mark.processes
 
@@ -80,3 +81,30 @@ def test_a_dropped_connection_ends_it() -> None:
     with on_pty(command("--tiers", "3")) as terminal:
         terminal.until(is_shown)
         assert terminal.hang_up() == 129
+
+
+FAILS = """
+import sys
+from console.tui.screens.page import Page
+from tests.bench import live_fleet
+
+def show(self):
+    secret = "ZQXJ" + "-local"
+    raise RuntimeError(secret)
+
+Page.show = show
+sys.argv[1:] = ["--tiers", "3", "--changes", "0"]
+live_fleet.main()
+"""
+
+
+def test_a_screen_that_fails_says_so_and_shows_nothing_of_memory() -> None:
+    with on_pty([sys.executable, "-c", FAILS], 120, 40) as terminal:
+        with contextlib.suppress(TerminalGone):
+            while terminal.read(10.0):
+                pass
+        sent = b"".join(terminal.sent)
+        assert b"the screen failed" in sent
+        assert b"-local" not in sent
+        assert b"Traceback" not in sent
+        assert terminal.ended() != 0
