@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from store.readings import AgentReading, Bill, LedgerTotals
-from tests.console.fleet_world import RATES, START, FleetWorld, fleet_world
+from tests.console.fleet_world import RATES, START, TIERS, FleetWorld, fleet_world
 
 PEAK_TOKENS_PER_S = {"h100": 1_700, "l40": 520, "a100": 760}
 ASLEEP_NUSD_PER_HOUR = 16_400_000
@@ -31,6 +31,9 @@ class DayWorld(FleetWorld):
             self.tick("HTTP 503 from the provider" if minute in _GAP else None)
 
     def _serve(self, minute: int) -> None:
+        for name, _, _, id_ in TIERS:  # a bill runs on whoever reads it
+            rate = ASLEEP_NUSD_PER_HOUR if name in self.asleep else RATES[id_]
+            self.billed_nusd[id_] = self.billed_nusd.get(id_, 10**10) + rate // 60
         for number, name in enumerate(PEAK_TOKENS_PER_S):
             sun = math.sin(math.pi * ((minute + 170 * number) % 1440) / 1440) ** 2
             wobble = 0.9 + 0.2 * abs(math.sin(minute / (7 + number)))
@@ -40,9 +43,6 @@ class DayWorld(FleetWorld):
             self.busy_ms[name] = self.busy_ms.get(name, 0) + int(60_000 * min(share * 1.2, 1.0))
 
     def _bill(self, name: str, id_: str) -> Bill:
-        rate = ASLEEP_NUSD_PER_HOUR if name in self.asleep else RATES[id_]
-        before = self.billed_nusd.get(id_, 10**10)
-        self.billed_nusd[id_] = before + rate // 60
         whole = super()._bill(name, id_)
         return Bill(
             **{

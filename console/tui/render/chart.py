@@ -22,7 +22,7 @@ from console.tui.render.scale import EIGHTHS, Scale, even_scale, is_far_apart, l
 from store.printable import printable
 from store.unknown import Unknown
 
-UNKNOWN_SIGN, ZERO_SIGN, NO_TOKENS_SIGN, BELOW_SIGN = "·", "0", "∘", "▼"
+UNKNOWN_SIGN, ZERO_SIGN, NO_TOKENS_SIGN, BELOW_SIGN = "·", "0", "○", "▼"
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _GAP_FROM = 4  # columns this wide stand apart
 _LEGEND_FROM = 8  # a lower chart has no row to spare for what its signs mean

@@ -20,7 +20,7 @@ from console.tui.render.canvas import (
 )
 from console.tui.render.scale import Scale, even_scale, is_far_apart, log_scale
 
-ONE_SIGN, SOME_SIGN, MANY_SIGN = "·", "∘", "●"
+ONE_SIGN, SOME_SIGN, MANY_SIGN = "·", "○", "●"
 _MANY_FROM = 5
 _LEGEND = f"{ONE_SIGN} one hour  {SOME_SIGN} 2 to {_MANY_FROM - 1}  {MANY_SIGN} {_MANY_FROM} or more"
 
