@@ -1,9 +1,7 @@
 """The console's screen: it reads the store each second, and asks before anything that costs or loses."""
 
-import asyncio
 import gc
 import os
-import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -19,6 +17,7 @@ from textual.screen import Screen
 from console.service import Service
 from console.tui.acts import Acts
 from console.tui.clipboard import osc52
+from console.tui.ends import Ends
 from console.tui.keys import ACTS, BINDINGS, OWN_USERS, PAGES, check_keys
 from console.tui.look import THEMES, Look
 from console.tui.messages import Said, StoreRead, StoreSilent
@@ -38,7 +37,7 @@ _SILENT_AFTER_S = 4.0  # a reading under way for longer is no answer either
 _LOG_LINES = 200
 
 
-class MtokApp(ThinOutput, Acts, App[None]):
+class MtokApp(ThinOutput, Acts, Ends, App[None]):
     """Owns the service and the screens. Nothing here talks to a provider or an agent."""
 
     CSS_PATH = "console.tcss"
@@ -56,8 +55,6 @@ class MtokApp(ThinOutput, Acts, App[None]):
         self.service, self.view, self._export_to = service, view, export_to
         self._pages: dict[str, Page] = {"Fleet": self._made("Fleet")}
         self._reading_since_s: float | None = None
-        self.is_hung_up = False
-        self.on_hangup: Callable[[], None] = lambda: None
         if look.keys:
             self.set_keymap(dict(check_keys(look.keys, [key.binding for key in self.keys_now()])))
 
@@ -81,10 +78,7 @@ class MtokApp(ThinOutput, Acts, App[None]):
 
     def on_mount(self) -> None:
         """Begin to read, and end cleanly on a signal: Textual alone leaves the terminal broken."""
-        loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, self.exit, None, 128 + signum)
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        self.end_on_signals()
         self.set_interval(_READ_EVERY_S, self.read)
         self.read()
 
@@ -105,6 +99,7 @@ class MtokApp(ThinOutput, Acts, App[None]):
 
         `is_wanted`: somebody asks for something that has not been read yet, and gets it though time stands still.
         """
+        self.end_if_hung_up()
         if self._reading_since_s is not None:
             waited = time.monotonic() - self._reading_since_s
             if waited > _SILENT_AFTER_S:
@@ -284,11 +279,6 @@ class MtokApp(ThinOutput, Acts, App[None]):
                 screen.show_frame()
             elif isinstance(screen, Dialog):
                 screen.refit()
-
-    def _hang_up(self) -> None:
-        self.is_hung_up = True
-        self.on_hangup()
-        self.exit(None, 128 + signal.SIGHUP)
 
     def _silent(self, problem: str) -> None:
         self.view.problem = problem

@@ -36,6 +36,7 @@ class Lines(Widget):
         super().__init__(id=id, classes=classes)
         self._rows: list[Row] = []
         self._strips: dict[int, Strip] = {}
+        self._drawn_width = 0
 
     @property
     def text(self) -> str:
@@ -68,6 +69,9 @@ class Lines(Widget):
         """The line at `y`."""
         if y >= len(self._rows):
             return Strip.blank(self.size.width, self.rich_style)
+        if self._drawn_width != self.size.width:  # drawn anew before it is told of its size
+            self._strips.clear()
+            self._drawn_width = self.size.width
         if y not in self._strips:
             self._strips[y] = strip_of(self._rows[y], styles(self), self.size.width)
         return self._strips[y]
