@@ -29,7 +29,7 @@ def played(terminal: Pty) -> list[object]:
     def step(holds: Callable[[str], bool], *keys: bytes) -> None:
         terminal.press(*keys)
         terminal.until(holds)
-        terminal.quiet()
+        terminal.quiet(0.5)
         seen.append(terminal.cells)
 
     step(is_shown)
@@ -40,7 +40,9 @@ def played(terminal: Pty) -> list[object]:
     step(lambda text: "OUT 1h" in text, b"1", b"]")
     terminal.resize(100, 30)
     step(lambda text: len(text.splitlines()[0]) > 90)
-    step(lambda text: "11 of 20" in text, b"/", b"0", b"1", b"\r")
+    terminal.press(b"/", b"0", b"1")
+    terminal.until(lambda text: "11 of 20" in text)
+    step(lambda text: "h Hibernate" in text and "/ Filter" in text, b"\r")
     step(is_shown, b"\x0c")  # ctrl+l
     return seen
 
