@@ -78,16 +78,17 @@ def ordered(entries: Sequence[Entry], sort: Sort | None) -> Sequence[Entry]:
 
 
 def columns_for(columns: Sequence[Column], entries: Sequence[Entry], width: int) -> tuple[Column, ...]:
-    """The columns that fit into `width` cells, in their order; what room is left widens those that stretch."""
+    """The columns that fit into `width` cells, in their order; those that stretch share the room that is left."""
     kept = list(columns)
     while len(kept) > 1 and sum(column.width for column in kept) > width:
         kept.remove(max(kept, key=lambda column: column.rank))
-    room = width - sum(column.width for column in kept)
+    room = max(width - sum(column.width for column in kept), 0)
+    greedy = sum(column.stretches for column in kept)
     widened = []
     for column in kept:
         widest = max((cell_len(entry.cells.get(column.key, "")) for entry in entries), default=0) + 1
-        more = min(max(widest - column.width, 0), max(room, 0)) if column.stretches else 0
-        room -= more
+        more = min(max(widest - column.width, 0), room // greedy) if column.stretches else 0
+        room, greedy = room - more, greedy - column.stretches
         widened.append(_wider(column, more) if more else column)
     return tuple(widened)
 

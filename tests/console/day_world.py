@@ -11,7 +11,7 @@ from tests.console.fleet_world import RATES, START, TIERS, FleetWorld, fleet_wor
 PEAK_TOKENS_PER_S = {"h100": 1_700, "l40": 520, "a100": 760}
 ASLEEP_NUSD_PER_HOUR = 16_400_000
 _GAP = range(700, 731)  # minutes in which the provider does not answer
-_NIGHT = range(960, 1_260)  # in which the L40 sleeps
+_NIGHT = range(1_330, 1_700)  # in which the L40 sleeps
 
 
 @dataclass
