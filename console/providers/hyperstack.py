@@ -13,7 +13,7 @@ import httpx
 import stamina
 
 from console.providers.hyperstack_history import total_billed, window_billed
-from console.providers.hyperstack_wire import Number, Unreadable, UsageRow, body_of, rows_of, usage_row
+from console.providers.hyperstack_wire import UsageRow, body_of, usage_row
 from console.providers.protocol import (
     Accepted,
     Action,
@@ -31,6 +31,7 @@ from console.providers.protocol import (
     WindowBilled,
     permitted,
 )
+from console.providers.wire import Number, Unreadable, object_in, rows_of
 from store.clock import Clock
 from store.errors import AmountError
 from store.words import ResourceKind, State
@@ -270,8 +271,8 @@ class Hyperstack:
 
 def _machine(row: Any) -> Resource:
     id_, raw_state = _identity(row)
-    flavor = _object(row, "flavor")
-    features = _object(flavor, "features")
+    flavor = object_in(row, "flavor")
+    features = object_in(flavor, "features")
     can = set()
     if raw_state == "ACTIVE" and features.get("no_hibernation") is not True:
         can.add(Action.SLEEP)
@@ -306,11 +307,6 @@ def _attached_to(row: Mapping[str, Any]) -> str | None:
         if isinstance(id_, Number):
             return id_.raw
     return None
-
-
-def _object(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = row.get(name)
-    return value if isinstance(value, dict) else {}
 
 
 def _identity(row: Any) -> tuple[str, str]:

@@ -11,7 +11,6 @@ from functools import partial
 
 import httpx
 
-from console.providers.hyperstack_wire import Unreadable
 from console.providers.protocol import (
     Accepted,
     Action,
@@ -45,6 +44,7 @@ from console.providers.runpod_wire import (
     records_of,
     volumes_of,
 )
+from console.providers.wire import Unreadable
 from store.clock import Clock
 from store.words import ResourceKind, State
 

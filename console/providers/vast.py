@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 
-from console.providers.hyperstack_wire import Unreadable
 from console.providers.protocol import (
     Accepted,
     Action,
@@ -31,6 +30,7 @@ from console.providers.vast_charges import CURRENCY, Charges, Table, Windows, co
 from console.providers.vast_http import ReadFailed, VastHttp, refusal
 from console.providers.vast_listing import Listing, instance, is_outbid, listing
 from console.providers.vast_wire import Charge, InstanceRow, body_of, instance_row
+from console.providers.wire import Unreadable
 from store.clock import Clock
 from store.words import ResourceKind, State
 

@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import stamina
 
-from console.providers.hyperstack_wire import Unreadable, rows_of
 from console.providers.vast_wire import body_of, line_of, next_token, told
+from console.providers.wire import Unreadable, rows_of
 from store.clock import Clock
 
 _MOST_PAGES = 200
