@@ -5,15 +5,14 @@ https://docs.hyperstack.cloud (2026-08-26) and the official OpenAPI document (20
 """
 
 from collections.abc import Callable, Collection, Mapping
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 import httpx
-import stamina
 
+from console.providers.exchange import ReadFailed, asked_twice, connection, provider_now
 from console.providers.hyperstack_history import total_billed, window_billed
-from console.providers.hyperstack_wire import Number, Unreadable, UsageRow, body_of, rows_of, usage_row
+from console.providers.hyperstack_wire import UsageRow, body_of, usage_row
 from console.providers.protocol import (
     Accepted,
     Action,
@@ -31,6 +30,7 @@ from console.providers.protocol import (
     WindowBilled,
     permitted,
 )
+from console.providers.wire import Number, Unreadable, object_in, rows_of
 from store.clock import Clock
 from store.errors import AmountError
 from store.words import ResourceKind, State
@@ -40,8 +40,6 @@ Row = TypeVar("Row")
 BASE_URL = "https://infrahub-api.nexgencloud.com/v1"
 _PAGE_SIZE = 100
 _MOST_PAGES = 200  # 20,000 resources: beyond that the paging itself has gone wrong
-_CLOCKS_APART = timedelta(seconds=30)
-_TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 
 _STATES = {
     "CREATING": State.STARTING,
@@ -71,14 +69,6 @@ _NO_CAPACITY = ("capacity", "stock", "not enough", "no available")
 _SLEEP = SleepEffect(billed="storage", keeps_memory=None, loses=("ephemeral disk", "GPU reservation"))
 
 
-class _Failed(Exception):
-    """A read that brought nothing, in one line; `apart`: because the clocks are so far apart."""
-
-    def __init__(self, problem: str, apart: timedelta | None = None) -> None:
-        super().__init__(problem)
-        self.apart = apart
-
-
 class Hyperstack:
     """One account. `base_url` is another server's in tests and in the demo."""
 
@@ -94,12 +84,7 @@ class Hyperstack:
     ) -> None:
         self.name = name
         self._clock, self._currency = clock, currency
-        self._http = client or httpx.AsyncClient(
-            base_url=base_url,
-            headers={"api_key": api_key},
-            timeout=_TIMEOUT,
-            transport=httpx.AsyncHTTPTransport(retries=0),
-        )
+        self._http = client or connection(base_url, {"api_key": api_key})
 
     async def inventory(self) -> Batch[Resource]:
         """Every virtual machine and volume of the account."""
@@ -122,14 +107,14 @@ class Hyperstack:
         """What every resource of any kind was billed in `[start, end)`."""
         try:
             return await window_billed(self._read_history, start, end, self._currency)
-        except _Failed as error:
+        except ReadFailed as error:
             return Batch((), (str(error),))
 
     async def billed_total(self, start: datetime, end: datetime) -> int | str:
         """What the organisation was billed in `[start, end)`, nano-dollars; or why that is not known."""
         try:
             return await total_billed(self._read_history, start, end)
-        except _Failed as error:
+        except ReadFailed as error:
             return str(error)
 
     async def act(self, ref: Ref, action: Action, *, seen: str, permit: Permit = permitted) -> Outcome:
@@ -140,7 +125,7 @@ class Hyperstack:
             if answer.status_code == httpx.codes.NOT_FOUND:
                 return Refused(f"HTTP 404: {_message(answer)}")
             machine = _machine(body_of(answer.text).get("instance"))
-        except (_Failed, Unreadable) as error:
+        except (ReadFailed, Unreadable) as error:
             return Unsent(f"its state could not be read: {error}")
         if machine.raw_state != seen:
             return Refused(f"it is {machine.raw_state} now, no longer {seen}")
@@ -173,7 +158,7 @@ class Hyperstack:
         try:
             text, as_of = await self._read(path, params)
             rows = rows_of(body_of(text), "data")
-        except _Failed as error:
+        except ReadFailed as error:
             return Batch((), (f"{path}: {error}",), clock_apart=error.apart)
         except Unreadable as error:
             return Batch((), (f"{path}: {error}",))
@@ -215,7 +200,7 @@ class Hyperstack:
             try:
                 text, _ = await self._read(path, {"page": str(page), "pageSize": str(_PAGE_SIZE)})
                 rows = rows_of(body_of(text), field)
-            except (_Failed, Unreadable) as error:
+            except (ReadFailed, Unreadable) as error:
                 problems.append(f"{path}: page {page}: {error}")
                 break
             for row in rows:
@@ -233,7 +218,7 @@ class Hyperstack:
         """A read's text and the provider's clock."""
         answer = await self._get(path, params)
         if answer.is_error:
-            raise _Failed(f"HTTP {answer.status_code}: {_message(answer)}")
+            raise ReadFailed(f"HTTP {answer.status_code}: {_message(answer)}")
         return answer.text, self._provider_now(answer)
 
     async def _read_history(self, path: str, params: Mapping[str, str]) -> tuple[int, str]:
@@ -243,35 +228,16 @@ class Hyperstack:
 
     async def _get(self, path: str, params: Mapping[str, str]) -> httpx.Response:
         """A read's answer. Lost connections and 5xx are asked again once."""
-        try:
-            async for attempt in stamina.retry_context(
-                on=(httpx.TransportError, httpx.HTTPStatusError), attempts=2, wait_initial=0.2, timeout=8
-            ):
-                with attempt:
-                    answer = await self._http.get(path, params=params)
-                    if answer.is_server_error:
-                        answer.raise_for_status()
-        except httpx.HTTPStatusError as error:
-            raise _Failed(f"HTTP {error.response.status_code}") from None
-        except httpx.HTTPError as error:
-            raise _Failed(f"no answer: {type(error).__name__}") from None
-        return answer
+        return await asked_twice(lambda: self._http.get(path, params=params))
 
     def _provider_now(self, answer: httpx.Response) -> datetime:
-        try:
-            now = parsedate_to_datetime(answer.headers.get("Date", ""))
-        except ValueError:
-            raise _Failed("the answer has no readable Date") from None
-        apart = abs(now - self._clock.now())
-        if apart > _CLOCKS_APART:
-            raise _Failed(f"the provider's clock is {apart.total_seconds():.0f} s away from ours", apart)
-        return now
+        return provider_now(answer, self._clock)
 
 
 def _machine(row: Any) -> Resource:
     id_, raw_state = _identity(row)
-    flavor = _object(row, "flavor")
-    features = _object(flavor, "features")
+    flavor = object_in(row, "flavor")
+    features = object_in(flavor, "features")
     can = set()
     if raw_state == "ACTIVE" and features.get("no_hibernation") is not True:
         can.add(Action.SLEEP)
@@ -306,11 +272,6 @@ def _attached_to(row: Mapping[str, Any]) -> str | None:
         if isinstance(id_, Number):
             return id_.raw
     return None
-
-
-def _object(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = row.get(name)
-    return value if isinstance(value, dict) else {}
 
 
 def _identity(row: Any) -> tuple[str, str]:

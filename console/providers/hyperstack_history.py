@@ -7,8 +7,9 @@ have no zone; we take them for UTC, as its captures suggest. Source: the provide
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 
-from console.providers.hyperstack_wire import Unreadable, WindowBill, body_of, window_bills
+from console.providers.hyperstack_wire import WindowBill, body_of, window_bills
 from console.providers.protocol import Batch, Ref, WindowBilled
+from console.providers.wire import Unreadable
 from store.errors import AmountError
 from store.money import format_nusd
 from store.words import ResourceKind

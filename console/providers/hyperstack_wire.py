@@ -1,37 +1,14 @@
 """Hyperstack's bodies, read with the provider's own digits kept (OpenAPI document of 2026-06-17, SDK build).
 
-A number keeps the text in which it was sent: `Number.raw`. What one row lacks makes that row a problem in one
-line; the others stand.
+What one row lacks makes that row a problem in one line; the others stand.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from store.errors import AmountError
-from store.money import parse_nusd
-
-
-class Unreadable(ValueError):
-    """A body, or a row of it, is not in the documented shape."""
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A JSON number as it was written."""
-
-    raw: str
-
-    @property
-    def nusd(self) -> int:
-        """As nano-dollars.
-
-        Raises:
-            AmountError: not finite, or beyond any bill.
-        """
-        return parse_nusd(self.raw)
+from console.providers.wire import Number, Unreadable, not_negative, object_of, rows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,31 +43,11 @@ def body_of(text: str) -> dict[str, Any]:
     Raises:
         Unreadable: truncated, not an object, or saying itself that it failed.
     """
-    try:
-        body = json.loads(text, parse_float=Number, parse_int=Number, parse_constant=Number)
-    except (ValueError, RecursionError) as error:
-        msg = f"the body is not JSON ({error})"
-        raise Unreadable(msg) from None
-    if not isinstance(body, dict):
-        msg = "the body is not a JSON object"
-        raise Unreadable(msg)
+    body = object_of(text)
     if body.get("status", body.get("success")) is not True:  # the documents say `status`, some answers `success`
         msg = f"the provider says: {body.get('message', 'no message')}"
         raise Unreadable(msg)
     return body
-
-
-def rows_of(body: Mapping[str, Any], field: str) -> list[Any]:
-    """The list under `field`.
-
-    Raises:
-        Unreadable: there is none.
-    """
-    rows = body.get(field)
-    if not isinstance(rows, list):
-        msg = f"{field!r} is missing or no list"
-        raise Unreadable(msg)
-    return rows
 
 
 def usage_row(row: Any) -> UsageRow:
@@ -99,13 +56,7 @@ def usage_row(row: Any) -> UsageRow:
     Raises:
         Unreadable: a field that the bill rests on is missing or wrong.
     """
-    total = _field(row, "total_bill", Number)
-    try:
-        if total.nusd < 0:
-            msg = f"total_bill {total.raw[:40]} is negative: a lifetime's bill is not"
-            raise Unreadable(msg)
-    except AmountError as error:
-        raise Unreadable(str(error)) from None
+    total = not_negative(_field(row, "total_bill", Number), "total_bill", "a lifetime's bill is not")
     rate = row.get("bill_per_minute")
     return UsageRow(
         resource_type=_field(row, "resource_type", str),

@@ -11,7 +11,7 @@ from functools import partial
 
 import httpx
 
-from console.providers.hyperstack_wire import Unreadable
+from console.providers.exchange import ReadFailed
 from console.providers.protocol import (
     Accepted,
     Action,
@@ -30,7 +30,7 @@ from console.providers.protocol import (
     permitted,
 )
 from console.providers.runpod_billing import ACCOUNT, SOURCES, Hours, Listed, Source
-from console.providers.runpod_http import Failed, Http, told
+from console.providers.runpod_http import Http, told
 from console.providers.runpod_windows import billed, hours, inside, query
 from console.providers.runpod_wire import (
     Bucket,
@@ -45,6 +45,7 @@ from console.providers.runpod_wire import (
     records_of,
     volumes_of,
 )
+from console.providers.wire import Unreadable
 from store.clock import Clock
 from store.words import ResourceKind, State
 
@@ -131,7 +132,7 @@ class RunPod:
         try:
             text, _ = await self._http.read(ACCOUNT.paths[0], query(window))
             rows = account_of(text, Bucket.HOUR)
-        except (Failed, Unreadable) as error:
+        except (ReadFailed, Unreadable) as error:
             return f"{ACCOUNT.paths[0]}: {error}"
         if rows.problems:
             return f"{ACCOUNT.paths[0]}: {rows.problems[0]}"
@@ -147,7 +148,7 @@ class RunPod:
             if answer.is_error:
                 return Unsent(f"its state could not be read: HTTP {answer.status_code}: {told(answer)}")
             pod = _pod(pod_row(body_of(answer.text)))
-        except (Failed, Unreadable) as error:
+        except (ReadFailed, Unreadable) as error:
             return Unsent(f"its state could not be read: {error}")
         if pod.raw_state != seen:
             return Refused(f"it is {pod.raw_state} now, no longer {seen}")
@@ -204,7 +205,7 @@ class RunPod:
         try:
             text, now = await self._http.read(path, params)
             rows = parse(text)
-        except Failed as error:
+        except ReadFailed as error:
             return _Answer(Rows((f"{path}: {error}",)), status=error.status, apart=error.apart)
         except Unreadable as error:
             return _Answer(Rows((f"{path}: {error}",)))

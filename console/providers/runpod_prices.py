@@ -7,8 +7,8 @@ they are part of no figure. Source: https://docs.runpod.io/pods/storage (2026-11
 
 from decimal import Decimal
 
-from console.providers.hyperstack_wire import Number
 from console.providers.runpod_wire import PodRow, VolumeRow
+from console.providers.wire import Number
 from store.errors import AmountError
 
 _STOPPED_DISK_USD = Decimal("0.20")  # a GB a month; $0.10 while the pod runs

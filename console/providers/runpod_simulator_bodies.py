@@ -76,46 +76,6 @@ def volumes(world: SimulatedRunPod) -> Body:
     return {"networkVolumes": rows}
 
 
-def account(world: SimulatedRunPod, start_s: int, end_s: int) -> Body:
-    """What the bill rose by between two instants, from the world's own history: for auditors, not on the wire."""
-    rows = [_account_row(one, start_s, end_s) for one in world.resources]
-    return {
-        "simulated": True,
-        "from": instant(start_s),
-        "to": instant(end_s),
-        "resources": rows,
-        "billed_nusd": sum(row["billed_nusd"] for row in rows),
-    }
-
-
-def _account_row(one: SimulatedResource, start_s: int, end_s: int) -> Body:
-    start, end = one.total_nusd(start_s), one.total_nusd(end_s)
-    return {
-        "resource_type": one.kind,
-        "resource_id": one.id,
-        "name": one.name,
-        "total_from_nusd": start,
-        "total_to_nusd": end,
-        "billed_nusd": end - start,
-    }
-
-
-def account_by_second(world: SimulatedRunPod, most_s: int = 7200) -> Body:
-    """What the bill said in each of the last seconds, for whoever asks when the simulator has ended."""
-    end = world.now_s()
-    seconds = range(max(world.began_s, end - most_s), end + 1)
-    rows = [
-        {
-            "resource_type": one.kind,
-            "resource_id": one.id,
-            "name": one.name,
-            "total_nusd": {instant(second): one.total_nusd(second) for second in seconds},
-        }
-        for one in world.resources
-    ]
-    return {"simulated": True, "resources": rows}
-
-
 def neutral_states(world: SimulatedRunPod) -> Body:
     """By id, the state of every pod in our own words: for the demo's hosts, not on the wire."""
     now = world.now_s()

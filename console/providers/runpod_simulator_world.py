@@ -7,12 +7,11 @@ documents say. Here alone does a rate times a time make money, because here is t
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from console.providers.simulator_world import Impossible
+from console.providers.simulator_world import Impossible, WorldClock
 from store.clock import Clock
 from store.money import parse_nusd
 
@@ -102,22 +101,20 @@ class SimulatedResource:
         return self.disk_nusd_per_hour // 2 if disk_only or state != "RUNNING" else self.awake_nusd_per_hour
 
 
-class SimulatedRunPod:
+class SimulatedRunPod(WorldClock):
     """Every resource of one simulated account. Times are whole seconds since 1970 on the world's clock."""
 
     def __init__(
         self, clock: Clock, *, start_s: int = 4, step_s: int = _STEP_S, volume_step_s: int = _VOLUME_STEP_S
     ) -> None:
-        self.clock, self.start_s = clock, start_s
+        super().__init__(clock)
+        self.start_s = start_s
         self.step_s, self.volume_step_s = step_s, volume_step_s
         self.resources: list[SimulatedResource] = []
         self.quota_per_min = 60
         self.retry_after_s = 12
         self.volume_path = "network-volumes"
-        self.frozen_s: int | None = None
         self.has_capacity = True
-        self._standing_s: int | None = None
-        self.began_s = self.now_s()
 
     @classmethod
     def from_json(cls, body: dict[str, Any], clock: Clock) -> "SimulatedRunPod":
@@ -131,23 +128,6 @@ class SimulatedRunPod:
         for row in body.get("volumes", []):
             world.create_volume(row)
         return world
-
-    def now_s(self) -> int:
-        """The present second of the world."""
-        return self._standing_s if self._standing_s is not None else int(self.clock.now().timestamp())
-
-    @contextmanager
-    def standing_still(self) -> Iterator[int]:
-        """Keep the world in its present second, which it yields: one answer is of one second."""
-        self._standing_s = self.now_s()
-        try:
-            yield self._standing_s
-        finally:
-            self._standing_s = None
-
-    def billed_s(self) -> int:
-        """The second up to which bills are told now: the present one, unless they are frozen."""
-        return self.now_s() if self.frozen_s is None else self.frozen_s
 
     def create_pod(self, row: dict[str, Any]) -> SimulatedResource:
         """Add a pod that runs from now on; or has, for `age_s` seconds."""

@@ -4,7 +4,6 @@ What one row lacks makes that row a problem in one line; the others stand. A pod
 body nothing is kept but the fields below.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,10 +12,11 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, TypeVar
 
-from console.providers.hyperstack_wire import Number, Unreadable
-from store.errors import AmountError
+from console.providers.wire import Number, Unreadable, not_negative, object_in, object_of, rows_of
 
 Row = TypeVar("Row")
+
+_BEGINS_AT_ZERO = "a bucket's bill begins at zero"
 
 
 class Bucket(StrEnum):
@@ -85,15 +85,7 @@ def body_of(text: str) -> dict[str, Any]:
     Raises:
         Unreadable: truncated, or no object.
     """
-    try:
-        body = json.loads(text, parse_float=Number, parse_int=Number, parse_constant=Number)
-    except (ValueError, RecursionError):
-        msg = "the body is not JSON"
-        raise Unreadable(msg) from None
-    if not isinstance(body, dict):
-        msg = "the body is not a JSON object"
-        raise Unreadable(msg)
-    return body
+    return object_of(text, tells_why=False)
 
 
 def pods_of(text: str) -> Rows:
@@ -102,7 +94,7 @@ def pods_of(text: str) -> Rows:
     Raises:
         Unreadable: no such list.
     """
-    found, problems = _each(_list(body_of(text), "pods"), "id", pod_row)
+    found, problems = _each(rows_of(body_of(text), "pods"), "id", pod_row)
     return Rows(problems, pods=found)
 
 
@@ -112,7 +104,7 @@ def volumes_of(text: str) -> Rows:
     Raises:
         Unreadable: no such list.
     """
-    found, problems = _each(_list(body_of(text), "networkVolumes"), "id", _volume_row)
+    found, problems = _each(rows_of(body_of(text), "networkVolumes"), "id", _volume_row)
     return Rows(problems, volumes=found)
 
 
@@ -166,9 +158,9 @@ def pod_row(row: Any) -> PodRow:
     Raises:
         Unreadable: it has no id or no status, or its actions are no list.
     """
-    status, actions = _text(row, "status"), _list(row, "actions")
-    mounts = _object(row, "mounts")
-    disk, cost = _object(mounts, "persistent").get("size"), row.get("cost")
+    status, actions = _text(row, "status"), rows_of(row, "actions")
+    mounts = object_in(row, "mounts")
+    disk, cost = object_in(mounts, "persistent").get("size"), row.get("cost")
     return PodRow(
         id=_text(row, "id"),
         name=str(row.get("name") or ""),
@@ -186,13 +178,13 @@ def pod_row(row: Any) -> PodRow:
 
 def _has_gpu(row: Mapping[str, Any]) -> bool:
     """Whether it has what it computes on: a pod may be given back with zero GPUs, for its data alone."""
-    count = _object(row, "gpu").get("count")
+    count = object_in(row, "gpu").get("count")
     return not (isinstance(count, Number) and count.raw == "0")
 
 
 def _address(row: Mapping[str, Any]) -> str | None:
     """Where its SSH answers directly; the proxy carries no port forwarding."""
-    host = _object(_object(row, "ssh"), "direct").get("host")
+    host = object_in(object_in(row, "ssh"), "direct").get("host")
     return host if isinstance(host, str) and host else None
 
 
@@ -217,8 +209,8 @@ def _volume_row(row: Any) -> VolumeRow:
 
 def _counted(body: Mapping[str, Any], bucket: Bucket) -> list[Any]:
     """The records, if they are all there and of the size that was asked for."""
-    rows, metadata = _list(body, "records"), _object(body, "metadata")
-    size, count = _object(metadata, "query").get("bucketSize"), metadata.get("recordCount")
+    rows, metadata = rows_of(body, "records"), object_in(body, "metadata")
+    size, count = object_in(metadata, "query").get("bucketSize"), metadata.get("recordCount")
     if size != bucket:
         msg = f"asked for buckets of a {bucket}, answered with {str(size)[:20]!r}"
         raise Unreadable(msg)
@@ -237,7 +229,9 @@ def _family(row: Any, name: str) -> BillRecord:
     parts = [_amount(row, field) for field in FAMILIES[name]]
     with localcontext(prec=120):
         total = Number(str(sum((Decimal(part.raw) for part in parts), Decimal(0))))
-    return BillRecord(name, _instant(row, "startTime"), _instant(row, "endTime"), _sound(total, name))
+    return BillRecord(
+        name, _instant(row, "startTime"), _instant(row, "endTime"), not_negative(total, name, _BEGINS_AT_ZERO)
+    )
 
 
 def _amount(row: Any, name: str) -> Number:
@@ -246,17 +240,7 @@ def _amount(row: Any, name: str) -> Number:
     if not isinstance(value, Number):
         msg = f"{name!r} is missing or no number"
         raise Unreadable(msg)
-    return _sound(value, name)
-
-
-def _sound(value: Number, name: str) -> Number:
-    try:
-        if value.nusd < 0:
-            msg = f"{name} {value.raw[:40]} is negative: a bucket's bill begins at zero"
-            raise Unreadable(msg)
-    except AmountError as error:
-        raise Unreadable(str(error)) from None
-    return value
+    return not_negative(value, name, _BEGINS_AT_ZERO)
 
 
 def _each(rows: Sequence[Any], label: str, parse: Callable[[Any], Row]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
@@ -269,19 +253,6 @@ def _each(rows: Sequence[Any], label: str, parse: Callable[[Any], Row]) -> tuple
             name = row.get(label) if isinstance(row, dict) else None
             problems.append(f"{name[:40] if isinstance(name, str) else 'a row'}: {error}")
     return tuple(found), tuple(problems)
-
-
-def _list(row: Any, name: str) -> list[Any]:
-    value = row.get(name) if isinstance(row, dict) else None
-    if not isinstance(value, list):
-        msg = f"{name!r} is missing or no list"
-        raise Unreadable(msg)
-    return value
-
-
-def _object(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = row.get(name)
-    return value if isinstance(value, dict) else {}
 
 
 def _text(row: Any, name: str) -> str:

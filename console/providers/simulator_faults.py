@@ -28,10 +28,6 @@ class Afflicted(Protocol):
         ...
 
 
-class Dropped(Exception):
-    """The work is done, and the answer is lost."""
-
-
 class Faults:
     """At most one fault at a time, on paths that begin with a prefix, a number of times or until changed.
 
@@ -67,14 +63,9 @@ class Faults:
             self._ended.wait(_HANGS_AT_MOST_S)
         return None
 
-    def after(self, path: str) -> None:
-        """Lose the answer, if the fault says so.
-
-        Raises:
-            Dropped: it does.
-        """
-        if self.kind == "drop" and self._strikes(path) and self._count():
-            raise Dropped
+    def drops(self, path: str) -> bool:
+        """Whether the answer is to be lost, now that the work is done."""
+        return self.kind == "drop" and self._strikes(path) and self._count()
 
     def ignores(self, path: str) -> bool:
         """Whether an action is to have no effect."""

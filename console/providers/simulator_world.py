@@ -68,26 +68,14 @@ class SimulatedResource:
         return self.asleep_nusd_per_hour if state in _GPU_FREE else self.awake_nusd_per_hour
 
 
-class SimulatedWorld:
-    """Every resource of one simulated account. Times are whole seconds since 1970 on the world's clock."""
+class WorldClock:
+    """A world's clock, in whole seconds since 1970, and the second up to which its bills are told."""
 
-    def __init__(self, clock: Clock, *, hibernate_s: int = 3, restore_s: int = 4) -> None:
-        self.clock, self.hibernate_s, self.restore_s = clock, hibernate_s, restore_s
-        self.resources: list[SimulatedResource] = []
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
         self._standing_s: int | None = None
         self.began_s = self.now_s()
         self.frozen_s: int | None = None
-        self.has_capacity = True
-
-    @classmethod
-    def from_json(cls, body: dict[str, Any], clock: Clock) -> Self:
-        """A world as a world file describes it."""
-        world = cls(clock, hibernate_s=body.get("hibernate_s", 3), restore_s=body.get("restore_s", 4))
-        for row in body.get("instances", []):
-            world.create_instance(row)
-        for row in body.get("volumes", []):
-            world.create_volume(row)
-        return world
 
     def now_s(self) -> int:
         """The present second of the world."""
@@ -105,6 +93,26 @@ class SimulatedWorld:
     def billed_s(self) -> int:
         """The second up to which bills are told now: the present one, unless they are frozen."""
         return self.now_s() if self.frozen_s is None else self.frozen_s
+
+
+class SimulatedWorld(WorldClock):
+    """Every resource of one simulated account. Times are whole seconds since 1970 on the world's clock."""
+
+    def __init__(self, clock: Clock, *, hibernate_s: int = 3, restore_s: int = 4) -> None:
+        super().__init__(clock)
+        self.hibernate_s, self.restore_s = hibernate_s, restore_s
+        self.resources: list[SimulatedResource] = []
+        self.has_capacity = True
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any], clock: Clock) -> Self:
+        """A world as a world file describes it."""
+        world = cls(clock, hibernate_s=body.get("hibernate_s", 3), restore_s=body.get("restore_s", 4))
+        for row in body.get("instances", []):
+            world.create_instance(row)
+        for row in body.get("volumes", []):
+            world.create_volume(row)
+        return world
 
     def create_instance(self, row: dict[str, Any]) -> SimulatedResource:
         """Add an instance that runs from now on."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 
-from console.providers.hyperstack_wire import Unreadable
+from console.providers.exchange import ReadFailed
 from console.providers.protocol import (
     Accepted,
     Action,
@@ -28,9 +28,10 @@ from console.providers.protocol import (
     permitted,
 )
 from console.providers.vast_charges import CURRENCY, Charges, Table, Windows, counter_of
-from console.providers.vast_http import ReadFailed, VastHttp, refusal
+from console.providers.vast_http import VastHttp, refusal
 from console.providers.vast_listing import Listing, instance, is_outbid, listing
 from console.providers.vast_wire import Charge, InstanceRow, body_of, instance_row
+from console.providers.wire import Unreadable
 from store.clock import Clock
 from store.words import ResourceKind, State
 

@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from typing import Literal
 
-from console.providers.hyperstack_wire import Unreadable
+from console.providers.exchange import ReadFailed
 from console.providers.protocol import Batch, Ref, WindowBilled
-from console.providers.vast_http import ReadFailed, VastHttp
+from console.providers.vast_http import VastHttp
 from console.providers.vast_wire import Charge, charge_row, line_of
+from console.providers.wire import Unreadable
 from store.clock import Clock
 from store.money import format_nusd
 

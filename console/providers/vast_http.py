@@ -8,29 +8,18 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
-import stamina
 
-from console.providers.hyperstack_wire import Unreadable, rows_of
+from console.providers.exchange import ReadFailed, asked_twice, connection, provider_now
 from console.providers.vast_wire import body_of, line_of, next_token, told
+from console.providers.wire import Unreadable, rows_of
 from store.clock import Clock
 
 _MOST_PAGES = 200
-_CLOCKS_APART = timedelta(seconds=30)
-_TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 _PATIENCE = 3
 _PAUSE_S = 2.0  # the thresholds are not published; error texts name 1 to 5.5 s
-
-
-class ReadFailed(Exception):
-    """A read that brought nothing, in one line; `apart`: because the clocks are so far apart."""
-
-    def __init__(self, problem: str, apart: timedelta | None = None) -> None:
-        super().__init__(problem)
-        self.apart = apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +44,7 @@ class VastHttp:
         pause_s: float = _PAUSE_S,
     ) -> None:
         self._clock, self._pause_s = clock, pause_s
-        self._http = client or httpx.AsyncClient(
-            base_url=base_url,
-            headers={"Authorization": f"Bearer {api_key}"},
-            timeout=_TIMEOUT,
-            transport=httpx.AsyncHTTPTransport(retries=0),
-        )
+        self._http = client or connection(base_url, {"Authorization": f"Bearer {api_key}"})
 
     async def pages(self, path: str, params: Mapping[str, str], field: str) -> Pages:
         """Every row of `field`, page after page; a cursor that comes again ends it with a problem."""
@@ -94,7 +78,7 @@ class VastHttp:
         answer = await self.get(path, params, is_further=is_further)
         if answer.is_error:
             raise ReadFailed(refusal(answer))
-        return answer.text, self._provider_now(answer)
+        return answer.text, provider_now(answer, self._clock)
 
     async def get(self, path: str, params: Mapping[str, str], *, is_further: bool = False) -> httpx.Response:
         """A read's answer. Lost connections and 5xx are asked again once, a further page after a 429 thrice.
@@ -123,29 +107,7 @@ class VastHttp:
         await self._http.aclose()
 
     async def _get(self, path: str, params: Mapping[str, str]) -> httpx.Response:
-        try:
-            async for attempt in stamina.retry_context(
-                on=(httpx.TransportError, httpx.HTTPStatusError), attempts=2, wait_initial=0.2, timeout=8
-            ):
-                with attempt:
-                    answer = await self._http.get(path, params=params)
-                    if answer.is_server_error:
-                        answer.raise_for_status()
-        except httpx.HTTPStatusError as error:
-            raise ReadFailed(f"HTTP {error.response.status_code}") from None
-        except httpx.HTTPError as error:
-            raise ReadFailed(f"no answer: {type(error).__name__}") from None
-        return answer
-
-    def _provider_now(self, answer: httpx.Response) -> datetime:
-        try:
-            now = parsedate_to_datetime(answer.headers.get("Date", ""))
-            apart = abs(now - self._clock.now())
-        except (ValueError, TypeError):  # unreadable, or without a zone
-            raise ReadFailed("the answer has no readable Date") from None
-        if apart > _CLOCKS_APART:
-            raise ReadFailed(f"the provider's clock is {apart.total_seconds():.0f} s away from ours", apart)
-        return now
+        return await asked_twice(lambda: self._http.get(path, params=params))
 
 
 def refusal(answer: httpx.Response) -> str:

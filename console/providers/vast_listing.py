@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from console.providers.hyperstack_wire import Number, Unreadable
 from console.providers.protocol import Action, Ref, Resource, SleepEffect
 from console.providers.vast_http import VastHttp
 from console.providers.vast_wire import InstanceRow, VolumeRow, instance_row, volume_row
+from console.providers.wire import Number, Unreadable
 from store.errors import AmountError
 from store.words import ResourceKind, State
 

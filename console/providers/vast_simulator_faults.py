@@ -40,8 +40,9 @@ class VastFaults(Faults):
 
     def loses(self, method: str, path: str) -> bool:
         """Whether the answer is to be lost, now that the work is done."""
-        is_hit = self.kind == "drop" or (self.kind == "drop_actions" and method == "PUT")
-        return is_hit and self._strikes(path) and self._count()
+        if self.kind == "drop_actions" and method == "PUT":
+            return self._strikes(path) and self._count()
+        return self.drops(path)
 
     def without_one(self, body: dict[str, Any]) -> dict[str, Any]:
         """Charges that lack one contract, whoever asks for them."""

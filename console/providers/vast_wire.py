@@ -4,7 +4,6 @@ The document requires no field at all, so what a figure rests on is required her
 one line, and the others stand. A body may say by `"success": false` that it failed, with HTTP 200.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from console.providers.hyperstack_wire import Number, Unreadable
-from store.errors import AmountError
-from store.money import parse_nusd
+from console.providers.wire import Number, Unreadable, not_negative, object_of
 from store.words import ResourceKind
 
 _SOURCE = re.compile(r"([a-z]{1,20})-([0-9]{1,20})")
@@ -81,14 +78,7 @@ def body_of(text: str) -> dict[str, Any]:
     Raises:
         Unreadable: truncated, not an object, or saying itself that it failed.
     """
-    try:
-        body = json.loads(text, parse_float=Number, parse_int=Number, parse_constant=Number)
-    except (ValueError, RecursionError) as error:
-        msg = f"the body is not JSON ({error})"
-        raise Unreadable(msg) from None
-    if not isinstance(body, dict):
-        msg = "the body is not a JSON object"
-        raise Unreadable(msg)
+    body = object_of(text)
     if body.get("success", True) is not True:
         msg = f"the provider says: {told(body) or 'no success'}"
         raise Unreadable(msg)
@@ -131,12 +121,7 @@ def charge_row(row: Any) -> Charge:
     if named is None:
         msg = f"'source' {source[:40]!r} is no contract"
         raise Unreadable(msg)
-    try:
-        if parse_nusd(amount.raw) < 0:
-            msg = f"amount {amount.raw[:40]} is negative: what a contract was charged is not"
-            raise Unreadable(msg)
-    except AmountError as error:
-        raise Unreadable(str(error)) from None
+    not_negative(amount, "amount", "what a contract was charged is not")
     metadata = row.get("metadata")
     label = metadata.get("label") if isinstance(metadata, dict) else None
     return Charge(

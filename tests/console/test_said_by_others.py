@@ -13,15 +13,8 @@ from hypothesis import strategies as st
 
 from console.errors import AgentUnreachable, HostStepFailed, HostUnreachable, ProviderError
 from console.hosts.agent_client import AgentClient, AgentUsage, _fence_of
-from console.providers.hyperstack_wire import (
-    Unreadable,
-    body_of,
-    graph,
-    last_day_cost,
-    rows_of,
-    usage_row,
-    window_bills,
-)
+from console.providers.hyperstack_wire import body_of, graph, last_day_cost, usage_row, window_bills
+from console.providers.wire import Unreadable, rows_of
 from store.errors import AmountError
 
 EXAMPLES = 10_000 if os.environ.get("MTOK_HYPOTHESIS") == "prove" else 40  # a client each

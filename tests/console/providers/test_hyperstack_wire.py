@@ -8,16 +8,8 @@ from typing import Any
 
 import pytest
 
-from console.providers.hyperstack_wire import (
-    Number,
-    Unreadable,
-    body_of,
-    graph,
-    last_day_cost,
-    rows_of,
-    usage_row,
-    window_bills,
-)
+from console.providers.hyperstack_wire import body_of, graph, last_day_cost, usage_row, window_bills
+from console.providers.wire import Number, Unreadable, rows_of
 
 OWN = Path(__file__).parents[2] / "data" / "hyperstack"
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.providers.hyperstack_wire import Unreadable
 from console.providers.runpod_limits import windows
 from console.providers.runpod_wire import (
     Bucket,
@@ -21,6 +20,7 @@ from console.providers.runpod_wire import (
     records_of,
     volumes_of,
 )
+from console.providers.wire import Unreadable
 from store.money import parse_nusd
 
 ANYTHING = st.recursive(

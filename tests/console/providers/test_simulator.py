@@ -17,6 +17,7 @@ from openapi_schema_validator import OAS30Validator
 
 from console.providers import simulator_bodies as bodies
 from console.providers.simulator import Simulator
+from console.providers.simulator_account import account
 from console.providers.simulator_faults import Faults
 from console.providers.simulator_world import Impossible, SimulatedWorld
 from store.clock import SetClock
@@ -201,8 +202,8 @@ def test_a_frozen_bill_stands_while_the_world_goes_on() -> None:
     clock.advance(3600)
     (row,) = bodies.usage(world, deleted=False)["data"]
     assert row["total_bill"] == 0
-    (account,) = bodies.account(world, world.began_s, world.now_s())["resources"]
-    assert account["billed_nusd"] == 2_000_000_000
+    (billed,) = account(world, world.began_s, world.now_s())["resources"]
+    assert billed["billed_nusd"] == 2_000_000_000
 
 
 def test_a_part_of_the_list_is_a_page(simulator: Simulator) -> None:

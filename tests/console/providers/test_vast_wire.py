@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from console.providers.hyperstack_wire import Number, Unreadable, rows_of
 from console.providers.vast_listing import instance, volume
 from console.providers.vast_wire import body_of, charge_row, instance_row, next_token, told, volume_row
+from console.providers.wire import Number, Unreadable, rows_of
 from store.words import ResourceKind, State
 from tests.console.providers.vast_account import charge
 
