@@ -63,7 +63,7 @@ def export_prometheus(
     output: Output = None,
     openmetrics: Annotated[bool, typer.Option("--openmetrics", help="OpenMetrics, as /metrics offers it.")] = False,
 ) -> None:
-    """What /metrics says, once: for node_exporter's textfile collector, in the format that it reads."""
+    """What /metrics says, once. For node_exporter's textfile collector, in the format that it reads."""
     from console.commands import export_metrics
 
     export_metrics(config, output, openmetrics=openmetrics)

@@ -43,14 +43,18 @@ def propose(found: Found) -> tuple[Proposed, ...]:
     tiers: list[Proposed] = []
     names: set[str] = set()
     for one in found.instances:
-        if one.state not in _PROPOSED:
+        if one.state not in _PROPOSED or not one.ref.id.isprintable():  # settings hold no control characters
             continue
         name = tier_name(one.name, one.ref.id, names)
         names.add(name)
-        volumes = tuple(volume.ref.id for volume in found.volumes if volume.attached_to == one.ref.id)
+        volumes = tuple(volume.ref.id for volume in _attached(found, one))
         market = Market.SPOT if one.spot_hint else Market.ON_DEMAND
         tiers.append(Proposed(name, one.ref.id, volumes, market, printable(f"{one.name} ({one.raw_state})")))
     return tuple(tiers)
+
+
+def _attached(found: Found, instance: Resource) -> list[Resource]:
+    return [one for one in found.volumes if one.attached_to == instance.ref.id and one.ref.id.isprintable()]
 
 
 def left_out(found: Found, tiers: Collection[Proposed]) -> tuple[Resource, ...]:

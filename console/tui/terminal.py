@@ -17,7 +17,7 @@ from store.errors import MtokError
 
 _BACKGROUND = re.compile(rb"\x1b\]11;rgb:([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})")
 _ATTRIBUTES = re.compile(rb"\x1b\[\?[0-9;]*c")
-_ANSWERS_WITHIN_S = 1.0  # a slow line answers late, and must not answer into the screen
+_ANSWERS_WITHIN_S = 3.0  # every terminal answers; on a slow line late, and it must not answer into the screen
 
 
 class NoScreen(MtokError):

@@ -21,7 +21,7 @@ MTOK = [sys.executable, "-c", "import sys; from console.cli import main; sys.exi
 def folder(tmp_path: Path) -> Path:
     tiers = "".join(TIER.format(name=n, gpu=g, market=m, id=i) for n, g, m, i in TIERS)
     evil = TIER.format(name="$(touch made)", gpu="", market="spot", id="1")
-    (tmp_path / "mtok.toml").write_text(SETTINGS.format(limit="1") + tiers + evil, encoding="utf-8")
+    (tmp_path / "mtok.toml").write_text(SETTINGS.format(limit="1", more="") + tiers + evil, encoding="utf-8")
     return tmp_path
 
 

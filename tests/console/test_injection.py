@@ -92,7 +92,7 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HostileWorld:
     monkeypatch.setenv("S", "secret")
     tiers = "".join(TIER.format(name=name, gpu=gpu, market=market, id=id_) for name, gpu, market, id_ in TIERS)
     path = tmp_path / "mtok.toml"
-    path.write_text(SETTINGS.format(limit="200") + tiers, encoding="utf-8")
+    path.write_text(SETTINGS.format(limit="200", more="") + tiers, encoding="utf-8")
     settings = load_settings(path)
     started = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=6)
     world = HostileWorld(open_database(settings.store_url), settings, SetClock(started))

@@ -88,6 +88,7 @@ class TablePage(Page):
         field.display = True
         field.value = self.needle
         field.focus()
+        self.call_after_refresh(self.show)  # other keys are possible now
 
     def action_sort(self) -> None:
         """The next letter names the column."""
@@ -136,3 +137,4 @@ class TablePage(Page):
     def _leave_filter(self) -> None:
         self.query_one("#needle", Input).display = False
         self.table.focus()
+        self.call_after_refresh(self.show)
