@@ -18,7 +18,7 @@ from store.readings import AgentReading, Bill, LedgerTotals, ProviderReading, Ti
 from store.samples import record_tick
 from tests.databases import opened, postgres_database, postgres_server
 
-settings.register_profile("short", max_examples=60, deadline=None)
+settings.register_profile("short", max_examples=40, deadline=None)
 settings.register_profile(
     "prove", max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
