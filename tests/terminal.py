@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pyte
 
-_QUERIES = (
-    (re.compile(rb"\x1b\[c"), b"\x1b[?62;22c"),
+_QUERIES = (  # a terminal answers in the order in which it is asked: the background, then the attributes
     (re.compile(rb"\x1b\]11;\?(?:\x07|\x1b\\)"), b"\x1b]11;rgb:1212/1212/1212\x1b\\"),
+    (re.compile(rb"\x1b\[c"), b"\x1b[?62;22c"),
     (re.compile(rb"\x1b\[\?2026\$p"), b"\x1b[?2026;2$y"),
     (re.compile(rb"\x1b\[\?2048\$p"), b"\x1b[?2048;0$y"),
     (re.compile(rb"\x1b\[6n"), b"\x1b[1;1R"),

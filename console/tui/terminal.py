@@ -137,4 +137,4 @@ def _raw(fd: int) -> Iterator[None]:
         tty.setcbreak(fd, termios.TCSANOW)
         yield
     finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, kept)
+        termios.tcsetattr(fd, termios.TCSAFLUSH, kept)  # what comes late is dropped, with what was typed ahead
