@@ -63,13 +63,8 @@ async def serve(
     machine = this_machine(ledger.path)
     metrics, secret = Metrics(machine, traces), settings.control_secret()
     control = Control(settings.name, settings.engine, meter, leases, secret, machine, metrics, loading)
-    stop = asyncio.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-    tls = settings.tls_files()
-    public_server = make_server(front, limits, tls)
-    control_server = make_server(_app(control.routes()), limits, tls if settings.control_public else None)
-    async with _running(public_server, sockets.public), _running(control_server, sockets.control):
+    stop = _set_on_signals()
+    async with _both_running(front, control, settings, sockets):
         loaded = scheduler.start()
         meter.start()
         tasks = [keep_thinning(ledger, settings.retention), notifier.keep_alive(scheduler)]
@@ -87,13 +82,38 @@ async def serve(
             finally:
                 notifier.tell("STOPPING=1")
                 leases.stop()
-                log.info("stopping", agent=settings.name, in_flight=meter.in_flight)
-                await meter.drain(limits.drain_s)
-                await meter.stop()
+                await _drained(meter, settings)
     scheduler.stop()
     if traces is not None:
         await asyncio.to_thread(traces.stop)
     log.info("stopped", agent=settings.name)
+
+
+def _set_on_signals() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT."""
+    stop = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+    return stop
+
+
+@contextlib.asynccontextmanager
+async def _both_running(
+    front: "Front", control: Control, settings: AgentSettings, sockets: Sockets
+) -> AsyncIterator[None]:
+    """The public API and the control API, each on its own address."""
+    limits, tls = settings.limits, settings.tls_files()
+    public_server = make_server(front, limits, tls)
+    control_server = make_server(_app(control.routes()), limits, tls if settings.control_public else None)
+    async with _running(public_server, sockets.public), _running(control_server, sockets.control):
+        yield
+
+
+async def _drained(meter: Meter, settings: AgentSettings) -> None:
+    """What is in flight ends first."""
+    log.info("stopping", agent=settings.name, in_flight=meter.in_flight)
+    await meter.drain(settings.limits.drain_s)
+    await meter.stop()
 
 
 class Front:
