@@ -11,7 +11,7 @@ from pathlib import Path
 from store.leader import acquire
 from tests.bench.probe.machine import memory_mib
 from tests.bench.test_fleet_bench import furnished
-from tests.console.fleet_world import SETTINGS, TIER
+from tests.console.fleet_world import settings_text
 
 _COLLECTORS = "import console.collector.build, console.collector.schedule, console.opening"
 _AS_COLLECTOR = f"""
@@ -33,8 +33,8 @@ sys.exit(main(sys.argv[1:]))
 def stored_fleet(folder: Path, tiers: int, days: float) -> Path:
     """The settings of a fleet whose store has a sample a minute until now."""
     config = folder / "mtok.toml"
-    sections = (TIER.format(name=f"t{n}", gpu="H100 PCIe", market="spot", id=f"r{n}") for n in range(tiers))
-    config.write_text(SETTINGS.format(limit="100000") + "".join(sections), encoding="utf-8")
+    sections = ((f"t{n}", "H100 PCIe", "spot", f"r{n}") for n in range(tiers))
+    config.write_text(settings_text(sections, "100000"), encoding="utf-8")
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     database = furnished(folder / "mtok.db", days, tiers, now)
     acquire(database, "vm:1:bench", 3600)

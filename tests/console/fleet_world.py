@@ -1,5 +1,6 @@
 """A small fleet in a real store, told tick by tick, for tests of what is shown and done."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from store.verdicts import record_verdict, verdict_now
 from store.words import ResourceKind, State
 
 START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
-SETTINGS = """
+_SETTINGS = """
 [budget]
 daily_usd = "{limit}"
 {more}
@@ -27,7 +28,7 @@ daily_usd = "{limit}"
 kind = "simulator"
 api_key_env = "CLOUD_KEY"
 """
-TIER = """
+_TIER = """
 [[tiers]]
 name = "{name}"
 provider = "cloud"
@@ -153,10 +154,15 @@ class FleetWorld:
         )
 
 
+def settings_text(tiers: Iterable[tuple[str, str, str, str]], limit: str, more: str = "") -> str:
+    """Settings of `tiers` (name, GPU, market, instance), a daily `limit` in dollars; `more` of the budget."""
+    sections = (_TIER.format(name=name, gpu=gpu, market=market, id=id_) for name, gpu, market, id_ in tiers)
+    return _SETTINGS.format(limit=limit, more=more) + "".join(sections)
+
+
 def fleet_world(folder: Path, limit: str = "200", more: str = "") -> FleetWorld:
     """A world whose store and settings lie in `folder`, before its first tick; `more` settings of the budget."""
     path = folder / "mtok.toml"
-    tiers = "".join(TIER.format(name=n, gpu=g, market=m, id=i) for n, g, m, i in TIERS)
-    path.write_text(SETTINGS.format(limit=limit, more=more) + tiers, encoding="utf-8")
+    path.write_text(settings_text(TIERS, limit, more), encoding="utf-8")
     settings = load_settings(path)
     return FleetWorld(open_database(settings.store_url), settings, SetClock(START))

@@ -11,7 +11,7 @@ import pytest
 
 from console.cli import main
 from console.completion import SHELLS
-from tests.console.fleet_world import SETTINGS, TIER, TIERS
+from tests.console.fleet_world import TIERS, settings_text
 
 Offered = Callable[[str], list[str]]
 MTOK = [sys.executable, "-c", "import sys; from console.cli import main; sys.exit(main())"]
@@ -19,9 +19,8 @@ MTOK = [sys.executable, "-c", "import sys; from console.cli import main; sys.exi
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    tiers = "".join(TIER.format(name=n, gpu=g, market=m, id=i) for n, g, m, i in TIERS)
-    evil = TIER.format(name="$(touch made)", gpu="", market="spot", id="1")
-    (tmp_path / "mtok.toml").write_text(SETTINGS.format(limit="1", more="") + tiers + evil, encoding="utf-8")
+    tiers = [*TIERS, ("$(touch made)", "", "spot", "1")]
+    (tmp_path / "mtok.toml").write_text(settings_text(tiers, "1"), encoding="utf-8")
     return tmp_path
 
 

@@ -25,7 +25,7 @@ from store.operations import OperationKind, request, seen_state
 from store.printable import json_text, named, printable
 from store.readings import AgentReading, Bill
 from store.tables import AgentRow, AlarmRow, ResourceRow
-from tests.console.fleet_world import SETTINGS, TIER, TIERS, FleetWorld
+from tests.console.fleet_world import TIERS, FleetWorld, settings_text
 from tests.console.tui.screen import app_of, ready, shown, until
 
 HOSTILE = "=x\nFORGED\x1b]0;title\x07\x1b[31m[/][red]\x9b2J\u202egnp\u2028\u200b\x7f\r\t&\\"
@@ -90,9 +90,8 @@ class HostileWorld(FleetWorld):
 def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HostileWorld:
     monkeypatch.setenv("CLOUD_KEY", "key")
     monkeypatch.setenv("S", "secret")
-    tiers = "".join(TIER.format(name=name, gpu=gpu, market=market, id=id_) for name, gpu, market, id_ in TIERS)
     path = tmp_path / "mtok.toml"
-    path.write_text(SETTINGS.format(limit="200", more="") + tiers, encoding="utf-8")
+    path.write_text(settings_text(TIERS, "200"), encoding="utf-8")
     settings = load_settings(path)
     started = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=6)
     world = HostileWorld(open_database(settings.store_url), settings, SetClock(started))
