@@ -7,15 +7,15 @@ from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     Row,
     ScalarSelect,
     Select,
     Subquery,
     bindparam,
     func,
-    literal_column,
     select,
-    union_all,
+    text,
 )
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
@@ -63,12 +63,13 @@ def batched(items: Sequence[Item]) -> list[Sequence[Item]]:
 
 
 def edges_table(count: int) -> Subquery:
-    """`count` instants as rows (k, at), to join with; their values are the parameters `at0`, `at1`, …"""
-    rows: list[Any] = [
-        select(literal_column(str(k)).label("k"), bindparam(f"at{k}", type_=UTCDateTime).label("at"))
-        for k in range(count)
-    ]
-    return union_all(*rows).subquery("edges") if count > 1 else rows[0].subquery("edges")
+    """`count` instants as rows (k, at), to join with; their values are the parameters `at0`, `at1`, …
+
+    As text: SQLAlchemy takes a tenth of a millisecond to compile a SELECT, which a console's start would wait for.
+    """
+    rows = text(" UNION ALL ".join(f"SELECT {k} AS k, :at{k} AS at" for k in range(count)))
+    typed = rows.bindparams(*(bindparam(f"at{k}", type_=UTCDateTime) for k in range(count)))
+    return typed.columns(k=Integer, at=UTCDateTime).subquery("edges")
 
 
 def instants(edges: Sequence[datetime]) -> dict[str, datetime]:

@@ -7,7 +7,7 @@ from functools import cache
 from itertools import product
 from typing import Any
 
-from sqlalchemy import Select, String, Subquery, bindparam, func, select, true, union_all
+from sqlalchemy import Select, String, Subquery, bindparam, func, select, text, true
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
 from sqlmodel import select as model_select
@@ -123,8 +123,9 @@ def _named(tiers: Sequence[str]) -> dict[str, str]:
 
 def _tiers_table(count: int) -> Subquery:
     """`count` tiers as rows, to join with; their names are the parameters `tier0`, `tier1`, …"""
-    rows: list[Any] = [select(bindparam(f"tier{n}", type_=String).label("tier")) for n in range(count)]
-    return union_all(*rows).subquery("named") if count > 1 else rows[0].subquery("named")
+    rows = text(" UNION ALL ".join(f"SELECT :tier{n} AS tier" for n in range(count)))  # as text: see `edges_table`
+    typed = rows.bindparams(*(bindparam(f"tier{n}", type_=String) for n in range(count)))
+    return typed.columns(tier=String).subquery("named")
 
 
 @cache

@@ -82,7 +82,7 @@ def _refuse_while_led(url: str, path: Path) -> None:
     """A store that cannot be read any more is led by nobody: its leader would notice that its file is replaced."""
     if not path.exists():
         return
-    now = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+    now = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"  # six digits, as it is stored: a text is compared
     found = None
     with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:  # of any version
         found = connection.execute(f"SELECT owner, expires_at FROM leadership WHERE expires_at > {now}").fetchone()  # noqa: S608 - our own words

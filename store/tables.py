@@ -283,19 +283,17 @@ class Allowance(SQLModel, table=True):
     scope: str = ""
 
 
-_UNDER_WAY = text("finished_at IS NULL")
-
-
 class OperationRow(SQLModel, table=True):
     """A hibernate or a wake that someone asked for, with its phase and its outcome.
 
     `calls`: provider calls sent. `readings`: last usage readings before the sleep that have failed.
+    PostgreSQL has the same condition on the index by its migration: to name it here too would load its dialect.
     """
 
     __tablename__: ClassVar[str] = "operations"
     __table_args__ = (
         Index("ix_operations_open", "finished_at", "tier"),
-        Index("ux_operations_under_way", "tier", unique=True, sqlite_where=_UNDER_WAY, postgresql_where=_UNDER_WAY),
+        Index("ux_operations_under_way", "tier", unique=True, sqlite_where=text("finished_at IS NULL")),
     )
 
     id: int | None = Field(default=None, primary_key=True)
