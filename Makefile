@@ -5,10 +5,10 @@ STAMP := .venv/.installed
 ENGINE := .venv/.engine
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test prove chaos prometheus check fix audit bench gpu-check gpu-bench screenshots clean
+.PHONY: help demo test prove prove-exllamav2 chaos prometheus check fix audit bench gpu-check gpu-bench screenshots clean
 
 help: ## these lines
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 17
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -26,18 +26,22 @@ demo: $(STAMP) ## a whole local world in the terminal: no GPU, no keys, no netwo
 test: $(ENGINE) ## every test, in its short form
 	$(BIN)/pytest --numprocesses 3 --dist loadgroup
 
-prove: $(ENGINE) ## the long suites: 10,000 examples a property and requests of schemathesis, Locust, transformers, ExLlamaV2
+# what draws examples takes every core; what kills processes, and counts seconds, has the machine for itself
+PROPERTIES := tests/store/test_properties.py tests/console/test_reconcile.py tests/test_settings_fuzz.py \
+  tests/agent/test_untrusted.py tests/console/test_said_by_others.py tests/agent/engine/test_exllamav2_properties.py
+PROCESSES := tests/console/providers/test_vast_sdk.py tests/console/collector/test_crashes.py tests/chaos/test_leaders.py \
+  tests/console/tui/test_over_ssh.py tests/console/tui/test_interrupted.py tests/agent/test_storm.py \
+  tests/agent/test_crash.py tests/agent/test_openapi.py tests/agent/test_locust.py tests/agent/engine/test_oracle.py
+PROVING := MTOK_VAST_SDK=.venv-vast/bin/python MTOK_HYPOTHESIS=prove MTOK_PROVE=1 $(BIN)/pytest -rP --durations=0 --durations-min=1
+
+prove: $(ENGINE) prove-exllamav2 ## the long suites: 10,000 examples a property and requests of schemathesis, Locust, transformers
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[prove]'
 	test -x .venv-vast/bin/python || $(PYTHON) -m venv .venv-vast
 	.venv-vast/bin/pip install --quiet --disable-pip-version-check vastai==1.9.1
-	MTOK_VAST_SDK=.venv-vast/bin/python MTOK_HYPOTHESIS=prove MTOK_PROVE=1 \
-	  $(BIN)/pytest tests/console/providers/test_vast_sdk.py tests/store/test_properties.py tests/console/test_reconcile.py \
-	  tests/console/collector/test_crashes.py tests/chaos/test_leaders.py \
-	  tests/console/tui/test_over_ssh.py tests/console/tui/test_interrupted.py \
-	  tests/test_settings_fuzz.py tests/agent/test_untrusted.py tests/console/test_said_by_others.py \
-	  tests/agent/test_storm.py tests/agent/test_crash.py tests/agent/test_openapi.py tests/agent/test_locust.py \
-	  tests/agent/engine/test_oracle.py tests/agent/engine/test_exllamav2_properties.py \
-	  -rP --durations=0 --durations-min=1
+	$(PROVING) --numprocesses auto --dist worksteal $(PROPERTIES)
+	$(PROVING) $(PROCESSES)
+
+prove-exllamav2: $(STAMP) ## a part of prove: ExLlamaV2's tests over its own extension, compiled with nvcc; ten minutes
 	$(BIN)/python -m tests.gpu.extension
 
 chaos: $(STAMP) ## break a fleet of real processes in every way, and print what it cost
