@@ -1,7 +1,9 @@
 """`mtok console`: the screen, a log of lines, or one look, on one store."""
 
+import contextlib
 import os
 import sys
+import threading
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +14,6 @@ from console.screen_settings import ThemeName
 from console.service import Service
 from console.settings import Settings
 from store.clock import SystemClock
-from store.database import Database
 from store.errors import SettingsError
 
 
@@ -43,16 +44,16 @@ def open_console(config: Path | None, wish: Wish) -> int:
     with opened(config, read_only=wish.read_only) as (settings, database):
         only_looks = settings.console.read_only or wish.read_only or database.is_read_only or wish.at is not None
         wanted = not wish.no_collect and not only_looks
+        service = Service(database, settings, SystemClock(), is_read_only=only_looks)
+        if wish.at is None:
+            _read_ahead(service)
         look = None if wish.is_plain else _look(settings, wish)
         with collecting(database, settings, wanted=wanted) as note:
             if wish.is_plain:
                 from console.plain import run_plain
 
-                service = Service(database, settings, SystemClock(), is_read_only=only_looks)
                 return run_plain(service, wish.greeting or note)
-            return _run(
-                database, settings, look, replace(wish, read_only=only_looks, greeting=wish.greeting or note)
-            )
+            return _run(service, look, replace(wish, greeting=wish.greeting or note))
 
 
 def serve_console(config: Path | None, wish: Wish, port: int) -> int:
@@ -98,13 +99,22 @@ def _look(settings: Settings, wish: Wish) -> Any:
     return look_for(terminal, section)
 
 
-def _run(database: Database, settings: Settings, look: Any, wish: Wish) -> int:
+def _read_ahead(service: Service) -> None:
+    """Read the fleet while the terminal is asked and Textual loads: the screen's own first reading finds it."""
+
+    def read() -> None:
+        with contextlib.suppress(Exception):  # the screen's own reading says what is wrong
+            service.fleet()
+
+    threading.Thread(target=read, name="read-ahead", daemon=True).start()
+
+
+def _run(service: Service, look: Any, wish: Wish) -> int:
     from console.tui.app import MtokApp
     from console.tui.run import run_screen
     from console.tui.view import View
 
-    service = Service(database, settings, SystemClock(), is_read_only=wish.read_only)
     if wish.at is not None:
         service.fleet_at(wish.at)  # or one line on stderr, before there is a screen
-    view = View(service.actor, is_read_only=wish.read_only, at=wish.at, note=wish.greeting or "")
+    view = View(service.actor, is_read_only=service.is_read_only, at=wish.at, note=wish.greeting or "")
     return run_screen(MtokApp(service, view, Path.cwd(), look), has_mouse=look.has_mouse)

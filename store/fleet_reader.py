@@ -4,6 +4,7 @@ One query takes a stamp of everything that a tick, an operation or an engineer c
 fleet that was read last is shown again, and the gate decides anew from what was read of its day.
 """
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -49,14 +50,17 @@ class FleetReader:
     ) -> None:
         self._database, self._specs, self._policy, self._step = database, tuple(specs), policy, trend_step
         self._kept: _Kept | None = None
+        self._reading = threading.Lock()
 
     def read(self, now: datetime) -> Fleet:
         """The fleet at `now`, in one consistent view of the store; see `store.fleet.read_fleet`.
 
+        One reading at a time: whoever comes meanwhile waits for it, and then finds nothing changed.
+
         Raises:
             StoreUnreachable: the store does not answer.
         """
-        with self._database.read() as session:
+        with self._reading, self._database.read() as session:
             stamp = session.connection().execute(_stamp()).one()
             led = leader(self._database, session)
             led_by = led[0] if led else None

@@ -28,6 +28,7 @@ from console.tui.screens.page import Exported, Page, key_of
 from console.tui.still import still
 from console.tui.thin import ThinOutput
 from console.tui.view import View
+from console.tui.widgets.lines import CLASSES
 from console.tui.widgets.too_small import TooSmall
 from store.errors import MtokError, StoreUnreachable
 from store.printable import printable
@@ -41,6 +42,7 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
     """Owns the service and the screens. Nothing here talks to a provider or an agent."""
 
     CSS_PATH = "console.tcss"
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(CLASSES)
     TITLE = "mtok"
     BINDINGS: ClassVar[list[BindingType]] = BINDINGS
 

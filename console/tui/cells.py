@@ -20,6 +20,7 @@ class Role(StrEnum):
     GOOD = "good"
     WARN = "warn"
     BAD = "bad"
+    ALARM = "alarm"
     HEADING = "heading"
     REFERENCE = "reference"
 

@@ -103,7 +103,7 @@ def banners(view: View, now_s: float, width: int) -> list[Row]:
 
 def _banner(text: str, width: int) -> list[Row]:
     first, *more = wrapped(text, width - 4)  # what goes on below is set in by three
-    return [line(f" {first}", Role.BAD), *(line(f"   {rest}", Role.BAD) for rest in more)]
+    return [line(f" {first}", Role.ALARM), *(line(f"   {rest}", Role.ALARM) for rest in more)]
 
 
 def _wrong(view: View, now_s: float) -> list[str]:

@@ -12,7 +12,7 @@ from textual.events import Key, Paste
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input
 
-from console.tui.cells import lines
+from console.tui.cells import Role, lines
 from console.tui.render.status import wrapped
 from console.tui.widgets.lines import Lines
 from console.tui.widgets.too_small import TooSmall, is_too_small
@@ -82,7 +82,7 @@ class Dialog(ModalScreen[object]):
         height, is_low = self.app.size.height, self.app.size.height < _ROWY_FROM
         title = wrapped(self._heading, self._text_width)
         self.set_class(is_low, "-low")
-        self.query_one("#title", Lines).show(lines(title))
+        self.query_one("#title", Lines).show(lines(title, Role.STRONG))
         self.query_one("#consequence", Lines).show(lines(_folded(self._consequence, self._text_width)))
         self._hint()
         hint = self.query_one("#hint", Lines).text.count("\n") + 1

@@ -39,7 +39,7 @@ class LogsScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Begin to follow."""
-        self.query_one("#header", Lines).say(f" {self._heading}", Role.HEADING)
+        self.query_one("#header", Lines).say(f" {self._heading}", Role.STRONG)
         self._say("connecting…")
         self._follow()
 

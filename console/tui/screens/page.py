@@ -120,7 +120,7 @@ class Page(Screen[None]):
         view, width = self.view, self.app.size.width
         for front in self.query(TooSmall):
             front.fit()
-        self.query_one("#header", Lines).say(header(view, self.NAME, width), Role.HEADING)
+        self.query_one("#header", Lines).say(header(view, self.NAME, width), Role.STRONG)
         waiting = [line(" reading the store…", Role.MUTED)]
         self.query_one("#gate", Lines).show(gate_rows(view.fleet, width) if view.fleet else waiting)
         self.query_one("#banners", Lines).show(banners(view, time.monotonic(), width))

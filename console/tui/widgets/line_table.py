@@ -15,13 +15,13 @@ from textual.strip import Strip
 
 from console.tui.cells import Role
 from console.tui.table import Column, Entry, Sort, columns_for, heading, texts
-from console.tui.widgets.lines import CLASSES, styles
+from console.tui.widgets.lines import Drawn
 
 
-class LineTable(ScrollView, can_focus=True):
+class LineTable(Drawn, ScrollView, can_focus=True):
     """Shows entries in the columns that fit. The first line is the heading and stays where it is."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*CLASSES, "mtok--cursor"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"mtok--cursor"}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "move(1)", "Down", show=False, id="table.down"),
         Binding("up,k", "move(-1)", "Up", show=False, id="table.up"),
@@ -95,7 +95,7 @@ class LineTable(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """The heading, or the entry that is scrolled to there."""
-        looks, width = styles(self), self.size.width
+        looks, width = self.looks, self.size.width
         if y == 0:
             return Strip([Segment(self._heading, looks[Role.HEADING])]).adjust_cell_length(
                 width, looks[Role.HEADING]

@@ -1,7 +1,6 @@
 """Lines of spans, of which only those that changed are drawn again."""
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -15,9 +14,33 @@ from store.printable import printable
 CLASSES = frozenset(f"mtok--{role}" for role in Role)
 
 
-def styles(widget: Widget) -> dict[Role, Style]:
-    """How each role looks on this widget, by the theme."""
-    return {role: widget.get_component_rich_style(f"mtok--{role}") for role in Role}
+class Drawn(Widget):
+    """Draws texts by their roles, whose styles the app has once: nine more a widget would be felt at the start."""
+
+    _looks: dict[Role, Style] | None = None
+
+    @property
+    def looks(self) -> dict[Role, Style]:
+        """How each role looks on this widget, by the theme."""
+        if self._looks is None:
+            self._looks = {role: self._look(f"mtok--{role}") for role in Role}
+        return self._looks
+
+    def notify_style_update(self) -> None:
+        """Another theme, or another state: every line looks different."""
+        self._looks = None
+        super().notify_style_update()
+
+    def _look(self, name: str) -> Style:
+        own = self.app.get_component_styles(name)
+        _, _, background, color = self.colors
+        background += own.background
+        if own.auto_color:
+            color = background.get_contrast_text(own.color.a)
+        elif own.has_rule("color"):
+            color = own.color
+        colors = Style.from_color((background + color).rich_color, background.rich_color)
+        return self.text_style + own.text_style + colors
 
 
 def strip_of(row: Row, looks: dict[Role, Style], width: int) -> Strip:
@@ -26,10 +49,9 @@ def strip_of(row: Row, looks: dict[Role, Style], width: int) -> Strip:
     return strip.adjust_cell_length(width, looks[Role.PLAIN])
 
 
-class Lines(Widget):
+class Lines(Drawn):
     """As high as it has lines. Nothing in them is markup, since names come from providers."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = set(CLASSES)
     DEFAULT_CSS = "Lines { height: auto; width: 100%; }"
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
@@ -73,7 +95,7 @@ class Lines(Widget):
             self._strips.clear()
             self._drawn_width = self.size.width
         if y not in self._strips:
-            self._strips[y] = strip_of(self._rows[y], styles(self), self.size.width)
+            self._strips[y] = strip_of(self._rows[y], self.looks, self.size.width)
         return self._strips[y]
 
     def notify_style_update(self) -> None:

@@ -1,13 +1,10 @@
 """What stands in front of everything on a terminal that is too small for it, and goes when it is not."""
 
-from typing import ClassVar
-
 from textual.strip import Strip
-from textual.widget import Widget
 
 from console.tui.cells import Role, line
 from console.tui.render.status import wrapped
-from console.tui.widgets.lines import CLASSES, strip_of, styles
+from console.tui.widgets.lines import Drawn, strip_of
 
 LEAST_WIDTH, LEAST_HEIGHT = 60, 16
 
@@ -17,10 +14,8 @@ def is_too_small(width: int, height: int) -> bool:
     return width < LEAST_WIDTH or height < LEAST_HEIGHT
 
 
-class TooSmall(Widget):
+class TooSmall(Drawn):
     """Covers its screen, which lives on behind it; the size that is needed is all that it says."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = set(CLASSES)
 
     def on_mount(self) -> None:
         """A screen may be opened on a small terminal."""
@@ -39,4 +34,4 @@ class TooSmall(Widget):
         width, height = self.app.size
         text = f"mtok needs {LEAST_WIDTH}x{LEAST_HEIGHT}; this terminal is {width}x{height}"
         rows = wrapped(text, width)
-        return strip_of(line(rows[y] if y < len(rows) else "", Role.WARN), styles(self), self.size.width)
+        return strip_of(line(rows[y] if y < len(rows) else "", Role.WARN), self.looks, self.size.width)

@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import ClassVar
 
 from textual.app import App
 from textual.widgets import Log
 
 from console.errors import HostUnreachable
 from console.tui.screens.logs import LogsScreen
-from console.tui.widgets.lines import Lines
+from console.tui.widgets.lines import CLASSES, Lines
 from store.printable import printable
 
 
 class Host(App[None]):
     """A screen above another."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(CLASSES)
 
     def __init__(self, lines: Callable[[], AsyncIterator[str]]) -> None:
         super().__init__()
