@@ -23,7 +23,7 @@ _UNIT_S = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decim
 class Section(BaseModel):
     """A part of the settings file: nothing unknown in it, and nothing changes it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, defer_build=True)
 
 
 def parse_duration(value: object) -> timedelta:

@@ -4,7 +4,6 @@ A nano-dollar (`nusd`) is 10⁻⁹ of the provider's currency unit; BIGINT holds
 """
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation, localcontext
-from fractions import Fraction
 
 from store.errors import AmountError
 
@@ -50,8 +49,9 @@ _SIGNS = {USD: "$", "EUR": "€"}  # signs that mean one currency; a dollar sign
 
 def display(nusd: int, currency: str, decimals: int = 2) -> str:
     """The amount for a screen, rounded half even, with its currency: `$12.34`, `-€0.05`, `CHF 12.34`."""
-    rounded = round(Fraction(abs(nusd), NUSD), decimals)
-    text = f"{Decimal(rounded.numerator) / Decimal(rounded.denominator):,.{decimals}f}"
+    rounded = _half_even(abs(nusd) * 10**decimals, NUSD)
+    whole, part = divmod(rounded, 10**decimals)
+    text = f"{whole:,}.{part:0{decimals}d}" if decimals else f"{whole:,}"
     sign = _SIGNS.get(currency, f"{currency} ")
     return f"-{sign}{text}" if nusd < 0 and rounded else f"{sign}{text}"
 
@@ -63,4 +63,10 @@ def display_usd(nusd: int, decimals: int = 2) -> str:
 
 def per_mtok_nusd(spend_nusd: int, tokens: int) -> int:
     """Nano-dollars per million tokens, rounded half even; `tokens` is above zero."""
-    return round(Fraction(spend_nusd * 10**6, tokens))
+    return _half_even(spend_nusd * 10**6, tokens)
+
+
+def _half_even(amount: int, unit: int) -> int:
+    """`amount` ÷ `unit`, above zero, as a whole number; what lies in the middle goes to the even one."""
+    whole, rest = divmod(amount, unit)
+    return whole + (2 * rest > unit or (2 * rest == unit and whole % 2 == 1))

@@ -86,11 +86,16 @@ def columns_for(columns: Sequence[Column], entries: Sequence[Entry], width: int)
     greedy = sum(column.stretches for column in kept)
     widened = []
     for column in kept:
-        widest = max((cell_len(entry.cells.get(column.key, "")) for entry in entries), default=0) + 1
-        more = min(max(widest - column.width, 0), room // greedy) if column.stretches else 0
+        more = min(_missing(column, entries), room // greedy) if column.stretches else 0
         room, greedy = room - more, greedy - column.stretches
         widened.append(_wider(column, more) if more else column)
     return tuple(widened)
+
+
+def _missing(column: Column, entries: Sequence[Entry]) -> int:
+    """By how many cells the longest text of a column is too long for it."""
+    widest = max((cell_len(entry.cells.get(column.key, "")) for entry in entries), default=0)
+    return max(widest + 1 - column.width, 0)
 
 
 def _wider(column: Column, more: int) -> Column:

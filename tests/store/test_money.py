@@ -1,6 +1,6 @@
 """Amounts are exact, and what is no amount is refused."""
 
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 
 import pytest
@@ -40,9 +40,20 @@ def test_formatting_keeps_every_nano_dollar(nusd: int) -> None:
     assert Decimal(format_nusd(nusd)) * 10**9 == nusd
 
 
-@given(st.integers(0, 10**15), st.integers(1, 10**12))
-def test_a_price_per_mtok_is_within_half_a_nano_dollar(nusd: int, tokens: int) -> None:
-    assert abs(per_mtok_nusd(nusd, tokens) - Fraction(nusd * 10**6, tokens)) <= Fraction(1, 2)
+@given(st.integers(-(10**15), 10**15), st.integers(1, 10**12))
+def test_a_price_per_mtok_is_the_nearest_nano_dollar(nusd: int, tokens: int) -> None:
+    assert per_mtok_nusd(nusd, tokens) == round(Fraction(nusd * 10**6, tokens))
+
+
+@pytest.mark.parametrize(("nusd", "nearest"), [(1, 0), (3, 2), (5, 2), (-1, 0), (-3, -2)])
+def test_what_lies_in_the_middle_goes_to_the_even_one(nusd: int, nearest: int) -> None:
+    assert per_mtok_nusd(nusd, 2 * 10**6) == nearest
+
+
+@given(st.integers(-(2**62), 2**62), st.integers(0, 9))
+def test_the_screen_rounds_half_even_as_decimals_do(nusd: int, decimals: int) -> None:
+    rounded = (Decimal(abs(nusd)) / 10**9).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_EVEN)
+    assert display_usd(nusd, decimals) == f"{'-' if nusd < 0 and rounded else ''}${rounded:,}"
 
 
 def test_the_screen_rounds_and_shows_the_sign() -> None:

@@ -40,6 +40,8 @@ def _entry(tier: TierView, window: str) -> Entry:
     usage = None if isinstance(figures.usage, Unknown) else figures.usage
     spec = tier.spec
     per_hour, day = tier.rate_nusd_per_hour, tier.figures["24h"]
+    output, output_24h = figures.output_nusd_per_mtok, day.output_nusd_per_mtok
+    utilisation, load = figures.utilisation, figures.load
     return Entry(
         key=spec.name,
         cells={
@@ -50,10 +52,10 @@ def _entry(tier: TierView, window: str) -> Entry:
             "today": UNKNOWN if isinstance(today, Unknown) else money(today.nusd, today.currency),
             "in": count(figures, "prompt_tokens"),
             "out": count(figures, "completion_tokens"),
-            "output": per_mtok(figures.output_nusd_per_mtok, figures.currency),
-            "util": percent(figures.utilisation),
-            "load": percent(figures.load),
-            "output_24h": per_mtok(day.output_nusd_per_mtok, day.currency),
+            "output": per_mtok(output, figures.currency),
+            "util": percent(utilisation),
+            "load": percent(load),
+            "output_24h": per_mtok(output_24h, day.currency),
             "trend": sparkline(tier.trend),
             "gpu": spec.gpu,
             "flight": UNKNOWN if isinstance(tier.in_flight, Unknown) else str(tier.in_flight),
@@ -67,10 +69,10 @@ def _entry(tier: TierView, window: str) -> Entry:
             "today": None if isinstance(today, Unknown) else today.nusd,
             "in": usage.prompt_tokens if usage else None,
             "out": usage.completion_tokens if usage else None,
-            "output": _known(figures.output_nusd_per_mtok),
-            "output_24h": _known(day.output_nusd_per_mtok),
-            "util": _known(figures.utilisation),
-            "load": _known(figures.load),
+            "output": _known(output),
+            "output_24h": _known(output_24h),
+            "util": _known(utilisation),
+            "load": _known(load),
             "flight": _known(tier.in_flight),
         },
         words=f"{spec.name} {tier.state} {spec.market} {spec.gpu} {spec.provider} {tier.engine}",
