@@ -53,7 +53,7 @@ def test_what_lies_in_the_middle_goes_to_the_even_one(nusd: int, nearest: int) -
 @given(st.integers(-(2**62), 2**62), st.integers(0, 9))
 def test_the_screen_rounds_half_even_as_decimals_do(nusd: int, decimals: int) -> None:
     rounded = (Decimal(abs(nusd)) / 10**9).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_EVEN)
-    assert display_usd(nusd, decimals) == f"{'-' if nusd < 0 and rounded else ''}${rounded:,}"
+    assert display_usd(nusd, decimals) == f"{'-' if nusd < 0 and rounded else ''}${rounded:,.{decimals}f}"
 
 
 def test_the_screen_rounds_and_shows_the_sign() -> None:
