@@ -172,6 +172,7 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
             return
         if name not in self._pages:
             self._pages[name] = self._made(name)
+            self.install_screen(self._pages[name], name)  # else Textual takes it down for good when it is left
         while len(self.screen_stack) > 1:
             await self.pop_screen()
         if name != "Fleet":

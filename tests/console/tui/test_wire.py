@@ -59,6 +59,16 @@ def test_only_changed_cells_draw_the_same_screen() -> None:
         assert one == other, f"step {n} differs"
 
 
+def test_a_screen_is_drawn_each_time_that_somebody_goes_to_it() -> None:
+    names = ("TIER", "BAND", "GATE", "BILLING", "JOURNAL", "HELP", "FLEET")
+    keys = dict(zip("2345671", names, strict=True))
+    with on_pty(command("--tiers", "3"), 80, 24) as terminal:
+        terminal.until(is_shown)
+        for key in "23456712716572431":
+            terminal.press(key.encode())
+            terminal.until(lambda text, key=key: f"mtok {keys[key]}" in text)  # type: ignore[misc]
+
+
 def test_the_byte_budget_holds() -> None:
     """50 tiers at 120x40: 8 kB the first screen, nothing while nothing changes, 1 kB/s while 50 cells do."""
     with on_pty(command("--tiers", "50", "--changes", "0"), 120, 40) as terminal:
