@@ -5,8 +5,8 @@ from datetime import datetime
 
 from console.tui.cells import Role, Row, line
 from console.tui.render.figures import UNKNOWN, count, money, per_mtok, percent, short, sparkline
-from console.tui.render.flow import sentences
 from console.tui.render.states import state_text
+from console.tui.render.status import wrapped
 from store.figures import Figures
 from store.fleet import WINDOWS, OperationView, TierView
 from store.gate import Verdict
@@ -35,15 +35,21 @@ def detail_rows(
     if tier.operation is not None:
         rows += operation_rows(tier.operation, now)
     if closed is not None:
-        rows += sentences([f"GATE CLOSED for {closed}"], width, Role.BAD, "!")
+        rows += _set_in("!", f"GATE CLOSED for {closed}", width, Role.BAD)
     rows.append(line(FIGURES_HEADING, Role.HEADING))
     rows += [line(figures_line(name, tier.figures[name])) for name in windows]
     # the reasons first: a small terminal cuts what is below
-    rows += sentences(unknown_reasons(tier), width, Role.WARN, UNKNOWN)
+    rows += [row for reason in unknown_reasons(tier) for row in _set_in(UNKNOWN, reason, width, Role.WARN)]
     rows.append(line(f" trend {sparkline(tier.trend)}  in flight {_in_flight(tier)}"))
     rows.append(line(f" {tier.engine}" if tier.engine else " engine not known yet", Role.MUTED))
     rows += [line(key_line(label, used), Role.MUTED) for label, used in tier.keys.items()]
     return rows
+
+
+def _set_in(sign: str, text: str, width: int, role: Role) -> list[Row]:
+    """A text in as many lines as it needs, after a sign."""
+    first, *more = wrapped(text, width - 3)
+    return [line(f" {sign} {first}", role), *(line(f"   {rest}", role) for rest in more)]
 
 
 def why_closed_alone(verdict: Verdict, tier: str) -> str | None:
