@@ -66,8 +66,16 @@ class FleetWorld:
         assert fence is not None
         at = self.clock.now()
         self.ticks += 1
-        readings = TickReadings(
-            at=at,
+        record_tick(self.database, self.readings(problem), fence)
+        self._keep_inventory()
+        with self.database.write() as session:
+            record_verdict(session, verdict_now(session, self.settings.gate_policy, at))
+        self.clock.advance(60)
+
+    def readings(self, problem: str | None) -> TickReadings:
+        """What the provider and the agents say at this minute."""
+        return TickReadings(
+            at=self.clock.now(),
             duration_ms=12,
             providers={"cloud": ProviderReading(() if problem else self._bills(), problem, 12)},
             agents={f"{name}-a": self._agent(name) for name, *_ in TIERS},
@@ -76,11 +84,6 @@ class FleetWorld:
                 for name, _, _, id_ in TIERS
             },
         )
-        record_tick(self.database, readings, fence)
-        self._keep_inventory()
-        with self.database.write() as session:
-            record_verdict(session, verdict_now(session, self.settings.gate_policy, at))
-        self.clock.advance(60)
 
     def _bills(self) -> tuple[Bill, ...]:
         return tuple(self._bill(name, id_) for name, _, _, id_ in TIERS)

@@ -146,6 +146,8 @@ def detail_rows(source: SourceHealth, answer: BillingAnswer, fleet: Fleet, width
     shape = answer.shapes.get(source.name) if source.kind == "provider" else None
     if shape is not None:
         rows += sentences([_documented(shape)], width, Role.MUTED)
+    if not source.complete + source.incomplete:  # no gap where nobody has looked would be good news
+        return rows
     return [*rows, line(""), *gap_rows(source.gaps, width)]
 
 
@@ -173,6 +175,8 @@ def gap_rows(gaps: Sequence[Stretch], width: int) -> list[Row]:
 def _answers(source: SourceHealth) -> list[str]:
     last, asked = source.last_complete_at, source.complete + source.incomplete
     shown = "never" if last is None else f"{day_time(last)} UTC"
+    if not asked:
+        return [f"last complete {shown}; no tick in 24 h"]
     texts = [f"last complete {shown}; {source.complete} of {asked} ticks in 24 h were ({share(source)})"]
     if source.kind != "provider":
         return texts
@@ -180,8 +184,14 @@ def _answers(source: SourceHealth) -> list[str]:
     return [
         *texts,
         f"answers in {_or_why(middle)} (median) and {_or_why(high)} (95th percentile), last hour",
-        f"observed: its bills move every {_or_reason(source.step)}, and trail by {_or_reason(source.lag)}",
+        f"observed: {_observed(source.step, source.lag)}",
     ]
+
+
+def _observed(step: timedelta | Unknown, lag: timedelta | Unknown) -> str:
+    if isinstance(step, Unknown) and step == lag:
+        return f"how often its bills move, and how far they trail: {UNKNOWN} ({step.reason})"
+    return f"its bills move every {_or_reason(step)}, and trail by {_or_reason(lag)}"
 
 
 def _documented(shape: Shape) -> str:

@@ -10,7 +10,7 @@ from console.tui.cells import Role, Row, Span, line
 from console.tui.render.canvas import Reference
 from console.tui.render.chart import Mark, Series, column_chart
 from console.tui.render.figures import UNKNOWN, money
-from console.tui.render.flow import flowed
+from console.tui.render.flow import flowed, sentences
 from console.tui.render.lists import Fact, clock_time, day_time, fact_rows, known_money
 from console.tui.render.status import wrapped
 from store.budget_curve import BudgetCurve, VerdictChange
@@ -97,7 +97,7 @@ def budget_rows(scope: ScopeVerdict, width: int) -> list[Row]:
     """What is spent, what may be billed already, and what is left, as one bar; unknown is no bar at all."""
     spent, room, limit = scope.facts.debits_nusd, scope.facts.headroom_nusd, scope.limit_nusd
     if isinstance(spent, Unknown):
-        return flowed([f"BUDGET  {UNKNOWN} of {display_usd(limit)}: {spent.reason}"], width, role=Role.WARN)
+        return sentences([f"BUDGET  {UNKNOWN} of {display_usd(limit)}: {spent.reason}"], width, Role.WARN)
     cells = width - 4
     unbilled = 0 if isinstance(room, Unknown) else room
     filled = _cells_of(spent, limit, cells)
@@ -176,7 +176,8 @@ def _sight_facts(answer: GateAnswer) -> list[Fact]:
     last, dark_s = facts.last_complete_at, f"{policy.dark_after.total_seconds():.0f} s"
     dark = "never one: unobserved until the first"
     if last is not None:
-        dark = f"of every provider; dark {dark_s} later, at {clock_time(last + policy.dark_after)}"
+        whose = "of the best provider" if facts.providers else "of every provider"
+        dark = f"{whose}; dark {dark_s} later, at {clock_time(last + policy.dark_after)}"
     counted = f"{facts.complete_in_row}{' or more' if facts.complete_in_row >= _COUNTED else ''}"
     debits = facts.debits_today_nusd
     is_unsettled = isinstance(debits, Unknown)

@@ -5,14 +5,16 @@ from fractions import Fraction
 
 from rich.cells import cell_len, chop_cells
 
-from console.tui.cells import Role, Row, Span, between, line
+from console.tui.cells import Role, Row, Span, between, fitted, line
 from console.tui.render.figures import UNKNOWN, age, bar, money
 from console.tui.view import View
 from store.fleet import Fleet, ProviderHealth
-from store.gate import ScopeVerdict
+from store.gate import ScopeVerdict, Verdict
 from store.money import USD, display
 from store.printable import printable
 from store.unknown import UNOBSERVED, Unknown
+
+_MOST_WHY = 3  # lines, beside the first one
 
 
 def header(view: View, name: str, width: int) -> str:
@@ -39,24 +41,52 @@ def _instant(view: View) -> str:
 def gate_rows(fleet: Fleet, width: int) -> list[Row]:
     """The gate: open or closed, today's spend against the limit, and why it is closed."""
     verdict = fleet.verdict
-    spent = UNOBSERVED if verdict.facts.last_complete_at is None else verdict.facts.debits_today_nusd
+    if verdict.is_open:
+        return [_open_row(verdict, width)]
+    head = f" GATE CLOSED  {', '.join(verdict.reasons).upper()}  "
+    since = f"since {fleet.closed_since:%H:%M:%S}: " if fleet.closed_since else ""
+    why = wrapped(since + verdict.sentence, width - 3)
+    if len(why) > _MOST_WHY:  # the screen of the gate has all of it
+        why = [*why[: _MOST_WHY - 1], fitted(" ".join(why[_MOST_WHY - 1 :]), width - 3)]
+    return [
+        line(head + _day(verdict, width - len(head)), Role.BAD),
+        *(line(f"   {text}", Role.BAD) for text in why),
+    ]
+
+
+def _open_row(verdict: Verdict, width: int) -> Row:
+    """Open for the account; not so for each tier or provider that is closed by itself."""
+    head, shut = " GATE OPEN  ", ", ".join(dict.fromkeys(whom for whom, *_ in verdict.closings))
+    room = width - len(head)
+    if not shut:
+        return (Span(head, Role.GOOD), Span(_day(verdict, room)))
+    closed = f"  CLOSED for {printable(shut)}"
+    day = _day(verdict, room - cell_len(closed))
+    return (Span(head, Role.GOOD), Span(day), Span(fitted(closed, room - cell_len(day)).rstrip(), Role.BAD))
+
+
+def _day(verdict: Verdict, width: int) -> str:
+    """Today's money; where it is too long, without what is said elsewhere too, and no amount in halves."""
+    is_seen = verdict.facts.last_complete_at is not None
+    spent = verdict.facts.debits_today_nusd if is_seen else UNOBSERVED
     limit = display(verdict.limit_nusd, USD)
     if isinstance(spent, Unknown):
-        budget = f"today {UNKNOWN} of {limit} ({spent.reason})"
+        brief = f"today {UNKNOWN} of {limit}"
+        whole = f"{brief} ({spent.reason})"
     else:
         share = Fraction(spent, verdict.limit_nusd) if verdict.limit_nusd else Fraction(1)
-        budget = f"today {money(spent)} of {limit} {bar(share, 12)} {float(share) * 100:.0f}%"
-    is_seen = verdict.facts.last_complete_at is not None
-    budget += "".join(f"  {_budget(scope, is_seen=is_seen)}" for scope in verdict.currencies.values())
-    if verdict.is_open:
-        return [(Span(" GATE OPEN  ", Role.GOOD), Span(budget))]
-    reasons = ", ".join(verdict.reasons).upper()
-    since = f"since {fleet.closed_since:%H:%M:%S}: " if fleet.closed_since else ""
-    first = f" GATE CLOSED  {reasons}  {budget}"
-    return [
-        line(first, Role.BAD),
-        *(line(f"   {text}", Role.BAD) for text in wrapped(since + verdict.sentence, width - 3)),
-    ]
+        per_cent = f"{float(share) * 100:.0f}%"
+        brief = f"today {money(spent)} of {limit} {per_cent}"
+        whole = f"today {money(spent)} of {limit} {bar(share, 12)} {per_cent}"
+    others = [f"  {_budget(scope, is_seen=is_seen)}" for scope in verdict.currencies.values()]
+    if cell_len(whole) + sum(map(cell_len, others)) <= width:
+        return whole + "".join(others)
+    for n, other in enumerate(others, 1):
+        is_last = n == len(others)
+        if cell_len(brief + other) + (0 if is_last else 2) > width:
+            return f"{brief} …"
+        brief += other
+    return brief
 
 
 def _budget(scope: ScopeVerdict, *, is_seen: bool) -> str:
@@ -83,7 +113,8 @@ def wrapped(text: str, width: int) -> list[str]:
 def health_row(fleet: Fleet, width: int) -> Row:
     """Billing's health where all is well: each provider's last complete tick, and that somebody leads."""
     parts = [_health(health) for health in fleet.health if health.problem is None and health.last_complete_at]
-    text = f" BILLING  {'; '.join(parts) or 'no complete tick'}"
+    nobody = "no provider was complete at the last tick" if fleet.tick_at else "no tick yet"
+    text = f" BILLING  {'; '.join(parts) or nobody}"
     led = "; collector leads" if fleet.led_by else ""
     if len(text) + len(led) > width and len(parts) > 1:
         text = f" BILLING  {len(parts)} of {len(fleet.health)} providers complete"
@@ -117,7 +148,7 @@ def _wrong(view: View, now_s: float) -> list[str]:
     if fleet is None or view.at is not None:
         return found
     if fleet.led_by is None:
-        found.append(f"COLLECTOR DEAD: nobody reads the bills. {_burn(fleet)}")
+        found.append(f"COLLECTOR DEAD: nobody reads the bills. {_burn(fleet)}".rstrip())
     return found + [_dark(health, fleet.at) for health in fleet.health if health.problem]
 
 
@@ -128,8 +159,10 @@ def _burn(fleet: Fleet) -> str:
     for tier in awake:
         if not isinstance(tier.rate_nusd_per_hour, Unknown):
             known[tier.currency] = known.get(tier.currency, 0) + tier.rate_nusd_per_hour
+    if not known:
+        return f"No rate of {len(awake)} tiers is known" if awake else ""
     missing = sum(isinstance(tier.rate_nusd_per_hour, Unknown) for tier in awake)
-    rates = " + ".join(display(rate, currency) for currency, rate in known.items()) or UNKNOWN
+    rates = " + ".join(display(rate, currency) for currency, rate in known.items())
     more = f" and {missing} unknown" if missing else ""
     return f"Estimate by quoted rates: {rates}/h{more} for {len(awake)} tiers"
 

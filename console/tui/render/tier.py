@@ -6,8 +6,10 @@ from datetime import datetime
 from console.tui.cells import Role, Row, line
 from console.tui.render.figures import UNKNOWN, count, money, per_mtok, percent, short, sparkline
 from console.tui.render.states import state_text
+from console.tui.render.status import wrapped
 from store.figures import Figures
 from store.fleet import WINDOWS, OperationView, TierView
+from store.gate import Verdict
 from store.keys import KeyUsage
 from store.unknown import Unknown
 from store.window import Edges
@@ -18,26 +20,43 @@ FIGURES_HEADING = (
 
 
 def detail_rows(
-    tier: TierView, now: datetime, closed: str | None = None, windows: Sequence[str] = WINDOWS
+    tier: TierView,
+    now: datetime,
+    closed: str | None = None,
+    windows: Sequence[str] = WINDOWS,
+    width: int = 79,
 ) -> list[Row]:
     """What matters of the tier under the cursor, in these windows; the reason of each figure that is not known.
 
-    `closed`: why the tier's own limit keeps it from serving.
+    `closed`: why it may not serve, of `why_closed_alone`.
     """
     spec = tier.spec
     rows = [line(f" {spec.name}  {spec.gpu}, {spec.market}, {state_text(tier.state)}", Role.STRONG)]
     if tier.operation is not None:
         rows += operation_rows(tier.operation, now)
     if closed is not None:
-        rows.append(line(f" ! GATE CLOSED for {closed}", Role.BAD))
+        rows += _set_in("!", f"GATE CLOSED for {closed}", width, Role.BAD)
     rows.append(line(FIGURES_HEADING, Role.HEADING))
     rows += [line(figures_line(name, tier.figures[name])) for name in windows]
     # the reasons first: a small terminal cuts what is below
-    rows += [line(f" — {reason}", Role.WARN) for reason in unknown_reasons(tier)]
+    rows += [row for reason in unknown_reasons(tier) for row in _set_in(UNKNOWN, reason, width, Role.WARN)]
     rows.append(line(f" trend {sparkline(tier.trend)}  in flight {_in_flight(tier)}"))
     rows.append(line(f" {tier.engine}" if tier.engine else " engine not known yet", Role.MUTED))
     rows += [line(key_line(label, used), Role.MUTED) for label, used in tier.keys.items()]
     return rows
+
+
+def _set_in(sign: str, text: str, width: int, role: Role) -> list[Row]:
+    """A text in as many lines as it needs, after a sign."""
+    first, *more = wrapped(text, width - 3)
+    return [line(f" {sign} {first}", role), *(line(f"   {rest}", role) for rest in more)]
+
+
+def why_closed_alone(verdict: Verdict, tier: str) -> str | None:
+    """Why the tier may not serve though others may; None where nothing stands against it alone."""
+    has_own = tier in verdict.tiers and bool(verdict.tiers[tier].reasons)
+    is_alone = has_own or (verdict.is_open and bool(verdict.reasons_for(tier)))
+    return verdict.sentence_for(tier) if is_alone else None
 
 
 def operation_rows(operation: OperationView, now: datetime) -> list[Row]:

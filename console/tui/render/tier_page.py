@@ -58,7 +58,7 @@ def left_width(width: int) -> int:
 def tier_rows(
     tier: TierView, answer: TierAnswer | None, window: str, now: datetime, room: Room, closed: str | None = None
 ) -> list[Row]:
-    """All about `tier`, as far as it has been read; `closed`: why its own limit keeps it from serving."""
+    """All about `tier`, as far as it has been read; `closed`: why it may not serve though others may."""
     width = left_width(room.width)
     above = _above(tier, now, room.width, closed)
     figures = _figures(tier, answer, width)

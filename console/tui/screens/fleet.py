@@ -10,7 +10,7 @@ from console.export.csv import COLUMNS, fleet_rows
 from console.tui.cells import line
 from console.tui.render.fleet import columns, entries
 from console.tui.render.status import health_row
-from console.tui.render.tier import detail_rows
+from console.tui.render.tier import detail_rows, why_closed_alone
 from console.tui.screens.page import Exported
 from console.tui.screens.table_page import TablePage
 from console.tui.table import Column, Entry
@@ -19,7 +19,7 @@ from console.tui.widgets.lines import Lines
 from store.fleet import WINDOWS, Fleet
 from store.unknown import Unknown
 
-_LINES_AROUND = 19  # the frame, the table's heading, and a detail with every window
+_LINES_AROUND = 7  # the frame without the gate and the banners, the table's heading, and what stands apart
 
 
 class FleetPage(TablePage):
@@ -79,13 +79,14 @@ class FleetPage(TablePage):
             empty = " no tier is named in the settings: add a [[tiers]] section, or run `mtok init`"
             self.query_one("#detail", Lines).show([line(empty)] if fleet else [])
             return
-        verdict, name = fleet.verdict, tier.spec.name
-        own = verdict.tiers[name].reasons if name in verdict.tiers else ()
-        closed = verdict.sentence_for(name) if own else None
-        self.query_one("#detail", Lines).show(detail_rows(tier, fleet.at, closed, self._windows(fleet)))
+        closed = why_closed_alone(fleet.verdict, tier.spec.name)
+        width = self.app.size.width - 1  # the scroll bar's column
+        rows = detail_rows(tier, fleet.at, closed, WINDOWS, width)
+        if len(rows) > self._room(fleet):  # the window in the table, today and this month
+            rows = detail_rows(tier, fleet.at, closed, (self.view.window, "today", "month"), width)
+        self.query_one("#detail", Lines).show(rows)
 
-    def _windows(self, fleet: Fleet) -> Sequence[str]:
-        """All windows where there is room under the table; else the one in the table, today and this month."""
-        if len(fleet.tiers) + _LINES_AROUND <= self.app.size.height:
-            return WINDOWS
-        return (self.view.window, "today", "month")
+    def _room(self, fleet: Fleet) -> int:
+        """The lines under the table."""
+        above = sum(len(self.query_one(name, Lines).text.splitlines()) for name in ("#gate", "#banners"))
+        return self.app.size.height - _LINES_AROUND - above - len(fleet.tiers)

@@ -6,8 +6,10 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 
-from console.tui.cells import Role, Row, Span, line, lines
+from console.tui.cells import Role, Row, Span, line
+from console.tui.keys import ACTS
 from console.tui.pages import PageKey
+from console.tui.render.status import wrapped
 from console.tui.screens.page import Page, key_of
 from console.tui.view import View
 from console.tui.widgets.lines import Lines
@@ -36,6 +38,7 @@ _WORDS = (
     ("SIMULATED", "the provider is a simulator: no money is spent"),
     ("@ % o ^ v x !", "with --ascii: serving, running, asleep, waking, sleeping, gone, trouble"),
 )
+_WORD_WIDTH = 17  # ` pagedown ctrl+f `
 
 
 class HelpPage(Page):
@@ -55,25 +58,40 @@ class HelpPage(Page):
     def on_mount(self) -> None:
         """Arrows scroll."""
         super().on_mount()
-        self.query_one("#help", Lines).show(self._rows())
+        self._show_rows()
         self.query_one("#pane").focus()
 
-    def _rows(self) -> list[Row]:
+    def on_resize(self) -> None:
+        """Another width: lines break elsewhere."""
+        self._show_rows()
+
+    def _show_rows(self) -> None:
+        self.query_one("#help", Lines).show(self._rows(self.app.size.width - 1))
+
+    def _rows(self, width: int) -> list[Row]:
         rows: list[Row] = []
         found = list(self._keys_now())
         for prefix, title in _GROUPS.items():
             group = [key for key in found if (key.binding.id or "").startswith(prefix)]
-            rows += [line(f" {title}", Role.HEADING), *map(_key_row, group), line("")]
+            rows.append(line(f" {title}", Role.HEADING))
+            for key in group:
+                rows += _told(key_of(key.binding), self._meaning(key), width)
+            rows.append(line(""))
         rows.append(line(" WORDS AND SIGNS", Role.HEADING))
-        rows += [(Span(f" {word:<14}", Role.STRONG), Span(text)) for word, text in _WORDS]
-        return [
-            *rows,
-            line(""),
-            *lines(["No single key acts: hibernate, wake and the gate ask first."], Role.MUTED),
-        ]
+        for word, text in _WORDS:
+            rows += _told(word, text, width)
+        last = "No single key acts: hibernate, wake and the gate ask first."
+        return [*rows, line(""), line(f" {last}", Role.MUTED)]
+
+    def _meaning(self, key: PageKey) -> str:
+        where = "" if key.is_everywhere else f"{', '.join(key.pages)}: "
+        text = key.binding.tooltip or key.binding.description
+        is_off = self.view.is_read_only and key.binding.action in ACTS
+        return f"{where}{text}{' (not in a read-only console)' if is_off else ''}"
 
 
-def _key_row(key: PageKey) -> Row:
-    where = "" if key.is_everywhere else f"{', '.join(key.pages)}: "
-    text = key.binding.tooltip or key.binding.description
-    return (Span(f" {key_of(key.binding):<14} ", Role.STRONG), Span(f"{where}{text}"))
+def _told(word: str, text: str, width: int) -> list[Row]:
+    """A word, and beside it what it means in as many lines as that takes."""
+    first, *more = wrapped(text, width - _WORD_WIDTH)
+    rest = [line(f"{' ' * _WORD_WIDTH}{part}") for part in more]
+    return [(Span(f" {word:<{_WORD_WIDTH - 1}}", Role.STRONG), Span(first)), *rest]

@@ -12,7 +12,7 @@ from textual.events import Resize
 from console.service import Service
 from console.tui.cells import line
 from console.tui.render.series import POINT_COLUMNS, point_cells, points_that_resolve
-from console.tui.render.tier import figures_line
+from console.tui.render.tier import figures_line, why_closed_alone
 from console.tui.render.tier_page import Room, TierAnswer, left_width, tier_rows
 from console.tui.screens.page import Exported, Page, Question
 from console.tui.screens.remembered import Remembered
@@ -32,7 +32,15 @@ class TierPage(Page):
     NAME: ClassVar[str] = "Tier"
     BINDINGS: ClassVar[list[BindingType]] = [
         # before the pane, which would scroll sideways
-        Binding("left", "turn(-1)", "Tier before", show=False, priority=True, id="page.tier-before"),
+        Binding(
+            "left",
+            "turn(-1)",
+            "Tier before",
+            show=False,
+            priority=True,
+            id="page.tier-before",
+            tooltip="one before",
+        ),
         Binding(
             "right", "turn(1)", "Tier", key_display="← →", priority=True, id="page.tier-next", tooltip="next tier"
         ),
@@ -78,9 +86,7 @@ class TierPage(Page):
         if fleet is None or tier is None:
             shown.show([line(" no tier is named in the settings: add a [[tiers]] section, or run `mtok init`")])
             return
-        verdict, name = fleet.verdict, tier.spec.name
-        own = verdict.tiers[name].reasons if name in verdict.tiers else ()
-        closed = verdict.sentence_for(name) if own else None
+        closed = why_closed_alone(fleet.verdict, tier.spec.name)
         shown.show(tier_rows(tier, self._answer_of(tier), self.view.window, fleet.at, self._room(), closed))
 
     def exported(self) -> Exported | None:

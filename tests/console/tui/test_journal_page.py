@@ -56,6 +56,16 @@ async def test_an_empty_journal_says_so_and_is_not_sorted(tmp_path: Path) -> Non
         await until(pilot, lambda: "in the whole journal" in shown(app))
 
 
+async def test_the_entries_are_there_again_for_who_comes_back(tmp_path: Path) -> None:
+    world = with_entries(tmp_path, 3)
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await journal_page(pilot, 4)
+        await pilot.press("1")
+        await until(pilot, lambda: app.page.NAME == "Fleet")
+        await journal_page(pilot, 4)
+        await until(pilot, lambda: "hay 2" in shown(app))
+
+
 async def test_the_cursor_on_the_last_entry_brings_older_ones_until_there_are_none(tmp_path: Path) -> None:
     world = with_entries(tmp_path, 999)  # and the first verdict
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:

@@ -159,7 +159,7 @@ async def test_a_key_of_another_screen_can_be_remapped_before_anyone_looks_at_it
         await until(pilot, lambda: app.view.tier == "a100")
         await pilot.press("question_mark")
         await until(pilot, lambda: isinstance(app.screen, HelpPage))
-        assert "f5             Band: the price" in text_of(app, "help")
+        assert "f5              Band: the price" in text_of(app, "help")
 
 
 async def test_the_palette_does_what_is_another_screens_there(world: FleetWorld, tmp_path: Path) -> None:
