@@ -18,7 +18,7 @@ from console.tui.table import Column, Entry, Sort, columns_for, heading, texts
 from console.tui.widgets.lines import Drawn
 
 
-class LineTable(Drawn, ScrollView, can_focus=True):
+class LineTable(ScrollView, Drawn, can_focus=True):
     """Shows entries in the columns that fit. The first line is the heading and stays where it is."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"mtok--cursor"}
