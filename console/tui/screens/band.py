@@ -101,6 +101,10 @@ class BandPage(TablePage):
         """Charts are as wide as the screen."""
         self.call_after_refresh(self.show)
 
+    def follow(self, key: str) -> None:
+        """The tier that keys act on from now on."""
+        self.view.tier = key
+
     def on_line_table_moved(self, message: LineTable.Moved) -> None:
         """Another tier is under the cursor."""
         self.view.tier = message.key

@@ -63,6 +63,10 @@ class FleetPage(TablePage):
             self.table.go_to(self.view.tier)
             self.view.tier = self.table.key or self.view.tier
 
+    def follow(self, key: str) -> None:
+        """The tier that keys act on from now on."""
+        self.view.tier = key
+
     def on_line_table_moved(self, message: LineTable.Moved) -> None:
         """Another tier is under the cursor."""
         self.view.tier = message.key

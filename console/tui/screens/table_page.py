@@ -46,7 +46,7 @@ class TablePage(Page):
         field.cursor_blink = False
         field.display = False
         yield field
-        yield LineTable(id="table")
+        yield LineTable(id="table", follow=self.follow)
 
     @property
     def table(self) -> LineTable:
@@ -65,6 +65,9 @@ class TablePage(Page):
         self.table.show(self.columns(), self._shown, self.sort_by)
         counted = f" filter: {self.needle}   {len(self._shown)} of {len(everything)}; Esc clears it"
         self.query_one("#filter", Lines).show([line(counted, Role.STRONG)] if self.needle else [])
+
+    def follow(self, key: str) -> None:
+        """The cursor has been moved onto an entry; what the next key does is about that one."""
 
     def keys_shown(self) -> list[str]:
         """The keys of the entries that are shown, in their order."""

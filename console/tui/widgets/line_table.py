@@ -1,6 +1,6 @@
 """A table drawn line by line: a tenth of a DataTable's work, and the cursor stays on its entry, not on its row."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -46,8 +46,15 @@ class LineTable(ScrollView, Drawn, can_focus=True):
         table: "LineTable"
         key: str
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+    def __init__(
+        self,
+        *,
+        id: str | None = None,  # noqa: A002 - Textual's name
+        follow: Callable[[str], None] | None = None,
+    ) -> None:
+        """`follow` is told of each move before the next key: a message would come after it, and act on another."""
         super().__init__(id=id)
+        self._follow = follow
         self._all: Sequence[Column] = ()
         self._columns: tuple[Column, ...] = ()
         self._entries: Sequence[Entry] = ()
@@ -170,6 +177,8 @@ class LineTable(ScrollView, Drawn, can_focus=True):
             return
         before, row = self._row, min(max(row, 0), len(self._entries) - 1)
         self._put(self._entries[row].key)
+        if self._follow is not None:
+            self._follow(self._entries[row].key)
         if row != before:
             self._refresh_row(before)
             self._refresh_row(row)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from sqlmodel import select
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -68,6 +69,15 @@ async def test_hibernating_a_serving_tier_needs_its_name(world: FleetWorld, tmp_
     with world.database.read() as session:
         (row,) = session.exec(select(OperationRow)).all()
         assert (row.tier, row.kind, row.actor) == ("l40", "hibernate", "ada@192.0.2.7")
+
+
+async def test_a_key_acts_on_the_row_that_the_key_before_it_moved_to(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        for key in "jh":  # both are there before either is looked at, as in one packet of SSH
+            app.post_message(Key(key, key))
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        assert "Hibernate l40" in shown(app)
 
 
 @pytest.mark.parametrize("key", ["escape", "n", "q", "enter"])
