@@ -133,6 +133,11 @@ class Dialog(ModalScreen[object]):
         """Say what is missing, as it is typed."""
         self._hint()
 
+    def on_descendant_focus(self) -> None:
+        """What has to be pressed is another where the focus is another."""
+        if self.query("#act"):
+            self._hint()
+
     def on_input_submitted(self) -> None:
         """Enter in a field acts when nothing is missing."""
         if self._may_act():
@@ -152,8 +157,13 @@ class Dialog(ModalScreen[object]):
     def _may_act(self) -> bool:
         return self._changed is None and self.is_ready() and not is_too_small(*self.app.size)
 
+    def _told(self) -> str:
+        if isinstance(self.focused, Input) or not self.query(Input):
+            return self.hint()
+        return Dialog.hint(self) if self.is_ready() else f"Tab to the field: {self.hint()}"
+
     def _hint(self) -> None:
-        text = self.hint() if self._changed is None else f"{self._changed}: close this and start again"
+        text = self._told() if self._changed is None else f"{self._changed}: close this and start again"
         self.query_one("#hint", Lines).show(lines(wrapped(text, self._text_width)))
         self.query_one("#act", Button).disabled = not self._may_act()
 
