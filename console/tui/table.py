@@ -126,9 +126,8 @@ def heading(columns: Sequence[Column], sort: Sort | None) -> str:
         if sort is not None and sort.key == column.key:
             mark = "↓" if sort.is_reverse else "↑"
         room = column.width - 1
-        text = (
-            column.heading if cell_len(column.heading) + len(mark) <= room else column.heading[: room - len(mark)]
-        )
+        text = column.heading if cell_len(column.heading + mark) <= room else column.heading.replace(" ", "")
+        text = text if cell_len(text + mark) <= room else text[: room - len(mark)]
         texts.append(aligned(text + mark, column))
     return "".join(texts)
 

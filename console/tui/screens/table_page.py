@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.events import Key
@@ -95,8 +96,7 @@ class TablePage(Page):
 
     def action_sort(self) -> None:
         """The next letter names the column."""
-        letters = [f"{column.letter} {column.heading}" for column in self.columns() if column.letter]
-        self.say(f"sort by: {'  '.join(letters)}  (again: the other way round; Esc: no)")
+        self.say(_sort_prompt(self.table.columns, self.app.size.width - 2))
         self._is_sorting = True
 
     async def action_back(self) -> None:
@@ -141,3 +141,14 @@ class TablePage(Page):
         self.query_one("#needle", Input).display = False
         self.table.focus()
         self.call_after_refresh(self.show)
+
+
+def _sort_prompt(columns: Sequence[Column], width: int) -> str:
+    """The letters of the columns in sight, in as many words as there is room for."""
+    lettered = [(column.letter, column.heading) for column in columns if column.letter]
+    whole = "  ".join(f"{letter} {heading}" for letter, heading in lettered)
+    short = " ".join(f"{letter} {heading.split(' ')[0]}" for letter, heading in lettered)
+    for prompt in (f"sort by: {whole}  (again: the other way round; Esc: no)", f"sort: {whole}"):
+        if cell_len(prompt) <= width:
+            return prompt
+    return f"sort: {short}"

@@ -72,7 +72,10 @@ async def test_a_sort_keeps_the_cursor_on_its_tier(world: FleetWorld, tmp_path: 
         await pilot.press("j")
         assert table.key == "l40"
         await pilot.press("s")
-        assert "r $/h" in text_of(app, "message")
+        prompt = text_of(app, "message")
+        assert "r $/h" in prompt
+        assert prompt.endswith("u UTIL")
+        assert len(prompt) <= 80
         await pilot.press("r")
         await until(pilot, lambda: order(table) == ["l40", "a100", "h100"])
         await pilot.press("s", "r")

@@ -76,3 +76,8 @@ def test_the_heading_stands_over_its_cells_and_marks_the_order() -> None:
     above = heading(COLUMNS, Sort("cost", is_reverse=True))
     assert above == "NAME    KIND        COST↓"
     assert len(texts(COLUMNS, FLEET[0])) == len(above)
+
+
+def test_a_heading_that_fills_its_column_gives_up_its_space_for_the_mark_and_no_letter() -> None:
+    assert heading([Column("c", "$/Mtok OUT", 11)], Sort("c")) == " $/MtokOUT↑"
+    assert heading([Column("c", "$/Mtok OUT", 12)], Sort("c")) == " $/Mtok OUT↑"
