@@ -11,23 +11,13 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Integer, Row, ScalarSelect, Select, cast, func, select
-from sqlmodel import Session, col
+from sqlalchemy import Row, TextClause, text
+from sqlmodel import Session
 
 from store.database import Database
 from store.fleet import FIGURES_HOLD, Fleet, TierSpec, fleet_in
 from store.gate import GatePolicy
 from store.leader import leader
-from store.tables import (
-    AgentRow,
-    BillCounter,
-    GateMemory,
-    JournalEntry,
-    OperationRow,
-    ResourceRow,
-    Tick,
-    VerdictRow,
-)
 from store.verdicts import GateInputs, gate_inputs, verdict_of
 from store.window import day_start
 
@@ -61,7 +51,7 @@ class FleetReader:
             StoreUnreachable: the store does not answer.
         """
         with self._reading, self._database.read() as session:
-            stamp = session.connection().execute(_stamp()).one()
+            stamp = session.connection().execute(_stamp(self._database.engine.dialect.name)).one()
             led = leader(self._database, session)
             led_by = led[0] if led else None
             kept = self._kept
@@ -84,30 +74,25 @@ class FleetReader:
 
 
 @cache
-def _stamp() -> Select[Any]:
-    """Resources, agents and phases are changed in place, everything else leaves a new row or a journal entry."""
-    of_agents = (
-        func.count(),
-        func.max(AgentRow.seen_at),
-        func.sum(cast(AgentRow.lease_open, Integer)),
-        func.sum(AgentRow.in_flight),
-        func.aggregate_strings(col(AgentRow.problem), "|"),
-    )
-    going = col(OperationRow.finished_at).is_(None)
-    return select(
-        _one(func.max(Tick.at)),
-        _one(func.max(VerdictRow.id)),
-        _one(func.max(JournalEntry.id)),
-        _one(func.max(BillCounter.id)),
-        _one(func.max(GateMemory.below_since_at)),
-        _one(func.count(col(GateMemory.scope))),
-        _one(func.max(ResourceRow.seen_at)),
-        _one(func.count(col(ResourceRow.resource_id))),
-        select(func.count()).select_from(OperationRow).where(going).scalar_subquery(),
-        select(func.max(OperationRow.phase_at)).where(going).scalar_subquery(),
-        *(select(one).select_from(AgentRow).scalar_subquery() for one in of_agents),
-    )
+def _stamp(dialect: str) -> TextClause:
+    """Resources, agents and phases are changed in place, everything else leaves a new row or a journal entry.
 
-
-def _one(value: Any) -> ScalarSelect[Any]:
-    return select(value).scalar_subquery()
+    As text, of which nothing has to be compiled: it is the first thing that a console asks, and only compared.
+    """
+    joined = "string_agg(problem, '|')" if dialect == "postgresql" else "group_concat(problem, '|')"
+    agents = ("count(*)", "max(seen_at)", "sum(CAST(lease_open AS INTEGER))", "sum(in_flight)", joined)
+    going = "FROM operations WHERE finished_at IS NULL"
+    asked = (
+        "max(at) FROM ticks",
+        "max(id) FROM verdicts",
+        "max(id) FROM journal",
+        "max(id) FROM bill_counters",
+        "max(below_since_at) FROM gate_memory",
+        "count(scope) FROM gate_memory",
+        "max(seen_at) FROM resources",
+        "count(resource_id) FROM resources",
+        f"count(*) {going}",
+        f"max(phase_at) {going}",
+        *(f"{one} FROM agents" for one in agents),
+    )
+    return text(f"SELECT {', '.join(f'(SELECT {one})' for one in asked)}")
