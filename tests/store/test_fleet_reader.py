@@ -5,16 +5,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import event
 
-from store.fleet import Fleet, read_fleet
+from store.fleet import Fleet, TierSpec, read_fleet
 from store.fleet_reader import FleetReader
-from store.gate import Reason
+from store.gate import GatePolicy, Reason
 from store.inventory import keep_resources, mark_lease, mark_unreachable
 from store.operations import OperationKind, Phase, current, enter
+from store.tables import AgentRow
 from store.unknown import Unknown
+from store.words import Market
+from tests.conftest import History
 from tests.console.fleet_world import FleetWorld, fleet_world
 
 STEP = timedelta(minutes=2)
@@ -157,3 +161,17 @@ def test_a_new_day_is_read_anew(world: FleetWorld, reader: FleetReader) -> None:
     read = reader.read(world.clock.now())
     assert read.verdict == anew(world).verdict
     assert read.verdict.facts.debits_today_nusd == 0
+
+
+def test_what_an_agent_says_is_seen_at_once_on_each_database(history: History) -> None:
+    specs = [TierSpec("h100", "cloud", "H100 PCIe", Market.SPOT)]
+    policy = GatePolicy(10**15, ZoneInfo("UTC"), timedelta(seconds=170))
+    reader = FleetReader(history.database, specs, policy, STEP)
+    history.tick(history.bill(10**9))
+    with history.database.write() as session:
+        session.add(AgentRow(agent="h100-a", tier="h100", seen_at=history.clock.now(), problem="refused"))
+    before = reader.read(history.clock.now())
+    assert reader.read(history.clock.now()).tiers is before.tiers
+    with history.database.write() as session:
+        session.get_one(AgentRow, "h100-a").problem = "no answer"
+    assert reader.read(history.clock.now()).tiers is not before.tiers
