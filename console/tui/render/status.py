@@ -28,7 +28,10 @@ def header(view: View, name: str, width: int) -> str:
         ("PAUSED", view.is_paused),
     )
     left = "  ".join([f" mtok {name.upper()}", *(text for text, holds in flags if holds)])
-    return between(left, f"  {view.actor}  {_instant(view)} ", width)
+    right = f"  {view.actor}  {_instant(view)} "
+    if cell_len(left) + cell_len(right) > width:
+        left = left.replace("SIMULATED PROVIDER", "SIMULATED")
+    return between(left, right, width)
 
 
 def _instant(view: View) -> str:
@@ -112,7 +115,9 @@ def wrapped(text: str, width: int) -> list[str]:
 
 def health_row(fleet: Fleet, width: int) -> Row:
     """Billing's health where all is well: each provider's last complete tick, and that somebody leads."""
-    parts = [_health(health) for health in fleet.health if health.problem is None and health.last_complete_at]
+    parts = [
+        _health(health, fleet) for health in fleet.health if health.problem is None and health.last_complete_at
+    ]
     nobody = "no provider was complete at the last tick" if fleet.tick_at else "no tick yet"
     text = f" BILLING  {'; '.join(parts) or nobody}"
     led = "; collector leads" if fleet.led_by else ""
@@ -121,10 +126,12 @@ def health_row(fleet: Fleet, width: int) -> Row:
     return line(text + led, Role.MUTED)
 
 
-def _health(health: ProviderHealth) -> str:
+def _health(health: ProviderHealth, fleet: Fleet) -> str:
     assert health.last_complete_at is not None
-    at = health.last_complete_at.astimezone(UTC)
-    return f"{health.provider} complete at {at:%H:%M:%S}, {health.latency_ms} ms"
+    at = f"{health.last_complete_at.astimezone(UTC):%H:%M:%S}"
+    if fleet.led_by is None:  # nobody asks it: what was well is so no more
+        return f"{health.provider} STALE {age((fleet.at - health.last_complete_at).total_seconds())}, since {at}"
+    return f"{health.provider} complete at {at}, {health.latency_ms} ms"
 
 
 def banners(view: View, now_s: float, width: int) -> list[Row]:
