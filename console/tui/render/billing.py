@@ -176,8 +176,11 @@ def _answers(source: SourceHealth) -> list[str]:
     last, asked = source.last_complete_at, source.complete + source.incomplete
     shown = "never" if last is None else f"{day_time(last)} UTC"
     if not asked:
-        return [f"last complete {shown}; no tick in 24 h"]
+        none = "its tier slept at every tick in 24 h" if source.asleep else "no tick in 24 h"
+        return [f"last complete {shown}; {none}"]
     texts = [f"last complete {shown}; {source.complete} of {asked} ticks in 24 h were ({share(source)})"]
+    if source.asleep:
+        texts.append(f"its tier slept at {source.asleep} more, and nobody expects an answer then")
     if source.kind != "provider":
         return texts
     middle, high = source.latency_median_ms, source.latency_p95_ms

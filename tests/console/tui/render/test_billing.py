@@ -110,6 +110,17 @@ def test_the_detail_says_what_was_observed_and_what_is_documented(fleet: Fleet) 
         assert text in shown
 
 
+def test_an_agent_of_a_tier_that_slept_says_how_often(fleet: Fleet) -> None:
+    agent = source(fleet, kind="agent", name="l40-a", tier="l40", complete=120, asleep=20)
+    shown = told(detail_rows(agent, BillingAnswer([agent], TICK), fleet, 120))
+    assert "120 of 120 ticks in 24 h were (100%) its tier slept at 20 more" in " ".join(shown.split())
+    all_day = replace(agent, complete=0, asleep=140)
+    assert share(all_day) == "—"
+    assert "its tier slept at every tick in 24 h" in told(
+        detail_rows(all_day, BillingAnswer([all_day], TICK), fleet, 120)
+    )
+
+
 @pytest.mark.parametrize("width", [60, 80, 120, 300])
 def test_nothing_is_wider_than_the_screen_and_no_heading_is_cut(fleet: Fleet, width: int) -> None:
     one = source(fleet, name=NASTY, problem=NASTY, gaps=(Stretch(fleet.at, None, 1, NASTY),), tier=NASTY)
