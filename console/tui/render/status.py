@@ -12,7 +12,7 @@ from store.fleet import Fleet, ProviderHealth
 from store.gate import ScopeVerdict, Verdict
 from store.money import USD, display
 from store.printable import printable
-from store.unknown import UNOBSERVED, Unknown
+from store.unknown import Unknown
 
 _MOST_WHY = 3  # lines, beside the first one
 
@@ -67,8 +67,8 @@ def _open_row(verdict: Verdict, width: int) -> Row:
 
 def _day(verdict: Verdict, width: int) -> str:
     """Today's money; where it is too long, without what is said elsewhere too, and no amount in halves."""
-    is_seen = verdict.facts.last_complete_at is not None
-    spent = verdict.facts.debits_today_nusd if is_seen else UNOBSERVED
+    unseen = verdict.facts.unseen
+    spent = verdict.facts.debits_today_nusd if unseen is None else unseen
     limit = display(verdict.limit_nusd, USD)
     if isinstance(spent, Unknown):
         brief = f"today {UNKNOWN} of {limit}"
@@ -78,7 +78,7 @@ def _day(verdict: Verdict, width: int) -> str:
         per_cent = f"{float(share) * 100:.0f}%"
         brief = f"today {money(spent)} of {limit} {per_cent}"
         whole = f"today {money(spent)} of {limit} {bar(share, 12)} {per_cent}"
-    others = [f"  {_budget(scope, is_seen=is_seen)}" for scope in verdict.currencies.values()]
+    others = [f"  {_budget(scope, unseen)}" for scope in verdict.currencies.values()]
     if cell_len(whole) + sum(map(cell_len, others)) <= width:
         return whole + "".join(others)
     for n, other in enumerate(others, 1):
@@ -89,9 +89,9 @@ def _day(verdict: Verdict, width: int) -> str:
     return brief
 
 
-def _budget(scope: ScopeVerdict, *, is_seen: bool) -> str:
+def _budget(scope: ScopeVerdict, unseen: Unknown | None) -> str:
     """Today's money in a currency beside the dollars."""
-    spent = scope.facts.debits_nusd if is_seen else UNOBSERVED
+    spent = scope.facts.debits_nusd if unseen is None else unseen
     limit = display(scope.limit_nusd, scope.currency)
     return f"{UNKNOWN if isinstance(spent, Unknown) else money(spent, scope.currency)} of {limit}"
 
