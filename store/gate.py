@@ -345,7 +345,9 @@ def _of_sight(reason: Reason, sight: Sight, now: datetime) -> str:
             behind = f"this machine's clock is {-age_s:.0f} s behind the last complete tick: check the clock"
             return f"{behind}; opens after two complete ticks later than that one"
         return f"last complete billing tick {max(age_s, 0):.0f} s ago; opens after two complete ticks"
-    return f"{', '.join(sight.frozen)} stands still while its instance runs; opens when it moves or sleeps"
+    if len(sight.frozen) == 1:
+        return f"{sight.frozen[0]} stands still while its instance runs; opens when it moves or sleeps"
+    return f"{', '.join(sight.frozen)} stand still while their instances run; opens when they move or sleep"
 
 
 def _of_money(reason: Reason, scope: ScopeVerdict, head: str = "") -> str:

@@ -210,3 +210,14 @@ def test_a_tick_a_moment_from_now_is_no_age_below_zero() -> None:
     assert verdict.sentence == "last complete billing tick 0 s ago; opens after two complete ticks"
     assert verdict.facts.unseen is None
     assert verdict.facts.debits_today_nusd == USD
+
+
+@pytest.mark.parametrize(
+    ("frozen", "sentence"),
+    [
+        (("a",), "a stands still while its instance runs; opens when it moves or sleeps"),
+        (("a", "b"), "a, b stand still while their instances run; opens when they move or sleep"),
+    ],
+)
+def test_one_bill_stands_still_and_several_do(frozen: tuple[str, ...], sentence: str) -> None:
+    assert decide(POLICY, facts(frozen=frozen), {}).sentence == sentence
