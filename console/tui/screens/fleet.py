@@ -81,9 +81,10 @@ class FleetPage(TablePage):
             return
         closed = why_closed_alone(fleet.verdict, tier.spec.name)
         width = self.app.size.width - 1  # the scroll bar's column
-        rows = detail_rows(tier, fleet.at, closed, WINDOWS, width)
+        rows = detail_rows(tier, fleet.at, closed, WINDOWS, width, self.patience)
         if len(rows) > self._room(fleet):  # the window in the table, today and this month
-            rows = detail_rows(tier, fleet.at, closed, (self.view.window, "today", "month"), width)
+            few = (self.view.window, "today", "month")
+            rows = detail_rows(tier, fleet.at, closed, few, width, self.patience)
         self.query_one("#detail", Lines).show(rows)
 
     def _room(self, fleet: Fleet) -> int:

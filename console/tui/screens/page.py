@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -13,6 +14,7 @@ from textual.screen import Screen
 from console.service import Service
 from console.tui.cells import Role, line
 from console.tui.render.status import banners, gate_rows, header
+from console.tui.render.tier import PATIENCE
 from console.tui.view import View
 from console.tui.widgets.key_bar import KeyBar, KeyHint
 from console.tui.widgets.lines import Lines
@@ -98,6 +100,12 @@ class Page(Screen[None]):
     def on_screen_resume(self) -> None:
         """Back in front: everything may have changed meanwhile."""
         self.show()
+
+    @property
+    def patience(self) -> timedelta:
+        """How long after a tick nobody wonders where the next one is: two intervals of the collector."""
+        service: Service | None = getattr(self.app, "service", None)
+        return PATIENCE if service is None else 2 * service.settings.collector.every
 
     @property
     def _is_there(self) -> bool:
