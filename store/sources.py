@@ -178,9 +178,13 @@ def _agent(
     silent: Mapping[datetime, str],
     asleep: Collection[datetime],
 ) -> SourceHealth:
-    """`ticks`: of a day, oldest first; `silent`: those without its answer, and why; `asleep`: its tier's."""
+    """`ticks`: of a day, oldest first; `silent`: those without its answer, and why; `asleep`: its tier's.
+
+    Between the first and the last that was noted of it, it was asked at each tick.
+    """
     first_at = min([*silent, *([heard.first_at] if heard else [])])
-    known = ticks[bisect_left(ticks, first_at) :]
+    last_at = max([*silent, *([heard.last_at] if heard else [])])
+    known = ticks[bisect_left(ticks, first_at) : bisect_right(ticks, last_at)]
     asked = [when for when in known if when not in asleep]
     gaps = {when: problem for when, problem in silent.items() if when not in asleep}
     return SourceHealth(

@@ -110,6 +110,14 @@ def test_an_agent_that_never_answered_is_there(history: History) -> None:
     assert (agent.complete, agent.incomplete) == (0, 2)
 
 
+def test_an_agent_that_nobody_asks_any_more_was_not_complete_since(told: History) -> None:
+    for _ in range(5):
+        told.tick(told.bill(2 * 10**9), agents={})
+    _, agent = read(told, 16)
+    assert (agent.complete, agent.incomplete, agent.problem) == (11, 1, None)
+    assert agent.last_complete_at == START + 11 * MINUTE
+
+
 def test_a_provider_that_was_never_asked_says_so(history: History) -> None:
     with history.database.read() as session:
         (found,) = sources(session, ["cloud"], START)

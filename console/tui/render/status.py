@@ -148,8 +148,17 @@ def _wrong(view: View, now_s: float) -> list[str]:
     if fleet is None or view.at is not None:
         return found
     if fleet.led_by is None:
-        found.append(f"COLLECTOR DEAD: nobody reads the bills. {_burn(fleet)}".rstrip())
+        found.append(f"COLLECTOR DEAD: nobody reads the bills; {_last_tick(fleet)}. {_burn(fleet)}".rstrip())
     return found + [_dark(health, fleet.at) for health in fleet.health if health.problem]
+
+
+def _last_tick(fleet: Fleet) -> str:
+    """Since when nobody has read them."""
+    if fleet.tick_at is None:
+        return "no tick yet"
+    at, now = fleet.tick_at.astimezone(UTC), fleet.at.astimezone(UTC)
+    when = f"{at:%H:%M:%S}" if at.date() == now.date() else f"{at:%m-%d %H:%M:%S}"
+    return f"last tick {age((now - at).total_seconds())} ago, at {when}"
 
 
 def _burn(fleet: Fleet) -> str:
