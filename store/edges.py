@@ -18,6 +18,8 @@ from store.tables import TierTick
 from store.unknown import Unknown
 from store.window import Edges, Window
 
+_NOT_SINCE = "the collector has not ticked since"
+
 
 @dataclass(frozen=True, slots=True)
 class TierEdge:
@@ -78,13 +80,20 @@ def _firsts(session: Session, tiers: Sequence[str]) -> dict[str, TierEdge]:
     return found
 
 
-def problem_of(session: Session, tier: str, until: datetime) -> str:
-    """What keeps the tier's newest tick up to an instant from being complete."""
+def never_complete(session: Session, tier: str, until: datetime) -> Unknown:
+    """Why there is no edge at `until`, for a tier that has no complete tick by then."""
+    return _never(problem_of(session, tier, until))
+
+
+def _never(problem: str | None) -> Unknown:
+    return Unknown("no complete tick yet" if problem is None else f"no complete tick yet: {problem}")
+
+
+def problem_of(session: Session, tier: str, until: datetime) -> str | None:
+    """What keeps the tier's newest tick up to an instant from being complete; None: there is no tick."""
     query = model_select(TierTick).where(TierTick.tier == tier, TierTick.at <= until)
     newest = session.exec(query.order_by(col(TierTick.at).desc()).limit(1)).first()
-    if newest is None:
-        return "no tick yet"
-    return newest.problem or "the collector has not ticked since"
+    return None if newest is None else newest.problem or _NOT_SINCE
 
 
 def _snapped(
@@ -102,11 +111,11 @@ def _edges(
     window: Window,
     known: Mapping[datetime, TierEdge],
     first: TierEdge | None,
-    problem: Callable[[datetime], str],
+    problem: Callable[[datetime], str | None],
 ) -> Edges | Unknown:
     end, start = known.get(window.end), known.get(window.start)
     if end is None:
-        return Unknown(f"no complete tick yet: {problem(window.end)}")
+        return _never(problem(window.end))
     since = start is None
     start = start or first
     assert start is not None

@@ -16,7 +16,7 @@ from store.words import State
 
 _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
 _AGENT = "agent:"
-_NOT_ASKED = "not asked for a day"
+_NOT_ASKED, _NEVER_ASKED = "not asked for a day", "never asked"
 _NOT_TIMED = Unknown("agents are not timed")
 _OF_BILLS = Unknown("agents do not bill")
 
@@ -74,7 +74,7 @@ def _provider(session: Session, name: str, at: datetime) -> SourceHealth:
         name=name,
         tier="",
         last_complete_at=session.exec(last).first(),
-        problem=problems.get(ticks[-1]) if ticks else _NOT_ASKED,
+        problem=problems.get(ticks[-1]) if ticks else _unasked(session, name, at),
         latency_median_ms=_ranked(times, 50),
         latency_p95_ms=_ranked(times, 95),
         complete=len(ticks) - len(problems),
@@ -83,6 +83,12 @@ def _provider(session: Session, name: str, at: datetime) -> SourceHealth:
         step=step,
         lag=lag,
     )
+
+
+def _unasked(session: Session, provider: str, at: datetime) -> str:
+    """Of a provider without a tick in the day before `at`."""
+    ever = select(ProviderTick.at).where(ProviderTick.provider == provider, ProviderTick.at <= at).limit(1)
+    return _NEVER_ASKED if session.exec(ever).first() is None else _NOT_ASKED
 
 
 def stretches(ticks: Sequence[datetime], problems: Mapping[datetime, str]) -> tuple[Stretch, ...]:

@@ -14,7 +14,7 @@ from sqlalchemy import Row
 from sqlmodel import Session
 
 from store.counters import bill_rows, debits_at, usage_rows
-from store.edges import TierEdge, complete_of, problem_of
+from store.edges import TierEdge, complete_of, never_complete
 from store.spend import unsettled
 from store.unknown import Unknown
 from store.usage import Usage, usage_of
@@ -42,7 +42,7 @@ def totals_of(session: Session, tiers: Sequence[str], now: datetime) -> dict[str
     for tier, known in complete_of(session, tiers, [now]).items():
         edge = known.get(now)
         if edge is None:
-            found[tier] = Unknown(f"no complete tick yet: {problem_of(session, tier, now)}")
+            found[tier] = never_complete(session, tier, now)
         else:
             edges[tier] = edge
     for at in {edge.at for edge in edges.values()}:

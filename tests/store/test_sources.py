@@ -121,7 +121,14 @@ def test_an_agent_that_nobody_asks_any_more_was_not_complete_since(told: History
 def test_a_provider_that_was_never_asked_says_so(history: History) -> None:
     with history.database.read() as session:
         (found,) = sources(session, ["cloud"], START)
-    assert found.problem == "not asked for a day"
+    assert found.problem == "never asked"
     assert found.last_complete_at is None
     assert isinstance(found.latency_median_ms, Unknown)
     assert isinstance(found.lag, Unknown)
+
+
+def test_a_provider_that_has_not_been_asked_for_a_day_says_so(history: History) -> None:
+    history.tick(problem="HTTP 500")
+    with history.database.read() as session:
+        (found,) = sources(session, ["cloud"], START + timedelta(days=2))
+    assert (found.problem, found.last_complete_at) == ("not asked for a day", None)
