@@ -41,10 +41,9 @@ def totals_of(session: Session, tiers: Sequence[str], now: datetime) -> dict[str
     found: dict[str, Totals | Unknown] = {}
     for tier, known in complete_of(session, tiers, [now]).items():
         edge = known.get(now)
-        if edge is None:
-            found[tier] = never_complete(session, tier, now)
-        else:
+        if edge is not None:
             edges[tier] = edge
+    found.update(never_complete(session, [tier for tier in tiers if tier not in edges], now))
     for at in {edge.at for edge in edges.values()}:
         alike = {tier: edge for tier, edge in edges.items() if edge.at == at}
         found.update(_at(session, at, alike))
