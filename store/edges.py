@@ -10,13 +10,15 @@ from typing import Any
 from sqlalchemy import Select, String, Subquery, bindparam, func, select, text, true
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col
-from sqlmodel import select as model_select
+from sqlmodel.sql.sqltypes import UTCDateTime
 
 from store.clock import rfc3339
 from store.counters import batched, edges_table, instants
 from store.tables import TierTick
 from store.unknown import Unknown
 from store.window import Edges, Window
+
+_NOT_SINCE = "the collector has not ticked since"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,10 @@ def snap_tiers(
     known = complete_of(session, tiers, asked)
     new = [tier for tier in tiers if any(window.start not in known[tier] for window in windows)]
     firsts = _firsts(session, new)
-    return {tier: _snapped(session, tier, windows, known[tier], firsts.get(tier)) for tier in tiers}
+    told = cache(lambda until: problems_of(session, tiers, until))  # when a fleet has stopped, all of it is asked
+    return {
+        tier: [_edges(tier, window, known[tier], firsts.get(tier), told) for window in windows] for tier in tiers
+    }
 
 
 def complete_at(session: Session, tier: str, asked: Sequence[datetime]) -> dict[datetime, TierEdge]:
@@ -78,42 +83,42 @@ def _firsts(session: Session, tiers: Sequence[str]) -> dict[str, TierEdge]:
     return found
 
 
-def problem_of(session: Session, tier: str, until: datetime) -> str:
-    """What keeps the tier's newest tick up to an instant from being complete."""
-    query = model_select(TierTick).where(TierTick.tier == tier, TierTick.at <= until)
-    newest = session.exec(query.order_by(col(TierTick.at).desc()).limit(1)).first()
-    if newest is None:
-        return "no tick yet"
-    return newest.problem or "the collector has not ticked since"
+def never_complete(session: Session, tiers: Sequence[str], until: datetime) -> dict[str, Unknown]:
+    """By tier, why there is no edge at `until`, for tiers that have no complete tick by then."""
+    return {tier: _never(problem) for tier, problem in problems_of(session, tiers, until).items()}
 
 
-def _snapped(
-    session: Session,
-    tier: str,
-    windows: Sequence[Window],
-    known: Mapping[datetime, TierEdge],
-    first: TierEdge | None,
-) -> list[Edges | Unknown]:
-    told = cache(lambda until: problem_of(session, tier, until))
-    return [_edges(window, known, first, told) for window in windows]
+def _never(problem: str | None) -> Unknown:
+    return Unknown("no complete tick yet" if problem is None else f"no complete tick yet: {problem}")
+
+
+def problems_of(session: Session, tiers: Sequence[str], until: datetime) -> dict[str, str | None]:
+    """By tier, what keeps its newest tick up to an instant from being complete; None: there is no tick."""
+    found: dict[str, str | None] = dict.fromkeys(tiers)
+    for some in batched(tiers):
+        values = {**_named(some), "until": until}
+        for tier, problem in session.connection().execute(_newest(len(some)), values):
+            found[tier] = problem or _NOT_SINCE
+    return found
 
 
 def _edges(
+    tier: str,
     window: Window,
     known: Mapping[datetime, TierEdge],
     first: TierEdge | None,
-    problem: Callable[[datetime], str],
+    problems: Callable[[datetime], Mapping[str, str | None]],
 ) -> Edges | Unknown:
     end, start = known.get(window.end), known.get(window.start)
     if end is None:
-        return Unknown(f"no complete tick yet: {problem(window.end)}")
+        return _never(problems(window.end)[tier])
     since = start is None
     start = start or first
     assert start is not None
     if end.at <= window.start or end.at == start.at:
         if since:
             return Unknown("waiting for a second complete tick")
-        return Unknown(f"no complete tick since {rfc3339(end.at)}: {problem(window.end)}")
+        return Unknown(f"no complete tick since {rfc3339(end.at)}: {problems(window.end)[tier]}")
     return Edges(start.at, end.at, since, end.running_ms - start.running_ms)
 
 
@@ -156,3 +161,16 @@ def _first(tiers: int) -> Select[Any]:
     )
     is_it = (col(TierTick.tier) == named.c.tier) & (col(TierTick.at) == oldest)
     return select(named.c.tier, col(TierTick.at), col(TierTick.running_ms)).select_from(named).join(TierTick, is_it)
+
+
+@cache
+def _newest(tiers: int) -> Select[Any]:
+    named, older = _tiers_table(tiers), aliased(TierTick)
+    newest = (
+        select(func.max(older.at))
+        .where(col(older.tier) == named.c.tier, col(older.at) <= bindparam("until", type_=UTCDateTime))
+        .correlate(named)
+        .scalar_subquery()
+    )
+    is_it = (col(TierTick.tier) == named.c.tier) & (col(TierTick.at) == newest)
+    return select(named.c.tier, col(TierTick.problem)).select_from(named).join(TierTick, is_it)

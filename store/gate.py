@@ -21,10 +21,11 @@ from zoneinfo import ZoneInfo
 
 from store.headroom import SLOPE_OVER, Horizon, Term
 from store.money import USD, display
-from store.unknown import Unknown
+from store.unknown import UNOBSERVED, Unknown
 from store.window import day_start
 
 _CLOCK_BEHIND = timedelta(seconds=30)  # a tick from the future: this clock has been set back
+_CLOCK_IS_BEHIND = Unknown("the clock is behind the last tick")
 _HORIZON = Horizon(tick=timedelta(seconds=60), drain=timedelta(seconds=120), sleep=timedelta(minutes=5))
 TICKS_TO_OPEN = 2  # one good answer may be luck; two in a row are a service
 FLEET = ""
@@ -134,9 +135,16 @@ class GateFacts:
         return Sight(self.last_complete_at, self.previous_complete_at, self.complete_in_row, frozen)
 
     @property
+    def unseen(self) -> Unknown | None:
+        """Why no money of today is known, whatever adds up; None where it is."""
+        if self.last_complete_at is None:
+            return UNOBSERVED
+        return _CLOCK_IS_BEHIND if _is_ahead(self.last_complete_at, self.now) else None
+
+    @property
     def debits_today_nusd(self) -> int | Unknown:
-        """Of the whole account."""
-        return self.fleet.debits_nusd
+        """Of the whole account; not known by a clock that has been set back before what was billed."""
+        return _CLOCK_IS_BEHIND if self.unseen == _CLOCK_IS_BEHIND else self.fleet.debits_nusd
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,10 +281,15 @@ def _blind(policy: GatePolicy, now: datetime, sight: Sight, was: Sequence[Reason
 def _is_dark(policy: GatePolicy, now: datetime, sight: Sight, was: Sequence[Reason]) -> bool:
     last, previous = sight.last_complete_at, sight.previous_complete_at
     assert last is not None
-    if now - last > policy.dark_after or last - now > _CLOCK_BEHIND:
+    if now - last > policy.dark_after or _is_ahead(last, now):
         return True
     was_dark = Reason.DARK in was or (previous is not None and last - previous > policy.dark_after)
     return was_dark and sight.complete_in_row < TICKS_TO_OPEN
+
+
+def _is_ahead(last: datetime, now: datetime) -> bool:
+    """Whether a tick is of a time that this machine's clock has yet to reach."""
+    return last - now > _CLOCK_BEHIND
 
 
 def _is_new_day(policy: GatePolicy, facts: GateFacts) -> bool:
@@ -328,8 +341,13 @@ def _of_sight(reason: Reason, sight: Sight, now: datetime) -> str:
         return "no complete billing tick yet; opens at the first"
     if reason is Reason.DARK:
         age_s = (now - sight.last_complete_at).total_seconds() if sight.last_complete_at else 0
-        return f"last complete billing tick {age_s:.0f} s ago; opens after two complete ticks"
-    return f"{', '.join(sight.frozen)} stands still while its instance runs; opens when it moves or sleeps"
+        if sight.last_complete_at and _is_ahead(sight.last_complete_at, now):
+            behind = f"this machine's clock is {-age_s:.0f} s behind the last complete tick: check the clock"
+            return f"{behind}; opens after two complete ticks later than that one"
+        return f"last complete billing tick {max(age_s, 0):.0f} s ago; opens after two complete ticks"
+    if len(sight.frozen) == 1:
+        return f"{sight.frozen[0]} stands still while its instance runs; opens when it moves or sleeps"
+    return f"{', '.join(sight.frozen)} stand still while their instances run; opens when they move or sleep"
 
 
 def _of_money(reason: Reason, scope: ScopeVerdict, head: str = "") -> str:

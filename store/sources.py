@@ -1,7 +1,7 @@
 """How each source answers: the providers' bills and the agents' ledgers, tick by tick."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,12 +10,13 @@ from sqlmodel import Session, col, func, select
 from store.counters import samples_of
 from store.pace import paces_at
 from store.steps import is_moving, step_of
-from store.tables import AgentRow, BillCounter, Gap, Ledger, ProviderTick, Tick, UsageSample
+from store.tables import AgentRow, BillCounter, Gap, Ledger, ProviderTick, Tick, TierTick, UsageSample
 from store.unknown import Unknown
+from store.words import State
 
 _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
 _AGENT = "agent:"
-_NOT_ASKED = "not asked for a day"
+_NOT_ASKED, _NEVER_ASKED = "not asked for a day", "never asked"
 _NOT_TIMED = Unknown("agents are not timed")
 _OF_BILLS = Unknown("agents do not bill")
 
@@ -34,7 +35,8 @@ class Stretch:
 class SourceHealth:
     """One source. Latencies are of the last hour; `complete`, `incomplete` (ticks) and `gaps` of 24 hours.
 
-    `step`: of the slowest bill that moves; `lag`: how far the provider's clock trails at most, of those.
+    `step`: of the slowest bill that moves; `lag`: how far the provider's clock trails at most, of those. `asleep`:
+    ticks at which an agent's tier slept; nobody expects an answer then, and they are in none of the others.
     """
 
     kind: str
@@ -49,6 +51,7 @@ class SourceHealth:
     gaps: tuple[Stretch, ...]
     step: timedelta | Unknown
     lag: timedelta | Unknown
+    asleep: int = 0
 
 
 def sources(session: Session, providers: Sequence[str], at: datetime) -> tuple[SourceHealth, ...]:
@@ -71,7 +74,7 @@ def _provider(session: Session, name: str, at: datetime) -> SourceHealth:
         name=name,
         tier="",
         last_complete_at=session.exec(last).first(),
-        problem=problems.get(ticks[-1]) if ticks else _NOT_ASKED,
+        problem=problems.get(ticks[-1]) if ticks else _unasked(session, name, at),
         latency_median_ms=_ranked(times, 50),
         latency_p95_ms=_ranked(times, 95),
         complete=len(ticks) - len(problems),
@@ -80,6 +83,12 @@ def _provider(session: Session, name: str, at: datetime) -> SourceHealth:
         step=step,
         lag=lag,
     )
+
+
+def _unasked(session: Session, provider: str, at: datetime) -> str:
+    """Of a provider without a tick in the day before `at`."""
+    ever = select(ProviderTick.at).where(ProviderTick.provider == provider, ProviderTick.at <= at).limit(1)
+    return _NEVER_ASKED if session.exec(ever).first() is None else _NOT_ASKED
 
 
 def stretches(ticks: Sequence[datetime], problems: Mapping[datetime, str]) -> tuple[Stretch, ...]:
@@ -123,7 +132,21 @@ def _agents(session: Session, at: datetime) -> list[SourceHealth]:
     heard = _heard(session, at)
     tiers = dict(session.exec(select(AgentRow.agent, AgentRow.tier)).all())
     names = sorted({*gaps, *(name for name, one in heard.items() if one.last_at > at - _DAY)})
-    return [_agent(name, tiers.get(name, ""), heard.get(name), ticks, gaps.get(name, {})) for name in names]
+    tiers |= {name: one.tier for name, one in heard.items()}
+    asleep = _asleep(session, {tiers.get(name, "") for name in names}, at)
+    return [
+        _agent(name, tier, heard.get(name), ticks, gaps.get(name, {}), asleep.get(tier, frozenset()))
+        for name, tier in ((name, tiers.get(name, "")) for name in names)
+    ]
+
+
+def _asleep(session: Session, tiers: Collection[str], at: datetime) -> dict[str, frozenset[datetime]]:
+    """By tier, the ticks of the day before `at` at which it slept."""
+    found: dict[str, set[datetime]] = {}
+    slept = select(TierTick.tier, TierTick.at).where(TierTick.state == State.ASLEEP, TierTick.at > at - _DAY)
+    for tier, when in session.exec(slept.where(TierTick.at <= at, col(TierTick.tier).in_(tiers))).all():
+        found.setdefault(tier, set()).add(when)
+    return {tier: frozenset(ticks) for tier, ticks in found.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,21 +177,34 @@ def _heard(session: Session, at: datetime) -> Mapping[str, _Heard]:
 
 
 def _agent(
-    name: str, tier: str, heard: _Heard | None, ticks: Sequence[datetime], gaps: Mapping[datetime, str]
+    name: str,
+    tier: str,
+    heard: _Heard | None,
+    ticks: Sequence[datetime],
+    silent: Mapping[datetime, str],
+    asleep: Collection[datetime],
 ) -> SourceHealth:
-    first_at = min([*gaps, *([heard.first_at] if heard else [])])
-    asked = ticks[bisect_left(ticks, first_at) :]
+    """`ticks`: of a day, oldest first; `silent`: those without its answer, and why; `asleep`: its tier's.
+
+    Between the first and the last that was noted of it, it was asked at each tick.
+    """
+    first_at = min([*silent, *([heard.first_at] if heard else [])])
+    last_at = max([*silent, *([heard.last_at] if heard else [])])
+    known = ticks[bisect_left(ticks, first_at) : bisect_right(ticks, last_at)]
+    asked = [when for when in known if when not in asleep]
+    gaps = {when: problem for when, problem in silent.items() if when not in asleep}
     return SourceHealth(
         kind="agent",
         name=name,
-        tier=heard.tier if heard else tier,
+        tier=tier,
         last_complete_at=heard.last_at if heard else None,
-        problem=gaps.get(asked[-1]) if asked else _NOT_ASKED,
+        problem=silent.get(known[-1]) if known else _NOT_ASKED,
         latency_median_ms=_NOT_TIMED,
         latency_p95_ms=_NOT_TIMED,
         complete=len(asked) - len(gaps),
         incomplete=len(gaps),
-        gaps=stretches(asked, gaps),
+        gaps=stretches(known, gaps),
         step=_OF_BILLS,
         lag=_OF_BILLS,
+        asleep=len(known) - len(asked),
     )

@@ -14,7 +14,7 @@ from sqlalchemy import Row
 from sqlmodel import Session
 
 from store.counters import bill_rows, debits_at, usage_rows
-from store.edges import TierEdge, complete_of, problem_of
+from store.edges import TierEdge, complete_of, never_complete
 from store.spend import unsettled
 from store.unknown import Unknown
 from store.usage import Usage, usage_of
@@ -41,10 +41,9 @@ def totals_of(session: Session, tiers: Sequence[str], now: datetime) -> dict[str
     found: dict[str, Totals | Unknown] = {}
     for tier, known in complete_of(session, tiers, [now]).items():
         edge = known.get(now)
-        if edge is None:
-            found[tier] = Unknown(f"no complete tick yet: {problem_of(session, tier, now)}")
-        else:
+        if edge is not None:
             edges[tier] = edge
+    found.update(never_complete(session, [tier for tier in tiers if tier not in edges], now))
     for at in {edge.at for edge in edges.values()}:
         alike = {tier: edge for tier, edge in edges.items() if edge.at == at}
         found.update(_at(session, at, alike))

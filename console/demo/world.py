@@ -177,10 +177,15 @@ def run_demo(
             return _run_headless(world, ended, limit, as_json=as_json)
         if limit is not None:
             _end_screen_after(limit)
-        greeting = f"demo: nothing here costs money; ? for help, q ends it all; files in {world.state}"
+        greeting = greeting_of(world.state)
         from console.screen import Wish, open_console
 
         return open_console(world.settings, Wish(no_collect=True, greeting=greeting))
+
+
+def greeting_of(state: Path) -> str:
+    """The console's first message; with a temporary directory it is whole on 80 columns."""
+    return f"demo: costs nothing; ? helps, q ends it all; files in {state}"
 
 
 def _run_headless(world: World, ended: threading.Event, limit_s: float | None, *, as_json: bool) -> int:

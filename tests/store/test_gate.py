@@ -190,3 +190,34 @@ def test_a_draining_tier_gets_a_closed_lease() -> None:
     lease = grant(POLICY, decide(POLICY, facts(), was()), "n", (1, 2), "h100", is_draining=True)
     assert lease.body()["verdict"] == "closed"
     assert lease.reasons == ("draining",)
+
+
+def test_a_clock_that_has_been_set_back_is_said_to_be_behind() -> None:
+    verdict = decide(POLICY, facts(last_complete_at=NOW + timedelta(seconds=600)), {})
+    assert not verdict.is_open
+    assert verdict.sentence == (
+        "this machine's clock is 600 s behind the last complete tick: check the clock;"
+        " opens after two complete ticks later than that one"
+    )
+    behind = Unknown("the clock is behind the last tick")
+    assert verdict.facts.unseen == verdict.facts.debits_today_nusd == behind
+
+
+def test_a_tick_a_moment_from_now_is_no_age_below_zero() -> None:
+    verdict = decide(
+        POLICY, facts(last_complete_at=NOW + timedelta(seconds=9), complete_in_row=1), was(Reason.DARK)
+    )
+    assert verdict.sentence == "last complete billing tick 0 s ago; opens after two complete ticks"
+    assert verdict.facts.unseen is None
+    assert verdict.facts.debits_today_nusd == USD
+
+
+@pytest.mark.parametrize(
+    ("frozen", "sentence"),
+    [
+        (("a",), "a stands still while its instance runs; opens when it moves or sleeps"),
+        (("a", "b"), "a, b stand still while their instances run; opens when they move or sleep"),
+    ],
+)
+def test_one_bill_stands_still_and_several_do(frozen: tuple[str, ...], sentence: str) -> None:
+    assert decide(POLICY, facts(frozen=frozen), {}).sentence == sentence

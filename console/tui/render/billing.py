@@ -148,7 +148,19 @@ def detail_rows(source: SourceHealth, answer: BillingAnswer, fleet: Fleet, width
         rows += sentences([_documented(shape)], width, Role.MUTED)
     if not source.complete + source.incomplete:  # no gap where nobody has looked would be good news
         return rows
+    if _is_unasked(source, answer.tick, fleet):
+        assert source.last_complete_at is not None
+        since = f"NOT ASKED since {day_time(source.last_complete_at)} UTC: what it has missed is noted nowhere"
+        rows += [line(""), *sentences([since], width, Role.BAD, "!")]
+        return [*rows, *gap_rows(source.gaps, width)] if source.gaps else rows
     return [*rows, line(""), *gap_rows(source.gaps, width)]
+
+
+def _is_unasked(source: SourceHealth, tick: timedelta, fleet: Fleet) -> bool:
+    """Whether it is stale though nothing was missed: nobody looks."""
+    if source.last_complete_at is None or state(source, tick, fleet)[1] is not Role.BAD:
+        return False
+    return not any(gap.until_at is None for gap in source.gaps)
 
 
 def gap_rows(gaps: Sequence[Stretch], width: int) -> list[Row]:
@@ -176,8 +188,11 @@ def _answers(source: SourceHealth) -> list[str]:
     last, asked = source.last_complete_at, source.complete + source.incomplete
     shown = "never" if last is None else f"{day_time(last)} UTC"
     if not asked:
-        return [f"last complete {shown}; no tick in 24 h"]
+        none = "its tier slept at every tick in 24 h" if source.asleep else "no tick in 24 h"
+        return [f"last complete {shown}; {none}"]
     texts = [f"last complete {shown}; {source.complete} of {asked} ticks in 24 h were ({share(source)})"]
+    if source.asleep:
+        texts.append(f"its tier slept at {source.asleep} more, and nobody expects an answer then")
     if source.kind != "provider":
         return texts
     middle, high = source.latency_median_ms, source.latency_p95_ms

@@ -17,7 +17,7 @@ from store.budget_curve import BudgetCurve, VerdictChange
 from store.gate import TICKS_TO_OPEN, GatePolicy, Reason, ScopeVerdict, Verdict
 from store.headroom import Term, total
 from store.money import USD, display_usd
-from store.unknown import UNOBSERVED, Unknown
+from store.unknown import Unknown
 from store.window import day_start
 
 _LABEL_WIDTH = 13  # ` ! UNOBSERVED `: the longest reason
@@ -46,8 +46,8 @@ class GateAnswer:
     def _overspend_in(self, currency: str) -> int | Unknown:
         if isinstance(self.promise, Unknown):
             return self.promise
-        if self.verdict.facts.last_complete_at is None:
-            return UNOBSERVED
+        if self.verdict.facts.unseen is not None:
+            return self.verdict.facts.unseen
         if not self.policy.hibernates:
             return Unknown('on_exhausted = "refuse" promises none')
         return total(term for term in self.promise if term.currency == currency)
@@ -85,12 +85,11 @@ def _what_closes(answer: GateAnswer) -> str:
 
 
 def seen(verdict: Verdict, scope: ScopeVerdict | None = None) -> ScopeVerdict:
-    """A scope's money, or the account's: before the first complete tick it is not known, nor that it is zero."""
-    scope = scope or verdict.fleet
-    if verdict.facts.last_complete_at is not None:
+    """A scope's money, or the account's: where nothing of today has been seen it is not known to be zero."""
+    scope, unseen = scope or verdict.fleet, verdict.facts.unseen
+    if unseen is None:
         return scope
-    facts = replace(scope.facts, debits_nusd=UNOBSERVED, headroom_nusd=UNOBSERVED)
-    return replace(scope, facts=facts)
+    return replace(scope, facts=replace(scope.facts, debits_nusd=unseen, headroom_nusd=unseen))
 
 
 def budget_rows(scope: ScopeVerdict, width: int) -> list[Row]:
@@ -178,8 +177,10 @@ def _sight_facts(answer: GateAnswer) -> list[Fact]:
     if last is not None:
         whose = "of the best provider" if facts.providers else "of every provider"
         dark = f"{whose}; dark {dark_s} later, at {clock_time(last + policy.dark_after)}"
+        if facts.unseen is not None:
+            dark = f"{whose}; {facts.unseen.reason}"
     counted = f"{facts.complete_in_row}{' or more' if facts.complete_in_row >= _COUNTED else ''}"
-    debits = facts.debits_today_nusd
+    debits = facts.fleet.debits_nusd
     is_unsettled = isinstance(debits, Unknown)
     below = answer.verdict.fleet.facts.ticks_below
     in_row, hysteresis = counted, f"{below} of {TICKS_TO_OPEN}"

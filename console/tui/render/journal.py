@@ -1,5 +1,6 @@
 """The journal: an entry a row, and one entry whole."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC
 from ipaddress import ip_address
@@ -28,6 +29,8 @@ _CHANGES = frozenset({"verdict", "tier changed"})
 """What is journaled as `before → after`, and after a colon why."""
 _TROUBLE = ("failed", "refused", "not_applied", "not delivered", "unasked", "jumped", "yielded")
 _NAME_WIDTH = 10
+_COUNTER = re.compile(r"\w+:(?:usage:|charges:)?(.+?)(?::hour)?:(?:\d{4}-\d\d-\d\dT\S+|gte=\d\S*)")
+"""A bill's counter: its provider, what is billed, and the instant that it counts from, as the providers name it."""
 
 
 def who_from(actor: str) -> tuple[str, str]:
@@ -40,10 +43,17 @@ def who_from(actor: str) -> tuple[str, str]:
     return user, address
 
 
+def brief(subject: str) -> str:
+    """What tells subjects apart where there is little room: of a counter its kind and resource, else all of it."""
+    found = _COUNTER.fullmatch(subject)
+    return subject if found is None else found[1]
+
+
 def entry_row(entry: JournalEntry) -> Entry:
     """An entry as a row."""
     who, address = who_from(entry.actor)
-    texts = {"who": who, "from": address, "what": entry.what, "subject": entry.subject, "detail": entry.detail}
+    subject = brief(entry.subject)
+    texts = {"who": who, "from": address, "what": entry.what, "subject": subject, "detail": entry.detail}
     cells = {key: printable(" ".join(text.splitlines())) for key, text in texts.items()}
     is_trouble = any(word in entry.what for word in _TROUBLE)
     return Entry(str(entry.id), {"when": day_time(entry.at), **cells}, role=Role.WARN if is_trouble else Role.PLAIN)

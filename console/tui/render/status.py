@@ -12,7 +12,7 @@ from store.fleet import Fleet, ProviderHealth
 from store.gate import ScopeVerdict, Verdict
 from store.money import USD, display
 from store.printable import printable
-from store.unknown import UNOBSERVED, Unknown
+from store.unknown import Unknown
 
 _MOST_WHY = 3  # lines, beside the first one
 
@@ -70,8 +70,8 @@ def _open_row(verdict: Verdict, width: int) -> Row:
 
 def _day(verdict: Verdict, width: int) -> str:
     """Today's money; where it is too long, without what is said elsewhere too, and no amount in halves."""
-    is_seen = verdict.facts.last_complete_at is not None
-    spent = verdict.facts.debits_today_nusd if is_seen else UNOBSERVED
+    unseen = verdict.facts.unseen
+    spent = verdict.facts.debits_today_nusd if unseen is None else unseen
     limit = display(verdict.limit_nusd, USD)
     if isinstance(spent, Unknown):
         brief = f"today {UNKNOWN} of {limit}"
@@ -81,7 +81,7 @@ def _day(verdict: Verdict, width: int) -> str:
         per_cent = f"{float(share) * 100:.0f}%"
         brief = f"today {money(spent)} of {limit} {per_cent}"
         whole = f"today {money(spent)} of {limit} {bar(share, 12)} {per_cent}"
-    others = [f"  {_budget(scope, is_seen=is_seen)}" for scope in verdict.currencies.values()]
+    others = [f"  {_budget(scope, unseen)}" for scope in verdict.currencies.values()]
     if cell_len(whole) + sum(map(cell_len, others)) <= width:
         return whole + "".join(others)
     for n, other in enumerate(others, 1):
@@ -92,9 +92,9 @@ def _day(verdict: Verdict, width: int) -> str:
     return brief
 
 
-def _budget(scope: ScopeVerdict, *, is_seen: bool) -> str:
+def _budget(scope: ScopeVerdict, unseen: Unknown | None) -> str:
     """Today's money in a currency beside the dollars."""
-    spent = scope.facts.debits_nusd if is_seen else UNOBSERVED
+    spent = scope.facts.debits_nusd if unseen is None else unseen
     limit = display(scope.limit_nusd, scope.currency)
     return f"{UNKNOWN if isinstance(spent, Unknown) else money(spent, scope.currency)} of {limit}"
 
@@ -155,8 +155,17 @@ def _wrong(view: View, now_s: float) -> list[str]:
     if fleet is None or view.at is not None:
         return found
     if fleet.led_by is None:
-        found.append(f"COLLECTOR DEAD: nobody reads the bills. {_burn(fleet)}".rstrip())
+        found.append(f"COLLECTOR DEAD: nobody reads the bills; {_last_tick(fleet)}. {_burn(fleet)}".rstrip())
     return found + [_dark(health, fleet.at) for health in fleet.health if health.problem]
+
+
+def _last_tick(fleet: Fleet) -> str:
+    """Since when nobody has read them."""
+    if fleet.tick_at is None:
+        return "no tick yet"
+    at, now = fleet.tick_at.astimezone(UTC), fleet.at.astimezone(UTC)
+    when = f"{at:%H:%M:%S}" if at.date() == now.date() else f"{at:%m-%d %H:%M:%S}"
+    return f"last tick {age((now - at).total_seconds())} ago, at {when}"
 
 
 def _burn(fleet: Fleet) -> str:

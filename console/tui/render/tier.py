@@ -1,7 +1,7 @@
 """All about one tier, as lines: what stands under the fleet's table."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from console.tui.cells import Role, Row, line
 from console.tui.render.figures import UNKNOWN, count, money, per_mtok, percent, short, sparkline
@@ -14,9 +14,8 @@ from store.keys import KeyUsage
 from store.unknown import Unknown
 from store.window import Edges
 
-FIGURES_HEADING = (
-    f" {'WINDOW':<6}{'SPEND':>10}{'IN':>7}{'OUT':>7}{'$/Mtok OUT':>11}{'$/Mtok ALL':>11}{'UTIL':>6}  FROM"
-)
+_HEADING = f" {'WINDOW':<6}{'SPEND':>10}{'IN':>7}{'OUT':>7}{'$/Mtok OUT':>11}{'$/Mtok ALL':>11}{'UTIL':>6}  FROM"
+PATIENCE = timedelta(seconds=120)  # two minutes' ticks; one tick late is a slow answer
 
 
 def detail_rows(
@@ -25,10 +24,11 @@ def detail_rows(
     closed: str | None = None,
     windows: Sequence[str] = WINDOWS,
     width: int = 79,
+    patience: timedelta = PATIENCE,
 ) -> list[Row]:
     """What matters of the tier under the cursor, in these windows; the reason of each figure that is not known.
 
-    `closed`: why it may not serve, of `why_closed_alone`.
+    `closed`: why it may not serve, of `why_closed_alone`; `patience`: see `figures_table`.
     """
     spec = tier.spec
     rows = [line(f" {spec.name}  {spec.gpu}, {spec.market}, {state_text(tier.state)}", Role.STRONG)]
@@ -36,8 +36,8 @@ def detail_rows(
         rows += operation_rows(tier.operation, now)
     if closed is not None:
         rows += _set_in("!", f"GATE CLOSED for {closed}", width, Role.BAD)
-    rows.append(line(FIGURES_HEADING, Role.HEADING))
-    rows += [line(figures_line(name, tier.figures[name])) for name in windows]
+    heading, *figures = figures_table(tier, windows, now, patience)
+    rows += [line(heading, Role.HEADING), *map(line, figures)]
     # the reasons first: a small terminal cuts what is below
     rows += [row for reason in unknown_reasons(tier) for row in _set_in(UNKNOWN, reason, width, Role.WARN)]
     rows.append(line(f" trend {sparkline(tier.trend)}  in flight {_in_flight(tier)}"))
@@ -67,8 +67,19 @@ def operation_rows(operation: OperationView, now: datetime) -> list[Row]:
     return [line(first, Role.STRONG), *([line(f"   {' · '.join(reached)}")] if reached else [])]
 
 
-def figures_line(name: str, figures: Figures) -> str:
-    """A window's figures under `FIGURES_HEADING`."""
+def figures_table(tier: TierView, windows: Sequence[str], now: datetime, patience: timedelta) -> list[str]:
+    """A heading, and a line of figures for each of `windows`.
+
+    Figures that end more than `patience` before `now`, for want of a complete tick, name both of their edges.
+    """
+    found = [tier.figures[name].edges for name in windows]
+    is_late = any(not isinstance(edges, Unknown) and edges.end_at < now - patience for edges in found)
+    heading = f"{_HEADING}-TO" if is_late else _HEADING
+    return [heading, *(figures_line(name, tier.figures[name], now, patience) for name in windows)]
+
+
+def figures_line(name: str, figures: Figures, now: datetime, patience: timedelta) -> str:
+    """A window's figures, as a line of `figures_table`."""
     spend = figures.spend
     cells = (
         f"{UNKNOWN if isinstance(spend, Unknown) else money(spend.nusd, spend.currency):>10}",
@@ -78,7 +89,7 @@ def figures_line(name: str, figures: Figures) -> str:
         f"{per_mtok(figures.total_nusd_per_mtok, figures.currency):>11}",
         f"{percent(figures.utilisation):>6}",
     )
-    return f" {name:<6}{''.join(cells)}  {_since(figures.edges)}"
+    return f" {name:<6}{''.join(cells)}  {_edges(figures.edges, now, patience)}"
 
 
 def key_line(label: str, used: KeyUsage) -> str:
@@ -87,9 +98,12 @@ def key_line(label: str, used: KeyUsage) -> str:
     return f" key {label:<14} {used.requests} requests, {tokens}"
 
 
-def _since(edges: Edges | Unknown) -> str:
+def _edges(edges: Edges | Unknown, now: datetime, patience: timedelta) -> str:
     if isinstance(edges, Unknown):
         return ""
+    if edges.end_at < now - patience:
+        is_of_today = edges.end_at.astimezone(UTC).date() == now.astimezone(UTC).date()
+        return f"{edges.start_at:%H:%M}-{edges.end_at:{'%H:%M' if is_of_today else '%m-%d %H:%M'}}"
     return f"since {edges.start_at:%H:%M}" if edges.since else f"{edges.start_at:%H:%M:%S}"
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from console.tui.cells import Role, Row, Span, line, text_of
 from console.tui.render.canvas import clipped
@@ -12,7 +12,7 @@ from console.tui.render.flow import beside, flowed, sentences
 from console.tui.render.resources import resource_rows
 from console.tui.render.series import output_chart, tokens_chart
 from console.tui.render.states import state_role, state_text
-from console.tui.render.tier import FIGURES_HEADING, figures_line, key_line, operation_rows, unknown_reasons
+from console.tui.render.tier import PATIENCE, figures_table, key_line, operation_rows, unknown_reasons
 from console.tui.render.wakes import wake_rows
 from store.anatomy import Anatomy
 from store.figures import NO_TOKENS
@@ -56,12 +56,21 @@ def left_width(width: int) -> int:
 
 
 def tier_rows(
-    tier: TierView, answer: TierAnswer | None, window: str, now: datetime, room: Room, closed: str | None = None
+    tier: TierView,
+    answer: TierAnswer | None,
+    window: str,
+    now: datetime,
+    room: Room,
+    closed: str | None = None,
+    patience: timedelta = PATIENCE,
 ) -> list[Row]:
-    """All about `tier`, as far as it has been read; `closed`: why it may not serve though others may."""
+    """All about `tier`, as far as it has been read.
+
+    `closed`: why it may not serve though others may; `patience`: see `figures_table`.
+    """
     width = left_width(room.width)
     above = _above(tier, now, room.width, closed)
-    figures = _figures(tier, answer, width)
+    figures = _figures(tier, answer, figures_table(tier, WINDOWS, now, patience), width)
     if room.width < TWO_COLUMNS_FROM:
         left = _charts_and_figures(tier, answer, figures, Room(width, room.height - len(above)), has_tokens=False)
         rest = [*_service(tier, answer, window, room), *_tokens(answer, Room(width, _TOKENS_LOWEST * 2))]
@@ -90,9 +99,9 @@ def _above(tier: TierView, now: datetime, width: int, closed: str | None) -> lis
     return rows + sentences([f"GATE CLOSED for {closed}"] if closed else [], width, Role.BAD, "!")
 
 
-def _figures(tier: TierView, answer: TierAnswer | None, width: int) -> list[Row]:
-    rows = [line(_without_from(FIGURES_HEADING, width), Role.HEADING)]
-    rows += [line(_without_from(figures_line(name, tier.figures[name]), width)) for name in WINDOWS]
+def _figures(tier: TierView, answer: TierAnswer | None, table: Sequence[str], width: int) -> list[Row]:
+    heading, *lines = (line(_without_from(text, width)) for text in table)
+    rows = [line(text_of(heading), Role.HEADING), *lines]
     reasons = [*unknown_reasons(tier), *(_chart_reason(answer) if answer else ())]
     return [clipped(row, width) for row in rows] + sentences(reasons, width, Role.WARN, UNKNOWN)
 

@@ -14,7 +14,7 @@ from console.tui.cells import Role, line
 from console.tui.render.band import HOUR_COLUMNS, MARGINS, Asked, band_rows, columns, entries, hour_cells
 from console.tui.screens.page import Exported, Question
 from console.tui.screens.remembered import Remembered
-from console.tui.screens.table_page import TablePage
+from console.tui.screens.table_page import SortedPage
 from console.tui.table import Column, Entry
 from console.tui.view import View
 from console.tui.widgets.line_table import LineTable
@@ -25,7 +25,7 @@ _DAYS = {"7d": 7, "30d": 30}  # a shorter window has no hours to speak of: a day
 _HOLDS = timedelta(minutes=5)  # hours change slowly, and a month of them takes a while to read
 
 
-class BandPage(TablePage):
+class BandPage(SortedPage):
     """A tier a row, and the hours of the one under the cursor."""
 
     NAME: ClassVar[str] = "Band"

@@ -12,7 +12,7 @@ from console.tui.cells import Role, line
 from console.tui.render.billing import COLUMNS, BillingAnswer, Shape, detail_rows, entries, key_of
 from console.tui.screens.page import Exported, Question
 from console.tui.screens.remembered import Remembered
-from console.tui.screens.table_page import TablePage
+from console.tui.screens.table_page import SortedPage
 from console.tui.table import Column, Entry
 from console.tui.view import View
 from console.tui.widgets.line_table import LineTable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from console.service import Service
 
 
-class BillingPage(TablePage):
+class BillingPage(SortedPage):
     """Shows what the store said of its sources at the last tick."""
 
     NAME: ClassVar[str] = "Billing"

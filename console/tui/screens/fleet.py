@@ -12,7 +12,7 @@ from console.tui.render.fleet import columns, entries
 from console.tui.render.status import health_row
 from console.tui.render.tier import detail_rows, why_closed_alone
 from console.tui.screens.page import Exported
-from console.tui.screens.table_page import TablePage
+from console.tui.screens.table_page import SortedPage
 from console.tui.table import Column, Entry
 from console.tui.widgets.line_table import LineTable
 from console.tui.widgets.lines import Lines
@@ -22,7 +22,7 @@ from store.unknown import Unknown
 _LINES_AROUND = 7  # the frame without the gate and the banners, the table's heading, and what stands apart
 
 
-class FleetPage(TablePage):
+class FleetPage(SortedPage):
     """Shows the last fleet read."""
 
     NAME: ClassVar[str] = "Fleet"
@@ -85,9 +85,10 @@ class FleetPage(TablePage):
             return
         closed = why_closed_alone(fleet.verdict, tier.spec.name)
         width = self.app.size.width - 1  # the scroll bar's column
-        rows = detail_rows(tier, fleet.at, closed, WINDOWS, width)
+        rows = detail_rows(tier, fleet.at, closed, WINDOWS, width, self.patience)
         if len(rows) > self._room(fleet):  # the window in the table, today and this month
-            rows = detail_rows(tier, fleet.at, closed, (self.view.window, "today", "month"), width)
+            few = (self.view.window, "today", "month")
+            rows = detail_rows(tier, fleet.at, closed, few, width, self.patience)
         self.query_one("#detail", Lines).show(rows)
 
     def _room(self, fleet: Fleet) -> int:

@@ -41,7 +41,10 @@ class JournalAnswer:
 
 
 class JournalPage(TablePage):
-    """Holds the newest entries; the cursor on the last one asks for older ones, a filter asks the whole journal."""
+    """Holds the newest entries; the cursor on the last one asks for older ones, a filter asks the whole journal.
+
+    It is in the order of time: to sort what is held of it would say something else.
+    """
 
     NAME: ClassVar[str] = "Journal"
     answer: JournalAnswer | None
@@ -76,10 +79,6 @@ class JournalPage(TablePage):
         self._shown = ()  # the table is a new one each time that somebody comes here
         super().on_mount()
         self.query_one("#needle", Input).placeholder = "any part of an entry, in the whole journal"
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """It is in the order of time: to sort what is held of it would say something else."""
-        return False if action == "sort" else super().check_action(action, parameters)
 
     def question(self) -> Question:
         """The entries as far as they are held, and the operation of the one under the cursor."""

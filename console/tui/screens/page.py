@@ -3,20 +3,24 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, ClassVar
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import Screen
 
 from console.service import Service
-from console.tui.cells import Role, line
+from console.tui.cells import Role, fitted, line
 from console.tui.render.status import banners, gate_rows, header
+from console.tui.render.tier import PATIENCE
 from console.tui.view import View
 from console.tui.widgets.key_bar import KeyBar, KeyHint
 from console.tui.widgets.lines import Lines
 from console.tui.widgets.too_small import TooSmall
+from store.printable import printable
 
 Question = Callable[[Service], Any]
 _DISPLAYS = {
@@ -100,6 +104,12 @@ class Page(Screen[None]):
         self.show()
 
     @property
+    def patience(self) -> timedelta:
+        """How long after a tick nobody wonders where the next one is: two intervals of the collector."""
+        service: Service | None = getattr(self.app, "service", None)
+        return PATIENCE if service is None else 2 * service.settings.collector.every
+
+    @property
     def _is_there(self) -> bool:
         """Composed and not yet taken down: a reading may end while the app closes its screens."""
         return self.is_mounted and self.is_running and bool(self.query("#header")) and bool(self.query("#keys"))
@@ -125,7 +135,8 @@ class Page(Screen[None]):
         self.query_one("#gate", Lines).show(gate_rows(view.fleet, width) if view.fleet else waiting)
         self.query_one("#banners", Lines).show(banners(view, time.monotonic(), width))
         role = Role.WARN if view.note_is_problem else Role.MUTED
-        self.query_one("#message", Lines).say(f" {view.note}", role)
+        said = f" {printable(view.note)}"
+        self.query_one("#message", Lines).say(said if cell_len(said) <= width else fitted(said, width), role)
         self.query_one(KeyBar).offer(self._hints(), width)
 
     def key_for(self, id_: str, otherwise: str) -> str:

@@ -1,4 +1,4 @@
-"""A screen around one table: a filter as it is typed, a sort by a key a column, an export of what is shown."""
+"""A screen around one table: a filter as it is typed, an export of what is shown, and a sort by a key a column."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -22,14 +22,12 @@ class TablePage(Page):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", id="page.filter"),
-        Binding("s", "sort", "Sort", id="page.sort"),
     ]
 
     def __init__(self, view: View) -> None:
         super().__init__(view)
         self.needle = ""
         self.sort_by: Sort | None = None
-        self._is_sorting = False
         self._shown: Sequence[Entry] = ()
 
     def columns(self) -> Sequence[Column]:
@@ -94,11 +92,6 @@ class TablePage(Page):
         field.focus()
         self.call_after_refresh(self.show)  # other keys are possible now
 
-    def action_sort(self) -> None:
-        """The next letter names the column."""
-        self.say(_sort_prompt(self.table.columns, self.app.size.width - 2))
-        self._is_sorting = True
-
     async def action_back(self) -> None:
         """Clear the filter; without one, back to the fleet."""
         self._leave_filter()
@@ -107,20 +100,6 @@ class TablePage(Page):
             self.show()
         else:
             await super().action_back()
-
-    def on_key(self, event: Key) -> None:
-        """The letter after `s`."""
-        if not self._is_sorting:
-            return
-        self._is_sorting = False
-        event.stop()
-        event.prevent_default()
-        column = next((one for one in self.columns() if one.letter and one.letter == event.character), None)
-        if column is None:
-            self.say("not sorted otherwise")
-            return
-        self.sort_by = (self.sort_by or Sort("")).turned(column.key)
-        self.say(f"sorted by {column.heading}, {'largest' if self.sort_by.is_reverse else 'smallest'} first")
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Each letter counts."""
@@ -141,6 +120,38 @@ class TablePage(Page):
         self.query_one("#needle", Input).display = False
         self.table.focus()
         self.call_after_refresh(self.show)
+
+
+class SortedPage(TablePage):
+    """A table whose order is the engineer's to choose."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *TablePage.BINDINGS,  # the filter stands before the sort wherever keys are listed
+        Binding("s", "sort", "Sort", id="page.sort"),
+    ]
+
+    def __init__(self, view: View) -> None:
+        super().__init__(view)
+        self._is_sorting = False
+
+    def action_sort(self) -> None:
+        """The next letter names the column."""
+        self.say(_sort_prompt(self.table.columns, self.app.size.width - 2))
+        self._is_sorting = True
+
+    def on_key(self, event: Key) -> None:
+        """The letter after `s`."""
+        if not self._is_sorting:
+            return
+        self._is_sorting = False
+        event.stop()
+        event.prevent_default()
+        column = next((one for one in self.columns() if one.letter and one.letter == event.character), None)
+        if column is None:
+            self.say("not sorted otherwise")
+            return
+        self.sort_by = (self.sort_by or Sort("")).turned(column.key)
+        self.say(f"sorted by {column.heading}, {'largest' if self.sort_by.is_reverse else 'smallest'} first")
 
 
 def _sort_prompt(columns: Sequence[Column], width: int) -> str:

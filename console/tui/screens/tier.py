@@ -87,7 +87,8 @@ class TierPage(Page):
             shown.show([line(" no tier is named in the settings: add a [[tiers]] section, or run `mtok init`")])
             return
         closed = why_closed_alone(fleet.verdict, tier.spec.name)
-        shown.show(tier_rows(tier, self._answer_of(tier), self.view.window, fleet.at, self._room(), closed))
+        answer, room = self._answer_of(tier), self._room()
+        shown.show(tier_rows(tier, answer, self.view.window, fleet.at, room, closed, self.patience))
 
     def exported(self) -> Exported | None:
         """The points of the chart, exact."""
@@ -100,8 +101,10 @@ class TierPage(Page):
 
     def row_text(self) -> str:
         """The tier's figures in the window that is chosen."""
-        tier, window = self.view.chosen, self.view.window
-        return f"{tier.spec.name} {figures_line(window, tier.figures[window]).strip()}" if tier else ""
+        fleet, tier, window = self.view.fleet, self.view.chosen, self.view.window
+        if fleet is None or tier is None:
+            return ""
+        return f"{tier.spec.name} {figures_line(window, tier.figures[window], fleet.at, self.patience).strip()}"
 
     def on_resize(self, _event: Resize) -> None:
         """Charts are as wide as the screen."""

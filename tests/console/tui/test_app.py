@@ -252,7 +252,7 @@ async def test_help_lists_every_binding(world: FleetWorld, tmp_path: Path) -> No
 
 
 async def test_export_says_where_and_the_window_can_be_changed(world: FleetWorld, tmp_path: Path) -> None:
-    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+    async with app_of(world, tmp_path).run_test(size=(250, 24)) as pilot:  # the whole path fits
         app = await ready(pilot)
         await pilot.press("e")
         await until(pilot, lambda: "exported to" in text_of(app, "message"))

@@ -11,8 +11,9 @@ from textual.widgets import Input
 
 from console.service import ReadOnly
 from console.tui.clipboard import MOST_BYTES, osc52
-from console.tui.keys import BINDINGS, check_keys
+from console.tui.keys import BINDINGS, PAGES, check_keys
 from console.tui.look import Look
+from console.tui.pages import page_keys
 from console.tui.screens.dialogs import ConfirmDialog
 from console.tui.screens.fleet import FleetPage
 from console.tui.screens.help import HelpPage
@@ -216,3 +217,17 @@ def test_a_read_only_service_refuses_whatever_would_change_something(world: Flee
             act()
     with world.database.read() as session:
         assert session.exec(select(OperationRow)).all() == []
+
+
+async def test_only_pages_that_can_be_sorted_bind_the_key_and_are_listed_with_it(
+    world: FleetWorld, tmp_path: Path
+) -> None:
+    (sort,) = [key for key in page_keys() if key.binding.id == "page.sort"]
+    assert sort.pages == ("Fleet", "Band", "Billing")
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        for number, page in enumerate(PAGES, 1):
+            await pilot.press(str(number))
+            await until(pilot, lambda page=page: page == app.page.NAME)  # type: ignore[misc]
+            bound = [active.binding.id for active in app.page.active_bindings.values()]
+            assert ("page.sort" in bound) == (page in sort.pages)

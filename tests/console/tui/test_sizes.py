@@ -1,12 +1,14 @@
 """Every size of terminal: too small ones are told so, on the smallest that will do dialogs can be answered."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button
 
+from console.demo.world import greeting_of
 from console.tui.app import MtokApp
 from console.tui.keys import PAGES
 from console.tui.screens.dialogs import ConfirmDialog, Dialog
@@ -129,5 +131,24 @@ async def test_a_dead_collector_is_told_whole_on_80_columns(world: FleetWorld, t
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await ready(pilot)
         said = " ".join(text_of(app, "banners").split())
-        assert "COLLECTOR DEAD: nobody reads the bills. Estimate by quoted rates: $2.80/h for 2 tiers" in said
+        assert re.search(r"COLLECTOR DEAD: nobody reads the bills; last tick \d+ s ago, at 08:\d\d:00\. ", said)
+        assert "Estimate by quoted rates: $2.80/h for 2 tiers" in said
         assert max(map(len, text_of(app, "banners").splitlines())) <= 80
+
+
+async def test_a_message_that_must_be_cut_says_so_on_every_screen(world: FleetWorld, tmp_path: Path) -> None:
+    greeting = greeting_of(Path("/tmp/mtok-demo-12345678"))
+    notes = {
+        greeting: greeting,
+        "x" * 79: "x" * 79,
+        "x" * 80: "x" * 78 + "…",
+        "字" * 50: "字" * 39 + "…",
+        "a\x1b[31mb": "a\N{REPLACEMENT CHARACTER}[31mb",
+    }
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        for number in range(1, len(PAGES) + 1):
+            await pilot.press(str(number))
+            for app.view.note, shown_as in notes.items():
+                app.page.show()
+                assert text_of(app, "message").strip() == shown_as

@@ -110,6 +110,31 @@ def test_the_detail_says_what_was_observed_and_what_is_documented(fleet: Fleet) 
         assert text in shown
 
 
+def test_a_source_that_nobody_asks_is_not_said_to_have_no_gap(fleet: Fleet) -> None:
+    late = source(fleet, last_complete_at=fleet.at - 9 * TICK)
+    gap = Stretch(fleet.at - 20 * TICK, fleet.at - 19 * TICK, 1, "HTTP 503")
+    answer = BillingAnswer([late], TICK)
+    for one in (late, replace(late, gaps=(gap,))):
+        shown = told(detail_rows(one, answer, fleet, 79))
+        assert "NO GAP" not in shown
+        assert "! NOT ASKED since 11-24 07:54:00 UTC: what it has missed is noted nowhere" in shown
+        assert ("HTTP 503" in shown) == bool(one.gaps)
+    going_on = replace(late, gaps=(replace(gap, until_at=None),))
+    assert "NOT ASKED" not in told(detail_rows(going_on, answer, fleet, 79))
+    assert "NOT ASKED" not in told(detail_rows(source(fleet), answer, fleet, 79))
+
+
+def test_an_agent_of_a_tier_that_slept_says_how_often(fleet: Fleet) -> None:
+    agent = source(fleet, kind="agent", name="l40-a", tier="l40", complete=120, asleep=20)
+    shown = told(detail_rows(agent, BillingAnswer([agent], TICK), fleet, 120))
+    assert "120 of 120 ticks in 24 h were (100%) its tier slept at 20 more" in " ".join(shown.split())
+    all_day = replace(agent, complete=0, asleep=140)
+    assert share(all_day) == "—"
+    assert "its tier slept at every tick in 24 h" in told(
+        detail_rows(all_day, BillingAnswer([all_day], TICK), fleet, 120)
+    )
+
+
 @pytest.mark.parametrize("width", [60, 80, 120, 300])
 def test_nothing_is_wider_than_the_screen_and_no_heading_is_cut(fleet: Fleet, width: int) -> None:
     one = source(fleet, name=NASTY, problem=NASTY, gaps=(Stretch(fleet.at, None, 1, NASTY),), tier=NASTY)

@@ -12,7 +12,9 @@ from rich.cells import cell_len
 from console.tui.cells import Row, text_of, width_of
 from console.tui.render.gate import GateAnswer, budget_rows, curve_rows, input_rows, seen, verdict_rows
 from console.tui.render.gate_tables import allowance_rows, change_rows, limit_rows, term_rows
+from console.tui.render.status import gate_rows
 from store.budget_curve import AllowanceView, BudgetCurve, CurvePoint, VerdictChange
+from store.fleet import Fleet
 from store.gate import FLEET, GateFacts, GatePolicy, Reason, ScopeFacts, ScopeVerdict, Verdict, decide
 from store.headroom import Course, Term
 from store.unknown import Unknown
@@ -203,3 +205,15 @@ def test_an_empty_fleet_has_no_tables() -> None:
     assert "none" in told(allowance_rows((), answer().verdict, 80))
     assert "none has been recorded" in told(change_rows((), 80))
     assert isinstance(answer().verdict, Verdict)
+
+
+def test_a_clock_that_is_behind_what_was_billed_knows_no_money_of_today() -> None:
+    known = answer(replace(FACTS, last_complete_at=NOW + timedelta(minutes=10)))
+    shown = told([*budget_rows(seen(known.verdict), 120), *input_rows(known, 120)])
+    assert "$40.00" not in shown
+    assert "BUDGET  — of $200.00: the clock is behind" in shown
+    assert "dark 170 s later" not in shown
+    assert "spend not settled no" in " ".join(shown.split())
+    fleet = Fleet(NOW, None, NOW, (), known.verdict, None, (), None)
+    day = told(gate_rows(fleet, 200))
+    assert "today — of $200.00 (the clock is behind the last tick)" in day

@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from console.tui.cells import Role, Row, text_of
-from console.tui.render.journal import COLUMNS, detail_rows, entry_row, operation_at, operation_of, who_from
+from console.tui.render.journal import COLUMNS, brief, detail_rows, entry_row, operation_at, operation_of, who_from
 from console.tui.table import columns_for, heading, texts
 from store.anatomy import Anatomy, Reached
 from store.journal_read import Entry
@@ -121,3 +121,36 @@ def test_nothing_is_wider_than_the_screen_and_no_heading_is_cut(width: int) -> N
 def test_who_what_and_why_are_on_80_columns() -> None:
     keys = [column.key for column in columns_for(COLUMNS, [entry_row(entry())], 80)]
     assert keys == ["when", "who", "what", "subject", "detail"]
+
+
+@pytest.mark.parametrize(
+    ("subject", "shown"),
+    [
+        ("hyperstack:usage:volume:5349:2026-11-25T16:39:46+00:00", "volume:5349"),
+        ("hyperstack:usage:vm:8429:2026-11-25T16:39:46.123Z@2026-11-26T00:00:00Z", "vm:8429"),
+        ("runpod:pod:x1y2:hour:2026-11-25T16:00:00Z", "pod:x1y2"),
+        ("vast:charges:instance-42:gte=1764000000", "instance-42"),
+        ("usage:vm:8429", "usage:vm:8429"),
+        ("h100/8429", "h100/8429"),
+        ("ledger 7f0c", "ledger 7f0c"),
+        ("gate", "gate"),
+        ("", ""),
+    ],
+)
+def test_of_a_counter_the_table_shows_what_tells_it_apart(subject: str, shown: str) -> None:
+    assert brief(subject) == shown
+    if subject:
+        assert subject in told(detail_rows(entry(subject=subject), None, 200))
+
+
+def test_counters_of_one_provider_are_told_apart_on_80_columns() -> None:
+    names = [f"hyperstack:usage:volume:{n}:2026-11-25T16:39:46+00:00" for n in range(5340, 5346)]
+    found = [entry_row(entry("counter settled", "closed at 12.5: it was deleted", subject=name)) for name in names]
+    fitting = columns_for(COLUMNS, found, 80)
+    assert len({texts(fitting, row) for row in found}) == len(names)
+    assert "volume:5340 " in texts(fitting, found[0])
+
+
+def test_a_counter_that_a_provider_has_named_badly_is_printable() -> None:
+    row = entry_row(entry(subject="hyperstack:usage:volume:\x1b[31m5:2026-11-25T16:39:46+00:00"))
+    assert row.cells["subject"] == "volume:\N{REPLACEMENT CHARACTER}[31m5"
