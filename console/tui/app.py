@@ -305,7 +305,7 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
         rows = exported.rows(self.service) if callable(exported.rows) else exported.rows
         try:
             path = self.service.export_table(self._export_to, exported.name, exported.headings, rows)
-            self.post_message(Said(f"exported to {path}"))
+            self.post_message(Said(f"exported: {path.name} in {path.parent}"))
         except MtokError as error:
             self.post_message(Said(str(error), is_problem=True))
 

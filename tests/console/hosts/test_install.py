@@ -231,7 +231,10 @@ async def usage(world: World) -> int:
 
 def follow_and_interrupt(world: World) -> None:
     """`logs -f` shows a new line, and Ctrl-C ends it without a traceback."""
-    code = "import sys; from console.cli import main; sys.exit(main())"
+    obeys = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # however this suite was begun
+    )
+    code = f"{obeys}; import sys; from console.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "host", "logs", "h100-a", "-f", "-n", "0", "--config", str(world.config)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
@@ -245,7 +248,10 @@ def follow_and_interrupt(world: World) -> None:
                 line = following.stdout.readline()
                 break
         following.send_signal(signal.SIGINT)
-        _, errors = following.communicate(timeout=10)
+        try:
+            _, errors = following.communicate(timeout=10)
+        finally:
+            following.kill()
     assert line == "a new line\n"
     assert following.returncode == 130
     assert errors == ""

@@ -255,7 +255,7 @@ async def test_export_says_where_and_the_window_can_be_changed(world: FleetWorld
     async with app_of(world, tmp_path).run_test(size=(250, 24)) as pilot:  # the whole path fits
         app = await ready(pilot)
         await pilot.press("e")
-        await until(pilot, lambda: "exported to" in text_of(app, "message"))
+        await until(pilot, lambda: "exported: " in text_of(app, "message"))
         (path,) = await asyncio.to_thread(lambda: list(tmp_path.glob("mtok-*.csv")))
         assert path.name in text_of(app, "message")
         await pilot.press("right_square_bracket")

@@ -87,7 +87,7 @@ async def test_the_export_has_a_row_an_hour(world: FleetWorld, tmp_path: Path) -
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await band_page(pilot)
         await pilot.press("e")
-        await until(pilot, lambda: "exported to" in text_of(app, "message"))
+        await until(pilot, lambda: "exported: " in text_of(app, "message"))
     rows = read_csv(tmp_path, "mtok-band-*.csv")
     assert {row["tier"] for row in rows} == {"h100", "l40", "a100"}
     assert len(rows) >= 72

@@ -84,7 +84,7 @@ async def test_a_sleeping_agent_is_no_trouble_and_the_export_is_of_what_is_shown
         app = await billing_page(pilot)
         assert "○ asleep" in shown(app)
         await pilot.press("slash", *"cloud", "enter", "e")
-        await until(pilot, lambda: "exported to" in text_of(app, "message"))
+        await until(pilot, lambda: "exported: " in text_of(app, "message"))
         (path,) = await asyncio.to_thread(lambda: list(tmp_path.glob("mtok-billing-*.csv")))
         rows = list(csv.DictReader(await asyncio.to_thread(lambda: path.read_text().splitlines())))
     assert [(row["name"], row["row"]) for row in rows] == [("cloud", "source"), ("cloud", "gap")]

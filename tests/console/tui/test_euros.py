@@ -38,7 +38,7 @@ async def test_the_tier_and_its_chart_are_in_euro(world: FleetWorld, tmp_path: P
         assert "€" in figures
         assert "$" not in figures.replace("$/Mtok", "")
         await pilot.press("e")
-        await until(pilot, lambda: "exported to" in text_of(app, "message"))
+        await until(pilot, lambda: "exported: " in text_of(app, "message"))
         rows = await asyncio.to_thread(read_csv, tmp_path, "mtok-tier-h100-*.csv")
         assert {row["currency"] for row in rows} <= {"EUR", ""}
         assert any(row["currency"] == "EUR" for row in rows)

@@ -126,7 +126,7 @@ async def test_the_export_has_inputs_terms_curve_allowances_and_verdicts(tmp_pat
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await gate_page(pilot)
         await pilot.press("e")
-        await until(pilot, lambda: "exported to" in text_of(app, "message"))
+        await until(pilot, lambda: "exported: " in text_of(app, "message"))
         (path,) = await asyncio.to_thread(lambda: list(tmp_path.glob("mtok-gate-*.csv")))
         rows = list(csv.DictReader(await asyncio.to_thread(lambda: path.read_text().splitlines())))
     assert {row["kind"] for row in rows} == {"input", "headroom", "spent", "allowance", "verdict"}

@@ -72,7 +72,7 @@ async def test_the_cursor_on_the_last_entry_brings_older_ones_until_there_are_no
         app = await journal_page(pilot, PAGE_ENTRIES)
         assert "hay 998" in shown(app)
         await pilot.press("e")
-        await until(pilot, lambda: "exported to" in text_of(app, "message"))
+        await until(pilot, lambda: "exported: " in text_of(app, "message"))
         (path,) = await asyncio.to_thread(lambda: list(tmp_path.glob("mtok-journal-*.csv")))
         assert (
             len(await asyncio.to_thread(lambda: path.read_text().splitlines())) == 1001
@@ -101,7 +101,7 @@ async def test_a_filter_goes_over_the_whole_journal_and_esc_clears_it(tmp_path: 
         assert "filter: Needle   10 found; Esc clears it" in shown(app)
         assert "needle 0" in shown(app)
         await pilot.press("enter", "e")
-        await until(pilot, lambda: "exported to" in text_of(app, "message"))
+        await until(pilot, lambda: "exported: " in text_of(app, "message"))
         await pilot.press("escape")
         await until(pilot, lambda: rows(app) == PAGE_ENTRIES)
         await pilot.press("slash", *"nowhere", "enter")

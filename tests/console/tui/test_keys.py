@@ -46,7 +46,7 @@ async def test_a_filter_follows_each_letter_and_the_export_respects_it(world: Fl
         await until(pilot, lambda: order(table) == ["l40"])
         assert "filter: l4   1 of 3" in text_of(app, "filter")
         await pilot.press("enter", "e")
-        await until(pilot, lambda: "exported to" in text_of(app, "message"))
+        await until(pilot, lambda: "exported: " in text_of(app, "message"))
         (path,) = await asyncio.to_thread(lambda: list(tmp_path.glob("mtok-fleet-*.csv")))
         written = await asyncio.to_thread(path.read_text)
         assert "l40" in written

@@ -126,7 +126,7 @@ async def test_the_export_has_the_points_of_its_window_exactly(world: FleetWorld
         assert question is not None
         assert question(app.service) is question(app.service)  # read again only when something changed
         await pilot.press("e")
-        await until(pilot, lambda: "exported to" in text_of(app, "message"))
+        await until(pilot, lambda: "exported: " in text_of(app, "message"))
         await pilot.press("right_square_bracket", "right_square_bracket")
         await until(pilot, lambda: "$/Mtok OUT 24h by" in text_of(app, "tier"))
     rows = read_csv(tmp_path, "mtok-tier-h100-*.csv")
