@@ -209,7 +209,7 @@ def _after_the_load(world: World, load_ended_at: datetime, patience: timedelta) 
             edges = [tier.figures["24h"].edges for tier in fleet.tiers]
             if all(not isinstance(edge, Unknown) and edge.end_at > load_ended_at for edge in edges):
                 return fleet
-            if fleet.at > load_ended_at + patience:
+            if fleet.at > load_ended_at + patience or not world.collector.runs:
                 return fleet
             time.sleep(0.2)
     finally:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlmodel import col, select
@@ -27,7 +28,12 @@ from tests.databases import postgres_database
 MONTH = ("--from", "2026-10-01T00:00:00Z", "--to", "2026-11-01T00:00:00Z")
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def _once(database: str) -> Any:
+    """All tests of one database in one worker: a month takes ten seconds to tell."""
+    return pytest.param(database, marks=pytest.mark.xdist_group(f"month-{database}"))
+
+
+@pytest.fixture(scope="module", params=[_once("sqlite"), _once("postgresql")])
 def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Month]:
     """The month, told once to each database."""
     folder = tmp_path_factory.mktemp("month")

@@ -78,7 +78,7 @@ def processes_of(state: Path) -> list[str]:
 
 def test_figures_equal_what_the_provider_billed_and_the_clients_received(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    status = mtok_json("demo", "--headless", "--for", "20s", "--json", "--state", str(state))
+    status = mtok_json("demo", "--headless", "--for", "15s", "--json", "--state", str(state))
     received = json.loads((state / "load.json").read_text(encoding="utf-8"))["tiers"]
     assert status["simulated"] is True
     assert [tier["tier"] for tier in status["tiers"]] == ["h100", "l40", "a100"]
@@ -243,7 +243,7 @@ def test_everything_ends_with_the_demo_however_it_ends(tmp_path: Path, signum: s
 def test_a_tier_that_sleeps_and_wakes_under_load_loses_no_token(tmp_path: Path) -> None:
     """What clients were told, what the ledger holds and what the store has are the same, the probe apart."""
     state = tmp_path / "world"
-    command = [*MTOK, "demo", "--headless", "--for", "40s", "--json", "--state", str(state)]
+    command = [*MTOK, "demo", "--headless", "--for", "32s", "--json", "--state", str(state)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         wait_until(lambda: (state / "load.json").exists() and answers(state) > 3, 40)
         config = ("--config", str(state / "mtok.toml"))
