@@ -102,6 +102,8 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
         `is_wanted`: somebody asks for something that has not been read yet, and gets it though time stands still.
         """
         self.end_if_hung_up()
+        if not self.screen_stack:  # a second may pass while the app closes its screens
+            return
         if self._reading_since_s is not None:
             waited = time.monotonic() - self._reading_since_s
             if waited > _SILENT_AFTER_S:

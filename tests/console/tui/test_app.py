@@ -71,6 +71,14 @@ async def test_hibernating_a_serving_tier_needs_its_name(world: FleetWorld, tmp_
         assert (row.tier, row.kind, row.actor) == ("l40", "hibernate", "ada@192.0.2.7")
 
 
+async def test_a_second_that_passes_while_the_screens_close_asks_nothing(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("2", "3", "1")
+    assert not app.screen_stack
+    app.read()
+
+
 async def test_a_key_acts_on_the_row_that_the_key_before_it_moved_to(world: FleetWorld, tmp_path: Path) -> None:
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await ready(pilot)
