@@ -4,6 +4,7 @@ The running demo is photographed; screens that need hours, on a made-up day. Bot
 """
 
 import asyncio
+import html
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cairosvg
+from rich.cells import cell_len
 from textual.pilot import Pilot
 
 from console.demo.world import World
@@ -30,6 +32,10 @@ FOLDER = Path(__file__).parents[1] / "screenshots"
 SIZES = ((120, 40), (80, 24))
 THEMES = ("dark", "light")
 _FONT = "Fira Code"  # the one that Textual's SVG names
+_TEXT = re.compile(
+    r'<text(?P<before>[^>]*?) x="(?P<x>[\d.]+)"(?P<between>[^>]*?) textLength="(?P<length>[\d.]+)"[^>]*>'
+    r"(?P<glyphs>[^<]*)</text>"
+)
 _MOVES_AFTER_S = 40  # long enough for figures and a trend to have moved
 _MINUTES = 26 * 60
 
@@ -70,9 +76,22 @@ def photograph(app: MtokApp, name: str) -> None:
     """Write what the app shows as `name`.svg and `name`.png."""
     svg = app.export_screenshot(title="mtok")
     (FOLDER / f"{name}.svg").write_text(svg, encoding="utf-8")
-    kept = re.sub(r"<text ", '<text xml:space="preserve" ', svg)  # or leading spaces are dropped
-    # whole pixels a cell
-    cairosvg.svg2png(bytestring=kept.encode(), write_to=str(FOLDER / f"{name}.png"), scale=1.0)
+    draw(svg, FOLDER / f"{name}.png")
+
+
+def draw(svg: str, path: Path) -> None:
+    """The picture as PNG, each glyph in its own cell: the converter knows neither `textLength` nor leading spaces."""
+    placed = _TEXT.sub(_in_cells, svg)
+    cairosvg.svg2png(bytestring=placed.encode(), write_to=str(path), scale=1.0)  # whole pixels a cell
+
+
+def _in_cells(text: re.Match[str]) -> str:
+    glyphs = html.unescape(text["glyphs"])
+    width, places = float(text["length"]) / max(cell_len(glyphs), 1), [float(text["x"])]
+    for glyph in glyphs[:-1]:
+        places.append(places[-1] + width * cell_len(glyph))
+    cells = " ".join(f"{place:.1f}" for place in places)
+    return f'<text xml:space="preserve"{text["before"]} x="{cells}"{text["between"]}>{text["glyphs"]}</text>'
 
 
 async def photograph_all(service: Service, folder: Path, shots: Iterable[Shot]) -> None:
