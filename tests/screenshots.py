@@ -80,7 +80,7 @@ def photograph(app: MtokApp, name: str) -> None:
 
 
 def draw(svg: str, path: Path) -> None:
-    """The picture as PNG, each glyph in its own cell: the converter knows neither `textLength` nor leading spaces."""
+    """The picture as PNG, each glyph in its cell: the converter knows neither `textLength` nor leading spaces."""
     placed = _TEXT.sub(_in_cells, svg)
     cairosvg.svg2png(bytestring=placed.encode(), write_to=str(path), scale=1.0)  # whole pixels a cell
 
