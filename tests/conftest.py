@@ -18,6 +18,7 @@ from store.readings import AgentReading, Bill, LedgerTotals, ProviderReading, Ti
 from store.samples import record_tick
 from tests.databases import opened, postgres_database, postgres_server
 
+_TESTS = Path(__file__).parent
 settings.register_profile("short", max_examples=40, deadline=None)
 settings.register_profile(
     "prove", max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
@@ -26,10 +27,11 @@ settings.load_profile(os.environ.get("MTOK_HYPOTHESIS", "short"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole fleets of processes run one after the other, however many workers there are."""
+    """Whole fleets of processes run two at a time at most, the console's and the others', however many workers."""
     for item in items:
         if item.get_closest_marker("processes") is not None:
-            item.add_marker(pytest.mark.xdist_group("processes"))
+            lane = "console" if "console" in item.path.relative_to(_TESTS).parts else "others"
+            item.add_marker(pytest.mark.xdist_group(f"processes-{lane}"))
 
 
 START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
