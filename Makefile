@@ -24,7 +24,7 @@ demo: $(STAMP) ## a whole local world in the terminal: no GPU, no keys, no netwo
 	@$(BIN)/mtok demo
 
 test: $(ENGINE) ## every test, in its short form
-	$(BIN)/pytest --numprocesses 3 --dist loadgroup
+	$(BIN)/pytest --numprocesses 4 --dist loadgroup
 
 # what draws examples takes every core; what kills processes, and counts seconds, has the machine for itself
 PROPERTIES := tests/store/test_properties.py tests/console/test_reconcile.py tests/test_settings_fuzz.py \
