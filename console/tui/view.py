@@ -1,6 +1,6 @@
 """What all screens share: which window, which tier, whether time stands still, and what has been read last."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from store.fleet import Fleet, TierView
@@ -23,7 +23,6 @@ class View:
     problem: str | None = None
     note: str = ""
     note_is_problem: bool = False
-    messages: list[str] = field(default_factory=list)
 
     @property
     def chosen(self) -> TierView | None:
