@@ -8,7 +8,7 @@ from store.budget_curve import BudgetCurve, VerdictChange, budget_curve, limit_a
 from store.clock import Clock
 from store.database import Database
 from store.fleet import Fleet
-from store.fleet_reader import FleetReader
+from store.fleet_reader import FleetMemory, FleetReader
 from store.gate import FLEET
 from store.hours import Band, bands
 from store.journal_read import Entry, entries
@@ -32,6 +32,16 @@ class Reading:
     def fleet(self) -> Fleet:
         """The fleet now; nearly free while nothing has changed since the last time."""
         return self._reader.read(self.clock.now())
+
+    def fleet_memory(self) -> FleetMemory:
+        """The fleet now, for another process to `remember`."""
+        self.fleet()
+        assert self._reader.memory is not None
+        return self._reader.memory
+
+    def remember(self, memory: FleetMemory) -> None:
+        """Take what another process has read of the same store: `fleet` is nearly free from the first time on."""
+        self._reader.memory = memory
 
     def fleet_at(self, at: datetime) -> Fleet:
         """The fleet as it was known at a past instant.

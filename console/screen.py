@@ -1,20 +1,24 @@
 """`mtok console`: the screen, a log of lines, or one look, on one store."""
 
-import contextlib
 import os
 import sys
-import threading
+import time
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 
 from console.opening import opened
+from console.read_ahead import Ahead, read_ahead
 from console.screen_settings import ThemeName
 from console.service import Service
 from console.settings import Settings
 from store.clock import SystemClock
-from store.errors import SettingsError
+from store.errors import SettingsError, StoreUnreachable
+from store.fleet_reader import FleetMemory
+
+_PATIENCE_S = 0.2  # for a reading that is under way for as long as Textual took to load
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +45,20 @@ def open_console(config: Path | None, wish: Wish) -> int:
     """
     from console.collector.inside import collecting
 
-    with opened(config, read_only=wish.read_only) as (settings, database):
+    with (
+        _fleet_ahead(config, wish) as ahead,
+        opened(config, read_only=wish.read_only) as (settings, database),
+    ):
         only_looks = settings.console.read_only or wish.read_only or database.is_read_only or wish.at is not None
         wanted = not wish.no_collect and not only_looks
         service = Service(database, settings, SystemClock(), is_read_only=only_looks)
-        if wish.at is None:
-            _read_ahead(service)
         look = None if wish.is_plain else _look(settings, wish)
         with collecting(database, settings, wanted=wanted) as note:
             if wish.is_plain:
                 from console.plain import run_plain
 
                 return run_plain(service, wish.greeting or note)
-            return _run(service, look, replace(wish, greeting=wish.greeting or note))
+            return _run(service, look, replace(wish, greeting=wish.greeting or note), ahead)
 
 
 def serve_console(config: Path | None, wish: Wish, port: int) -> int:
@@ -99,17 +104,19 @@ def _look(settings: Settings, wish: Wish) -> Any:
     return look_for(terminal, section)
 
 
-def _read_ahead(service: Service) -> None:
-    """Read the fleet while the terminal is asked and Textual loads: the screen's own first reading finds it."""
+def _fleet_ahead(config: Path | None, wish: Wish) -> AbstractContextManager[Ahead[FleetMemory]]:
+    """The fleet, read while the terminal is asked and Textual loads."""
+    if wish.at is not None or wish.is_plain:
+        return nullcontext(Ahead(None))
 
-    def read() -> None:
-        with contextlib.suppress(Exception):  # the screen's own reading says what is wrong
-            service.fleet()
+    def read() -> FleetMemory:
+        with opened(config, read_only=True) as (settings, database):
+            return Service(database, settings, SystemClock()).fleet_memory()
 
-    threading.Thread(target=read, name="read-ahead", daemon=True).start()
+    return read_ahead(read)
 
 
-def _run(service: Service, look: Any, wish: Wish) -> int:
+def _run(service: Service, look: Any, wish: Wish, ahead: Ahead[FleetMemory]) -> int:
     from console.tui.app import MtokApp
     from console.tui.run import run_screen
     from console.tui.view import View
@@ -117,4 +124,9 @@ def _run(service: Service, look: Any, wish: Wish) -> int:
     if wish.at is not None:
         service.fleet_at(wish.at)  # or one line on stderr, before there is a screen
     view = View(service.actor, is_read_only=service.is_read_only, at=wish.at, note=wish.greeting or "")
+    memory = ahead.taken(_PATIENCE_S)
+    if memory is not None:
+        with suppress(StoreUnreachable):  # the screen's own reading says so
+            service.remember(memory)
+            view.fleet, view.read_s = service.fleet(), time.monotonic()
     return run_screen(MtokApp(service, view, Path.cwd(), look), has_mouse=look.has_mouse)

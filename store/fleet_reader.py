@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, TextClause, text
+from sqlalchemy import TextClause, text
 from sqlmodel import Session
 
 from store.database import Database
@@ -23,10 +23,10 @@ from store.window import day_start
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """What was read last, under which stamp, and when all of it was read."""
+class FleetMemory:
+    """What was read last, under which stamp, and when all of it was read. It can be pickled."""
 
-    stamp: Row[Any]
+    stamp: tuple[Any, ...]
     read_at: datetime
     inputs: GateInputs
     fleet: Fleet
@@ -39,7 +39,7 @@ class FleetReader:
         self, database: Database, specs: Sequence[TierSpec], policy: GatePolicy, trend_step: timedelta
     ) -> None:
         self._database, self._specs, self._policy, self._step = database, tuple(specs), policy, trend_step
-        self._kept: _Kept | None = None
+        self.memory: FleetMemory | None = None
         self._reading = threading.Lock()
 
     def read(self, now: datetime) -> Fleet:
@@ -51,25 +51,25 @@ class FleetReader:
             StoreUnreachable: the store does not answer.
         """
         with self._reading, self._database.read() as session:
-            stamp = session.connection().execute(_stamp(self._database.engine.dialect.name)).one()
+            stamp = tuple(session.connection().execute(_stamp(self._database.engine.dialect.name)).one())
             led = leader(self._database, session)
             led_by = led[0] if led else None
-            kept = self._kept
-            if kept is not None and self._still(kept, stamp, now):
-                verdict = verdict_of(kept.inputs, self._policy, now)
-                return replace(kept.fleet, at=now, verdict=verdict, led_by=led_by)
+            memory = self.memory
+            if memory is not None and self._still(memory, stamp, now):
+                verdict = verdict_of(memory.inputs, self._policy, now)
+                return replace(memory.fleet, at=now, verdict=verdict, led_by=led_by)
             return self._again(session, stamp, led_by, now)
 
-    def _still(self, kept: _Kept, stamp: Row[Any], now: datetime) -> bool:
-        is_young = timedelta(0) <= now - kept.read_at < FIGURES_HOLD
-        return is_young and kept.stamp == stamp and kept.inputs.day_start == day_start(now, self._policy.zone)
+    def _still(self, memory: FleetMemory, stamp: tuple[Any, ...], now: datetime) -> bool:
+        is_young = timedelta(0) <= now - memory.read_at < FIGURES_HOLD
+        return is_young and memory.stamp == stamp and memory.inputs.day_start == day_start(now, self._policy.zone)
 
-    def _again(self, session: Session, stamp: Row[Any], led_by: str | None, now: datetime) -> Fleet:
+    def _again(self, session: Session, stamp: tuple[Any, ...], led_by: str | None, now: datetime) -> Fleet:
         inputs = gate_inputs(session, self._policy, now)
         verdict = verdict_of(inputs, self._policy, now)
-        before = self._kept.fleet if self._kept is not None else None
+        before = self.memory.fleet if self.memory is not None else None
         fleet = fleet_in(session, self._specs, self._policy, verdict, led_by, self._step, before)
-        self._kept = _Kept(stamp, now, inputs, fleet)
+        self.memory = FleetMemory(stamp, now, inputs, fleet)
         return fleet
 
 

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from sqlalchemy import String, text
 from sqlmodel import Session, col, delete, select, update
+from sqlmodel.sql.sqltypes import UTCDateTime
 
 from store.database import Database
 from store.errors import FenceLost
@@ -12,6 +14,7 @@ from store.tables import Candidate, Leadership
 
 _YIELDS_FOR = timedelta(minutes=10)  # two collectors whose provider is down must not hand the lead to and fro
 _FORGOTTEN_AFTER = timedelta(hours=1)
+_LED = text("SELECT owner, expires_at FROM leadership WHERE id = 1").columns(owner=String, expires_at=UTCDateTime)
 
 
 def acquire(database: Database, owner: str, ttl_s: float) -> int | None:
@@ -116,7 +119,7 @@ def check_fence(database: Database, session: Session, fence: int) -> None:
 
 def leader(database: Database, session: Session) -> tuple[str, datetime] | None:
     """Who leads now and until when; None when nobody does."""
-    row = session.get(Leadership, 1)
+    row = session.connection().execute(_LED).one_or_none()
     if row is None or row.expires_at <= database.now(session):
         return None
     return row.owner, row.expires_at
