@@ -4,9 +4,8 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import entry_points, version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +17,9 @@ from console.cli_records import counter_app, export_app, store_app
 from console.completion import VARIABLE, answer, asks_the_agent, without_first_word
 from store.commandline import run_command
 from store.errors import ExitCode
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 _EPILOG = """\
 \b
@@ -63,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def complete() -> int:
     """Answer a shell's Tab key; what follows `mtok agent` is the agent's own to answer."""
-    found = [point for point in entry_points(group="mtok.commands") if point.name == "agent"]
+    found = _agents()
     if found and asks_the_agent():
         without_first_word()
         return answer(sys.modules[found[0].load().__module__].app)
@@ -72,7 +74,7 @@ def complete() -> int:
 
 def agent(words: Sequence[str]) -> int:
     """Hand over to the agent's own command line, found by name: console never imports agent."""
-    found = [point for point in entry_points(group="mtok.commands") if point.name == "agent"]
+    found = _agents()
     if not found:
         print("mtok: the agent is not installed here; pip install 'mtok[agent]'", file=sys.stderr)
         return int(ExitCode.USAGE)
@@ -80,11 +82,19 @@ def agent(words: Sequence[str]) -> int:
     return command(words)
 
 
+def _agents() -> list["EntryPoint"]:
+    from importlib.metadata import entry_points  # 20 ms that no other command pays
+
+    return [point for point in entry_points(group="mtok.commands") if point.name == "agent"]
+
+
 @app.callback(invoke_without_command=True)
 def _root(
     show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if show_version:
+        from importlib.metadata import version
+
         print(version("mtok"))
         raise typer.Exit
 
@@ -125,6 +135,7 @@ def console(
         print_status(config, as_json=json)
         return 0
     gc.disable()  # to look for garbage while importing is a tenth of the start; the screen switches it on again
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would read every package's metadata for them
     from console.instants import instant_of
     from console.screen import Wish, open_console, serve_console
 

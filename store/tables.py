@@ -12,7 +12,13 @@ from sqlmodel import Field, SQLModel
 _BY_KEY = {"sqlite_with_rowid": False}  # rows lie in the order of their key: an edge is one seek
 
 
-class Tick(SQLModel, table=True):
+class Stored(SQLModel):
+    """A row of any table. Rows are read and written as they are, so nothing builds their validators at import."""
+
+    model_config = {"defer_build": True}
+
+
+class Tick(Stored, table=True):
     """One run of the collector. `duration_ms`: from the first question to the commit."""
 
     __tablename__: ClassVar[str] = "ticks"
@@ -23,7 +29,7 @@ class Tick(SQLModel, table=True):
     duration_ms: int
 
 
-class ProviderTick(SQLModel, table=True):
+class ProviderTick(Stored, table=True):
     """Whether a provider's every known bill counter was read at a tick, and if not, why."""
 
     __tablename__: ClassVar[str] = "provider_ticks"
@@ -36,7 +42,7 @@ class ProviderTick(SQLModel, table=True):
     latency_ms: int
 
 
-class TierTick(SQLModel, table=True):
+class TierTick(Stored, table=True):
     """Whether a tier's bills and agents were all read. `running_ms`: cumulative, over its instances.
 
     `state`: in one word, as `store.states` has it; None where no tick came to say it.
@@ -53,7 +59,7 @@ class TierTick(SQLModel, table=True):
     state: str | None = None
 
 
-class BillCounter(SQLModel, table=True):
+class BillCounter(Stored, table=True):
     """One bill counter of one provider. `counter` is its identity: a reset is a new identity.
 
     `opening_nusd` was billed before our time; zero when the counter was born under our eyes. `steps`: the seconds
@@ -83,7 +89,7 @@ class BillCounter(SQLModel, table=True):
     unsettled_at: datetime | None = None
 
 
-class BillSample(SQLModel, table=True):
+class BillSample(Stored, table=True):
     """A bill counter at a tick. `raw` is the provider's own text, `as_of_at` the provider's own clock.
 
     `debits_nusd`: every rise since our first look, added up; a credit does not lower it. `fell_at`: when the
@@ -105,7 +111,7 @@ class BillSample(SQLModel, table=True):
     origin: str | None = None
 
 
-class Ledger(SQLModel, table=True):
+class Ledger(Stored, table=True):
     """An agent's ledger: its identity is a UUID and an instant of creation."""
 
     __tablename__: ClassVar[str] = "ledgers"
@@ -120,7 +126,7 @@ class Ledger(SQLModel, table=True):
     is_newborn: bool = False
 
 
-class UsageSample(SQLModel, table=True):
+class UsageSample(Stored, table=True):
     """A ledger's totals at a tick, in one wide row. `reserved_*` are those under `mtok.` labels.
 
     `capacity_per_ks`: completion tokens in 1000 s that its agent could make at most, as measured; None: not known.
@@ -142,7 +148,7 @@ class UsageSample(SQLModel, table=True):
     capacity_per_ks: int | None = Field(default=None, sa_type=BigInteger)
 
 
-class Gap(SQLModel, table=True):
+class Gap(Stored, table=True):
     """A tick at which a source gave no usable reading, and why."""
 
     __tablename__: ClassVar[str] = "gaps"
@@ -153,7 +159,7 @@ class Gap(SQLModel, table=True):
     problem: str
 
 
-class ResourceRow(SQLModel, table=True):
+class ResourceRow(Stored, table=True):
     """What is known now of an instance or a volume: for screens and operations, never for a figure.
 
     `unasked_at`: when it was first seen to have stopped though nobody had asked, until it runs again.
@@ -182,7 +188,7 @@ class ResourceRow(SQLModel, table=True):
     unasked_at: datetime | None = None
 
 
-class AgentRow(SQLModel, table=True):
+class AgentRow(Stored, table=True):
     """What an agent last said of itself; `problem` when it did not answer at the last tick.
 
     `capacity_about`: under what its capacity was measured, or why it is not known. `gpu`: its GPUs, as JSON.
@@ -208,7 +214,7 @@ class AgentRow(SQLModel, table=True):
     gpu: str = ""
 
 
-class VerdictRow(SQLModel, table=True):
+class VerdictRow(Stored, table=True):
     """The gate's verdicts: a row whenever one differs from the one before.
 
     `reasons` is a JSON list, of the whole fleet; `tier_reasons` a JSON object of lists, of tiers with own limits.
@@ -225,7 +231,7 @@ class VerdictRow(SQLModel, table=True):
     tier_reasons: str = "{}"
 
 
-class GateMemory(SQLModel, table=True):
+class GateMemory(Stored, table=True):
     """Hysteresis: the complete tick at which a scope's bound was first seen below its limit again."""
 
     __tablename__: ClassVar[str] = "gate_memory"
@@ -234,7 +240,7 @@ class GateMemory(SQLModel, table=True):
     below_since_at: datetime
 
 
-class GateClosure(SQLModel, table=True):
+class GateClosure(Stored, table=True):
     """The gate closed by hand, by whom and why; open again once `opened_at` is set."""
 
     __tablename__: ClassVar[str] = "gate_closures"
@@ -248,7 +254,7 @@ class GateClosure(SQLModel, table=True):
     opened_reason: str | None = None
 
 
-class AlarmRow(SQLModel, table=True):
+class AlarmRow(Stored, table=True):
     """Something that a person must hear of. `told_at`: when every channel had taken it; `ended_at`: it is over."""
 
     __tablename__: ClassVar[str] = "alarms"
@@ -265,7 +271,7 @@ class AlarmRow(SQLModel, table=True):
     ended_at: datetime | None = None
 
 
-class Allowance(SQLModel, table=True):
+class Allowance(Stored, table=True):
     """Money added to one day's limit by a reset of the gate. `day` is a date in the budget's zone.
 
     `scope` is empty for the whole account's limit, else the tier whose own limit it is.
@@ -283,7 +289,7 @@ class Allowance(SQLModel, table=True):
     scope: str = ""
 
 
-class OperationRow(SQLModel, table=True):
+class OperationRow(Stored, table=True):
     """A hibernate or a wake that someone asked for, with its phase and its outcome.
 
     `calls`: provider calls sent. `readings`: last usage readings before the sleep that have failed.
@@ -312,7 +318,7 @@ class OperationRow(SQLModel, table=True):
     finished_at: datetime | None = None
 
 
-class OperationPhase(SQLModel, table=True):
+class OperationPhase(Stored, table=True):
     """When an operation entered each of its phases."""
 
     __tablename__: ClassVar[str] = "operation_phases"
@@ -323,7 +329,7 @@ class OperationPhase(SQLModel, table=True):
     detail: str = ""
 
 
-class OperationCall(SQLModel, table=True):
+class OperationCall(Stored, table=True):
     """One call of a provider, stored before it is sent: one attempt for one instance.
 
     `seen`: the raw state in which alone it may be sent. `answer` is empty until there is one: a process that dies
@@ -346,7 +352,7 @@ class OperationCall(SQLModel, table=True):
     ended_at: datetime | None = None
 
 
-class Candidate(SQLModel, table=True):
+class Candidate(Stored, table=True):
     """A collector that could lead, for as long as it says so; `yielded_at`: when it last gave the lead away."""
 
     __tablename__: ClassVar[str] = "candidates"
@@ -356,7 +362,7 @@ class Candidate(SQLModel, table=True):
     yielded_at: datetime | None = None
 
 
-class JournalEntry(SQLModel, table=True):
+class JournalEntry(Stored, table=True):
     """Who did what, to what, and how it ended; rows are only ever added."""
 
     __tablename__: ClassVar[str] = "journal"
@@ -369,7 +375,7 @@ class JournalEntry(SQLModel, table=True):
     detail: str = ""
 
 
-class Leadership(SQLModel, table=True):
+class Leadership(Stored, table=True):
     """The one row that says who leads, until when by the database's clock, and with which fence."""
 
     __tablename__: ClassVar[str] = "leadership"

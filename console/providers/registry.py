@@ -14,9 +14,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -24,6 +23,9 @@ from console.errors import KindBroken, KindUnknown
 from console.providers.protocol import Provider, Ref
 from console.providers.trial import Trial
 from store.clock import Clock, SetClock
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "mtok.providers"
 BUILT_IN: Mapping[str, str] = {
@@ -136,8 +138,10 @@ def provider_kind(name: str) -> ProviderKind:
     return _loaded(name, points[0])
 
 
-def _plugins() -> dict[str, list[EntryPoint]]:
+def _plugins() -> dict[str, list["EntryPoint"]]:
     """By name, what other packages register; one package found twice on the path counts once."""
+    from importlib.metadata import entry_points  # 20 ms that only such a provider pays
+
     found: dict[str, dict[str, EntryPoint]] = {}
     for point in entry_points(group=GROUP):
         if point.name not in BUILT_IN:
@@ -145,11 +149,11 @@ def _plugins() -> dict[str, list[EntryPoint]]:
     return {name: list(points.values()) for name, points in found.items()}
 
 
-def _package(point: EntryPoint) -> str:
+def _package(point: "EntryPoint") -> str:
     return point.dist.name if point.dist is not None else "a package"
 
 
-def _loaded(name: str, point: EntryPoint) -> ProviderKind:
+def _loaded(name: str, point: "EntryPoint") -> ProviderKind:
     where = f"{_package(point)} ({point.value})"
     try:
         kind = point.load()
