@@ -20,8 +20,6 @@ SECONDS = float(os.environ.get("MTOK_BENCH_SECONDS", "3"))
 ROUNDS, MOST_ROUNDS = 3, 6
 QUIET = 0.06  # of all cores: what others may use in a round that counts
 SERVER_CORE, LOAD_CORE = {CORES[0]}, {CORES[-1]}
-# without compiled modules each start would compile them anew, as no installed one does
-_NOT_PASSED_ON = {"PYTHONDONTWRITEBYTECODE"}
 
 
 @dataclass(frozen=True)
@@ -166,7 +164,7 @@ def _served(
     process = subprocess.Popen(
         command,
         cwd=ROOT,
-        env={name: value for name, value in {**os.environ, **environment}.items() if name not in _NOT_PASSED_ON},
+        env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         preexec_fn=lambda: os.sched_setaffinity(0, SERVER_CORE),

@@ -1,5 +1,6 @@
 """The fleet read again and again shows what one read anew shows, and asks for little while nothing has changed."""
 
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -123,6 +124,17 @@ def test_while_nothing_changes_two_questions_are_enough(world: FleetWorld, reade
     assert len([one for one in sent if "SELECT" in one]) <= 3
     assert again.tiers is first.tiers
     assert again.at == world.clock.now()
+
+
+def test_what_another_process_has_read_is_as_good(world: FleetWorld, reader: FleetReader) -> None:
+    first = reader.read(world.clock.now())
+    other = FleetReader(world.database, world.settings.tier_specs, world.settings.gate_policy, STEP)
+    other.memory = pickle.loads(pickle.dumps(reader.memory))
+    with statements(world) as sent:
+        assert other.read(world.clock.now()) == first
+    assert len([one for one in sent if "SELECT" in one]) <= 3
+    world.tick()
+    assert other.read(world.clock.now()) == anew(world) != first
 
 
 def test_a_whole_fleet_takes_no_more_questions_than_one_tier(world: FleetWorld) -> None:

@@ -5,10 +5,12 @@ import pty
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from console.tui.ends import terminal_is_gone
+from tests.console.tui.live_store import live_world
 from tests.terminal import Pty, on_pty
 
 pytestmark = pytest.mark.processes
@@ -45,6 +47,19 @@ def played(terminal: Pty) -> list[object]:
     step(lambda text: "h Hibernate" in text and "/ Filter" in text, b"\r")
     step(is_shown, b"\x0c")  # ctrl+l
     return seen
+
+
+PATIENT = "import sys, console.screen as s; s._PATIENCE_S = 60; from console.cli import main; sys.exit(main())"
+
+
+def test_the_first_frame_has_the_fleet(tmp_path: Path) -> None:
+    world = live_world(tmp_path)
+    options = ("console", "--no-collect", "--config", str(world.settings.path))
+    with on_pty([sys.executable, "-c", PATIENT, *options], 80, 24) as terminal:
+        terminal.until(lambda text: "h100" in text)
+        terminal.quiet()
+        assert b"reading the store" not in b"".join(terminal.sent)
+    world.database.close()
 
 
 def test_only_changed_cells_draw_the_same_screen() -> None:
