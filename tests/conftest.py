@@ -18,6 +18,8 @@ from store.readings import AgentReading, Bill, LedgerTotals, ProviderReading, Ti
 from store.samples import record_tick
 from tests.databases import opened, postgres_database, postgres_server
 
+# with it every process that a test starts would compile our modules anew, which pip compiles where it installs them
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 _TESTS = Path(__file__).parent
 settings.register_profile("short", max_examples=40, deadline=None)
 settings.register_profile(

@@ -18,6 +18,7 @@ FORBIDDEN = {
 ALLOWED = {
     ("agent/bench_command.py", "a certificate is not looked at"),  # it is the very one: no other is trusted there
     ("console/hosts/install.py", "a secret is compared with =="),  # of files there: change or not, asked by us
+    ("console/read_ahead.py", "text is run"),  # what this very program wrote into a pipe that nobody else has
     ("agent/keys.py", "every file is open to everybody"),  # a mask, of the mode that a file has
 }
 

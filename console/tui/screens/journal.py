@@ -20,6 +20,7 @@ from console.tui.screens.page import Exported, Question
 from console.tui.screens.table_page import TablePage
 from console.tui.table import Column, Entry
 from console.tui.view import View
+from console.tui.widgets.line_table import LineTable
 from console.tui.widgets.lines import Lines
 from store.anatomy import Anatomy
 from store.journal_read import Entry as JournalEntry
@@ -145,9 +146,10 @@ class JournalPage(TablePage):
             self.post_message(Wanted())
 
     def _chosen(self) -> JournalEntry | None:
-        if not self.is_mounted or self.answer is None:
+        table = next(iter(self.query(LineTable)), None)  # none before it is composed, or while the app closes it
+        if table is None or self.answer is None:
             return None
-        key = self.table.key
+        key = table.key
         return next((one for one in self.answer.held.entries if str(one.id) == key), None)
 
     def _is_at_end(self) -> bool:

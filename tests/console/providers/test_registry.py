@@ -1,5 +1,6 @@
 """Kinds of provider: ours, and what other people's packages add; each failure is one line."""
 
+import importlib.metadata
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
@@ -8,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from console.errors import KindBroken, KindRefused, KindUnknown
-from console.providers import registry
 from console.providers.registry import BUILT_IN, GROUP, ProviderKind, kind_names, provider_kind
 from console.settings import load_settings
 from store.errors import ExitCode, SettingsError
@@ -100,7 +100,7 @@ def test_ours_cannot_be_replaced(install: Install) -> None:
 
 
 def test_ours_are_there_without_any_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "entry_points", lambda group: ())
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: ())
     assert kind_names() == tuple(sorted(BUILT_IN))
     for name in kind_names():
         assert provider_kind(name).kind == name

@@ -66,6 +66,15 @@ async def test_the_entries_are_there_again_for_who_comes_back(tmp_path: Path) ->
         await until(pilot, lambda: "hay 2" in shown(app))
 
 
+async def test_a_second_that_passes_while_the_screens_close_breaks_nothing(tmp_path: Path) -> None:
+    world = with_entries(tmp_path, 3)
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await journal_page(pilot, 4)
+        await app.page.query_one(LineTable).remove()
+        app.read()
+        await until(pilot, lambda: "hay" not in shown(app))
+
+
 async def test_the_cursor_on_the_last_entry_brings_older_ones_until_there_are_none(tmp_path: Path) -> None:
     world = with_entries(tmp_path, 999)  # and the first verdict
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
