@@ -243,7 +243,7 @@ def test_everything_ends_with_the_demo_however_it_ends(tmp_path: Path, signum: s
 def test_a_tier_that_sleeps_and_wakes_under_load_loses_no_token(tmp_path: Path) -> None:
     """What clients were told, what the ledger holds and what the store has are the same, the probe apart."""
     state = tmp_path / "world"
-    command = [*MTOK, "demo", "--headless", "--for", "32s", "--json", "--state", str(state)]
+    command = [*MTOK, "demo", "--headless", "--for", "40s", "--json", "--state", str(state)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         wait_until(lambda: (state / "load.json").exists() and answers(state) > 3, 40)
         config = ("--config", str(state / "mtok.toml"))
