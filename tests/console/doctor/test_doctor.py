@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -192,7 +193,9 @@ def test_a_dead_collector_and_an_old_tick_are_failures(tmp_path: Path, patient: 
     code, found = patient.lines("--offline")
     assert code == 1
     assert found["collector"].startswith("FAILED COLLECTOR DEAD")
-    assert found["ticks"].startswith("FAILED the last complete one was 1200 s ago")
+    said = re.match(r"FAILED the last complete one was (\d+) s ago", found["ticks"])
+    assert said is not None
+    assert 1200 <= int(said[1]) < 1260  # this machine's own clock
 
 
 def test_a_store_from_another_version_is_not_upgraded(patient: Patient) -> None:
