@@ -40,6 +40,7 @@ class Schedule:
         self._limits = collector.settings.collector
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._fence: int | None = None
+        self._asking: asyncio.Future[int | None] | None = None
         self._incomplete = 0
         self._asked_at_s = collector.clock.monotonic_s()
         self._scheduler = AsyncIOScheduler(job_defaults=_OPTIONS, timezone="UTC")
@@ -85,12 +86,10 @@ class Schedule:
     async def _lead(self) -> None:
         self._asked_at_s = self._collector.clock.monotonic_s()
         try:
-            fence = await in_store(
-                acquire,
-                self._collector.database,
-                self._owner,
-                self._limits.leader_expires_after.total_seconds(),
-            )
+            expires_after_s = self._limits.leader_expires_after.total_seconds()
+            asking = in_store(acquire, self._collector.database, self._owner, expires_after_s)
+            self._asking = asyncio.ensure_future(asking)
+            fence = await asyncio.shield(self._asking)  # its thread goes on, even if this is cancelled
         except MtokError as error:
             log.warning("cannot lead", problem=str(error))
             return
@@ -150,6 +149,8 @@ class Schedule:
             log.exception("failed", what=what)
 
     async def _step_down(self) -> None:
+        if self._asking is not None:  # else it could take the lead again that is given away here
+            await asyncio.wait([self._asking])
         try:
             await in_store(release, self._collector.database, self._owner)
         except MtokError as error:

@@ -1,6 +1,7 @@
 """A collector against the simulated provider: ticks, operations, and a schedule that keeps going."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -209,3 +210,25 @@ async def test_nothing_is_dated_by_a_clock_that_has_jumped_until_a_provider_agre
         await collector.tick(fence)
     assert Reason.DARK in (await collector.decide(fence)).reasons
     await collector.account.close()
+
+
+async def test_who_steps_down_while_asking_for_the_lead_has_none(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks = 0
+
+    def slowly(database: Database, owner: str, ttl_s: float) -> int | None:
+        nonlocal asks
+        asks += 1
+        if asks > 1:
+            time.sleep(0.5)
+        return acquire(database, owner, ttl_s)
+
+    monkeypatch.setattr("console.collector.schedule.acquire", slowly)
+    stop = asyncio.Event()
+    task = asyncio.create_task(Schedule(collector).run(stop))
+    await until(lambda: asks > 1)
+    stop.set()
+    await task
+    await asyncio.sleep(1)
+    assert acquire(collector.database, "another", 60) is not None
