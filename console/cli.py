@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def complete() -> int:
     """Answer a shell's Tab key; what follows `mtok agent` is the agent's own to answer."""
-    found = _agents()
+    found = _agent_entry_points()
     if found and asks_the_agent():
         without_first_word()
         return answer(sys.modules[found[0].load().__module__].app)
@@ -74,7 +74,7 @@ def complete() -> int:
 
 def agent(words: Sequence[str]) -> int:
     """Hand over to the agent's own command line, found by name: console never imports agent."""
-    found = _agents()
+    found = _agent_entry_points()
     if not found:
         print("mtok: the agent is not installed here; pip install 'mtok[agent]'", file=sys.stderr)
         return int(ExitCode.USAGE)
@@ -82,7 +82,7 @@ def agent(words: Sequence[str]) -> int:
     return command(words)
 
 
-def _agents() -> list["EntryPoint"]:
+def _agent_entry_points() -> list["EntryPoint"]:
     from importlib.metadata import entry_points  # 20 ms that no other command pays
 
     return [point for point in entry_points(group="mtok.commands") if point.name == "agent"]

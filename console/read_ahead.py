@@ -33,7 +33,10 @@ class Ahead(Generic[T]):
                 pickled = answer.read()
         finally:
             self.close()
-        found: T | None = pickle.loads(pickled) if pickled else None  # noqa: S301 - this very program wrote it
+        try:
+            found: T = pickle.loads(pickled)  # noqa: S301 - this very program wrote it
+        except (EOFError, pickle.UnpicklingError):  # nothing, or the beginning: it was killed on its way
+            return None
         return found
 
     def close(self) -> None:
@@ -55,12 +58,12 @@ def read_ahead(read: Callable[[], T]) -> Iterator[Ahead[T]]:
     if threading.active_count() > 1:
         yield Ahead()
         return
-    answer, question = os.pipe()
+    reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _tell(question, read)
-    os.close(question)
-    ahead: Ahead[T] = Ahead(pid, answer)
+        _tell(writing, read)
+    os.close(writing)
+    ahead: Ahead[T] = Ahead(pid, reading)
     try:
         yield ahead
     finally:

@@ -107,7 +107,7 @@ def _look(settings: Settings, wish: Wish) -> Any:
 def _fleet_ahead(config: Path | None, wish: Wish) -> AbstractContextManager[Ahead[FleetMemory]]:
     """The fleet, read while the terminal is asked and Textual loads."""
     if wish.at is not None or wish.is_plain:
-        return nullcontext(Ahead(None))
+        return nullcontext(Ahead())
 
     def read() -> FleetMemory:
         with opened(config, read_only=True) as (settings, database):

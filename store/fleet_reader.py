@@ -24,7 +24,7 @@ from store.window import day_start
 
 @dataclass(frozen=True, slots=True)
 class FleetMemory:
-    """What was read last, under which stamp, and when all of it was read; another process may hand it on."""
+    """What was read last, under which stamp, and when all of it was read; one process may hand it to another."""
 
     stamp: tuple[Any, ...]
     read_at: datetime

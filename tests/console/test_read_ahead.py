@@ -1,6 +1,7 @@
 """The second process that reads while the first one loads."""
 
 import os
+import pickle
 import threading
 import time
 
@@ -53,6 +54,13 @@ def test_who_cannot_read_says_nothing(forked: list[int], capfd: pytest.CaptureFi
     with read_ahead(lambda: 1 // 0) as ahead:
         assert ahead.taken(10) is None
     assert capfd.readouterr() == ("", "")
+    assert has_gone(forked[0])
+
+
+def test_half_an_answer_is_none(forked: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pickle, "dumps", lambda *_: b"\x80\x05X\xff\x00\x00\x00half")
+    with read_ahead(os.getpid) as ahead:
+        assert ahead.taken(10) is None
     assert has_gone(forked[0])
 
 
