@@ -26,6 +26,7 @@ from console.service import Service
 from console.settings import load_settings
 from store.clock import SystemClock
 from store.database import Database, open_database
+from store.errors import StoreUnreachable
 from store.leader import leader
 from store.operations import OperationKind, OperationRefused, Phase, current, last_of, seen_state
 from store.tables import JournalEntry, OperationCall, OperationRow, Tick
@@ -69,12 +70,16 @@ class Pair:
         return next((name for name, child in self.collectors.items() if str(child.pid) == pid), None)
 
     def ask(self, kind: OperationKind) -> int | None:
-        """Ask for an operation of the tier, if it can be asked for now; answers its id."""
+        """Ask for an operation of the tier, if it can be asked for now; answers its id.
+
+        A collector that was stopped inside its transaction holds SQLite's lock for as long: who asks is told so
+        after the busy timeout, nothing was written, and a person asks again.
+        """
         try:
             with self.database.read() as session:
                 seen = seen_state(session, TIER)
             self.service.ask(kind, TIER, seen=seen)
-        except OperationRefused:
+        except (OperationRefused, StoreUnreachable):
             return None
         with self.database.read() as session:
             row = last_of(session, TIER)
