@@ -28,6 +28,7 @@ settings.register_profile(
 settings.load_profile(os.environ.get("MTOK_HYPOTHESIS", "short"))
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole fleets of processes run two at a time at most, the console's and the others', however many workers."""
     for item in items:

@@ -8,15 +8,8 @@ from pathlib import Path
 import pytest
 
 from store.database import open_database
+from tests.commands import mtok
 from tests.console.fleet_world import FleetWorld, fleet_world
-
-MTOK = [sys.executable, "-c", "import sys; from console.cli import main; sys.exit(main())"]
-
-
-def mtok(*words: str, cwd: Path | None = None) -> tuple[int, str, str]:
-    done = subprocess.run([*MTOK, *words], capture_output=True, text=True, timeout=60, check=False, cwd=cwd)
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture
@@ -36,6 +29,14 @@ def test_status_is_json_or_text(world: FleetWorld) -> None:
     assert (code, err) == (0, "")
     assert [tier["tier"] for tier in json.loads(out)["tiers"]] == ["h100", "l40", "a100"]
     assert "SIMULATED PROVIDER" in mtok("status", *config(world))[1]
+
+
+@pytest.mark.parametrize("words", [("counter", "list"), ("explain", "h200")])
+def test_a_process_of_its_own_answers_alike(world: FleetWorld, words: tuple[str, ...]) -> None:
+    command = [sys.executable, "-c", "import sys; from console.cli import main; sys.exit(main())", *words]
+    done = subprocess.run([*command, *config(world)], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == mtok(*words, *config(world))
+    assert done.stdout or done.stderr
 
 
 def test_explain_names_the_samples_of_a_window(world: FleetWorld) -> None:

@@ -18,16 +18,11 @@ from typing import Any
 import openai
 import pytest
 
+from tests.commands import mtok_json
+
 pytestmark = pytest.mark.processes
 
 MTOK = [sys.executable, "-c", "import sys; from console.cli import main; sys.exit(main())"]
-
-
-def mtok_json(*words: str) -> Any:
-    """What a command prints as JSON."""
-    done = subprocess.run([*MTOK, *words], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def get_json(url: str, **query: str) -> Any:
@@ -78,7 +73,10 @@ def processes_of(state: Path) -> list[str]:
 
 def test_figures_equal_what_the_provider_billed_and_the_clients_received(tmp_path: Path) -> None:
     state = tmp_path / "state"
-    status = mtok_json("demo", "--headless", "--for", "15s", "--json", "--state", str(state))
+    command = [*MTOK, "demo", "--headless", "--for", "15s", "--json", "--state", str(state)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    status = json.loads(done.stdout)
     received = json.loads((state / "load.json").read_text(encoding="utf-8"))["tiers"]
     assert status["simulated"] is True
     assert [tier["tier"] for tier in status["tiers"]] == ["h100", "l40", "a100"]
@@ -138,23 +136,23 @@ def test_each_spend_equals_the_simulators_own_account_to_the_nano_dollar(
 AUDIT = """
 import json, sys
 from fractions import Fraction
-body = json.load(sys.stdin)
-spend, usage, figures = body["spend"], body["usage"], body["figures"]
-nusd = sum(term["end"]["nusd"] - term["start"]["nusd"] for term in spend["terms"])
-raw = sum(round(Fraction(term[edge]["raw"]) * 10**9) * sign for term in spend["terms"] for edge, sign in (("end", 1), ("start", -1)))
-tokens = sum(term["end"]["completion_tokens"] - term["start"]["completion_tokens"] for term in usage["terms"])
-assert nusd == raw == spend["nusd"] == round(Fraction(figures["spend_usd"]) * 10**9), (nusd, raw, spend["nusd"])
-assert tokens == figures["completion_tokens"] > 0 and round(Fraction(nusd * 10**6, tokens)) == round(Fraction(figures["usd_per_mtok_output"]) * 10**9)
+for body in json.load(sys.stdin):
+    spend, usage, figures = body["spend"], body["usage"], body["figures"]
+    nusd = sum(term["end"]["nusd"] - term["start"]["nusd"] for term in spend["terms"])
+    raw = sum(round(Fraction(term[edge]["raw"]) * 10**9) * sign for term in spend["terms"] for edge, sign in (("end", 1), ("start", -1)))
+    tokens = sum(term["end"]["completion_tokens"] - term["start"]["completion_tokens"] for term in usage["terms"])
+    assert nusd == raw == spend["nusd"] == round(Fraction(figures["spend_usd"]) * 10**9), (nusd, raw, spend["nusd"])
+    assert tokens == figures["completion_tokens"] > 0 and round(Fraction(nusd * 10**6, tokens)) == round(Fraction(figures["usd_per_mtok_output"]) * 10**9)
 """  # noqa: E501
 
 
-@pytest.mark.parametrize("window", ["5m", "1h", "24h", "7d", "30d", "today", "month"])
-def test_each_figure_is_added_up_again_by_an_independent_script(
-    demo: tuple[Path, dict[str, Any]], window: str
-) -> None:
-    for tier in ("h100", "l40", "a100"):
-        explained = mtok_json("explain", tier, "--window", window, "--json", "--config", demo[1]["settings"])
-        subprocess.run([sys.executable, "-c", AUDIT], input=json.dumps(explained), text=True, check=True)
+def test_each_figure_is_added_up_again_by_an_independent_script(demo: tuple[Path, dict[str, Any]]) -> None:
+    explained = [
+        mtok_json("explain", tier, "--window", window, "--json", "--config", demo[1]["settings"])
+        for tier in ("h100", "l40", "a100")
+        for window in ("5m", "1h", "24h", "7d", "30d", "today", "month")
+    ]
+    subprocess.run([sys.executable, "-c", AUDIT], input=json.dumps(explained), text=True, check=True)
 
 
 def test_the_openai_package_streams_a_chat_and_gets_usage(demo: tuple[Path, dict[str, Any]]) -> None:

@@ -45,6 +45,7 @@ OTHERWISE: dict[str, Callable[[Path], FleetWorld]] = {
     "one-provider": one_provider_dark,
     "clock-set-back": clock_set_back,
 }
+ONE_WORKER = pytest.mark.xdist_group("healthy-fleet")  # which tells it once
 SILENT_S = 152  # told as 3 min, on a machine that is up to 55 s late too
 
 
@@ -60,6 +61,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> FleetWorld:
     return healthy(tmp_path_factory.mktemp("healthy"))
 
 
+@ONE_WORKER
 @pytest.mark.parametrize("size", [SMALL, (120, 40)], ids=lambda size: "x".join(map(str, size)))
 async def test_a_healthy_fleet(
     world: FleetWorld, tmp_path: Path, pictures: Pictures, size: tuple[int, int]
@@ -75,6 +77,7 @@ async def test_a_healthy_fleet(
     pictures.assert_as_kept()
 
 
+@ONE_WORKER
 async def test_a_console_that_may_only_look(world: FleetWorld, tmp_path: Path, pictures: Pictures) -> None:
     async with app_of(world, tmp_path, is_read_only=True).run_test(size=SMALL) as pilot:
         await ready(pilot)
