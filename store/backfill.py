@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
+from sqlmodel.sql.sqltypes import UTCDateTime
 
 from store.counters import bill_after, bill_at, first_bill, last_bill
 from store.reconcile import Resource
@@ -14,6 +16,12 @@ from store.window import day_start
 from store.words import State
 
 _DAYS_BACK = 7
+_EDGE = bindparam("edge", type_=UTCDateTime)
+_COMPLETE = select(ProviderTick.at).where(
+    ProviderTick.provider == bindparam("provider"), col(ProviderTick.complete)
+)
+_BEFORE = _COMPLETE.where(col(ProviderTick.at) <= _EDGE).order_by(col(ProviderTick.at).desc()).limit(1)
+_AFTER = _COMPLETE.where(col(ProviderTick.at) > _EDGE).order_by(col(ProviderTick.at)).limit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +82,8 @@ def _day_edges(now: datetime, zone: ZoneInfo) -> list[datetime]:
 
 def _is_in_pause(session: Session, provider: str, edge: datetime, longest: timedelta) -> bool:
     """Whether the complete ticks around an edge lie further apart than any pause of a healthy collector."""
-    complete = select(ProviderTick.at).where(ProviderTick.provider == provider, col(ProviderTick.complete))
-    before = session.exec(complete.where(ProviderTick.at <= edge).order_by(col(ProviderTick.at).desc()).limit(1))
-    after = session.exec(complete.where(ProviderTick.at > edge).order_by(col(ProviderTick.at)).limit(1))
-    first, second = before.first(), after.first()
+    around = {"provider": provider, "edge": edge}
+    first, second = (session.exec(one, params=around).first() for one in (_BEFORE, _AFTER))
     return first is not None and second is not None and second - first > longest
 
 

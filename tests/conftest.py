@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from store.clock import SetClock
-from store.database import Database
+from store.database import Database, open_database
 from store.leader import acquire
 from store.money import format_nusd
 from store.readings import AgentReading, Bill, LedgerTotals, ProviderReading, TickReadings, TierResources
 from store.samples import record_tick
-from tests.databases import opened, postgres_database, postgres_server
+from tests.databases import empty_sqlite, opened, postgres_database, postgres_server
 
 # with it every process that a test starts would compile our modules anew, which pip compiles where it installs them
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -49,13 +49,22 @@ def postgres() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def migrated(postgres: str) -> Iterator[str]:
+    """The name of an empty store at the newest version in that server, to be copied."""
+    with postgres_database(postgres, name := f"mtok_{uuid.uuid4().hex}") as url:
+        open_database(url).close()
+        yield name
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of an empty store, on each database in turn."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'mtok.db'}"
+        yield empty_sqlite(tmp_path / "mtok.db")
         return
-    with postgres_database(request.getfixturevalue("postgres"), f"mtok_{uuid.uuid4().hex}") as url:
+    server, template = request.getfixturevalue("postgres"), request.getfixturevalue("migrated")
+    with postgres_database(server, f"mtok_{uuid.uuid4().hex}", template) as url:
         yield url
 
 

@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
@@ -55,12 +56,12 @@ def postgres_server() -> Iterator[str | None]:
 
 
 @contextlib.contextmanager
-def postgres_database(server: str, name: str) -> Iterator[str]:
-    """A database of this name, dropped at the end."""
+def postgres_database(server: str, name: str, template: str = "template1") -> Iterator[str]:
+    """A database of this name, a copy of its template, dropped at the end."""
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
-            connection.execute(text(f'CREATE DATABASE "{name}"'))
+            connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
         yield engine.url.set(database=name).render_as_string(hide_password=False)
     finally:
         with engine.connect() as connection:
@@ -76,6 +77,20 @@ def opened(url: str) -> Iterator[Database]:
         yield database
     finally:
         database.close()
+
+
+def empty_sqlite(path: Path) -> str:
+    """The address of an empty store at the newest version: a copy takes a fiftieth of the migrations."""
+    path.write_bytes(_migrated_sqlite())
+    return f"sqlite:///{path}"
+
+
+@functools.cache
+def _migrated_sqlite() -> bytes:
+    with tempfile.TemporaryDirectory(prefix="mtok-store-") as folder:
+        path = Path(folder) / "mtok.db"
+        open_database(f"sqlite:///{path}").close()
+        return path.read_bytes()
 
 
 def emptied(database: Database) -> None:

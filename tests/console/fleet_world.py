@@ -18,6 +18,7 @@ from store.states import keep_states
 from store.tables import AgentRow, ResourceRow
 from store.verdicts import record_verdict, verdict_now
 from store.words import ResourceKind, State
+from tests.databases import empty_sqlite
 
 START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 _SETTINGS = """
@@ -167,5 +168,6 @@ def fleet_world(folder: Path, limit: str = "200", more: str = "") -> FleetWorld:
     """A world whose store and settings lie in `folder`, before its first tick; `more` settings of the budget."""
     path = folder / "mtok.toml"
     path.write_text(settings_text(TIERS, limit, more), encoding="utf-8")
+    empty_sqlite(folder / "mtok.db")
     settings = load_settings(path)
     return FleetWorld(open_database(settings.store_url), settings, SetClock(START))

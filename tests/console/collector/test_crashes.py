@@ -24,6 +24,7 @@ from store.leader import acquire, release
 from store.operations import OperationKind, Phase
 from store.tables import JournalEntry, OperationCall, OperationRow
 from tests.console.collector.conftest import SETTINGS, ask
+from tests.databases import empty_sqlite
 
 STEPS = range(40) if os.environ.get("MTOK_PROVE") else range(0, 40, 3)
 
@@ -103,6 +104,7 @@ def settings(simulator: Simulator, tmp_path: Path) -> Settings:
     assert 'dark_after = "3s"' in text
     text = text.replace('dark_after = "3s"', 'dark_after = "60s"')
     (tmp_path / "mtok.toml").write_text(text, encoding="utf-8")
+    empty_sqlite(tmp_path / "mtok.db")
     return load_settings(tmp_path / "mtok.toml")
 
 

@@ -21,7 +21,7 @@ from store.leader import acquire
 from store.operations import OperationKind, Phase, request, seen_state
 from store.stops import why_no_wake
 from store.tables import OperationRow
-from tests.databases import opened
+from tests.databases import empty_sqlite, opened
 
 SETTINGS = """
 [budget]
@@ -65,7 +65,7 @@ WORLD = {
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     """One database is enough: what follows from a verdict is asked for through the same calls on each."""
-    with opened(f"sqlite:///{tmp_path / 'mtok.db'}") as database:
+    with opened(empty_sqlite(tmp_path / "mtok.db")) as database:
         yield database
 
 

@@ -34,7 +34,7 @@ from store.tables import AgentRow, OperationRow, UsageSample
 from store.verdicts import close_by_hand, verdict_now
 from store.window import Window
 from tests.agent.conftest import SECRET, RunningAgent, running_agent, write_settings
-from tests.databases import opened
+from tests.databases import empty_sqlite, opened
 
 SETTINGS = """
 [budget]
@@ -139,7 +139,7 @@ Make = Callable[..., Fleet]
 @pytest.fixture
 async def make(tmp_path: Path, agent: RunningAgent, simulator: Simulator) -> AsyncIterator[Make]:
     fleets: list[Fleet] = []
-    with opened(f"sqlite:///{tmp_path / 'mtok.db'}") as database:
+    with opened(empty_sqlite(tmp_path / "mtok.db")) as database:
 
         def build(control: str = agent.control, **settings: str) -> Fleet:
             fleets.append(Fleet(tmp_path, database, simulator.base_url, control, **settings))

@@ -102,7 +102,9 @@ def world() -> Iterator[World]:
         folder = Path(name)
         folder.chmod(0o755)
         user = stack.enter_context(ordinary_user(folder))
-        options = [f"SetEnv PATH={folder / 'bin'}:/usr/local/bin:/usr/bin:/bin HOME={folder / 'home'}"]
+        options = [
+            f"SetEnv PATH={folder / 'bin'}:/usr/local/bin:/usr/bin:/bin HOME={folder / 'home'} PIP_NO_COMPILE=1"
+        ]
         write_fakes(folder / "bin") if not has_systemd else give_manager(user)
         if has_systemd:
             options = []
