@@ -1,6 +1,6 @@
 """Counters: what each held at an edge. One index seek a counter and edge, however long the history."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
@@ -181,6 +181,26 @@ def _usage_totals(edges: int) -> Select[Any]:
         .select_from(asked)
         .join(Ledger, col(Ledger.tier).in_(bindparam("tiers", expanding=True)))
         .join(UsageSample, (col(UsageSample.ledger_id) == Ledger.id) & (col(UsageSample.at) == newest))
+    )
+
+
+def first_totals(session: Session, ledgers: Collection[int]) -> Mapping[int, Totals]:
+    """By ledger, the totals of its oldest sample."""
+    found: dict[int, Totals] = {}
+    for some in batched(sorted(ledgers)):
+        rows = session.connection().execute(_first_totals(), {"ledgers": some})
+        found |= {ledger: tuple(totals) for ledger, *totals in rows}
+    return found
+
+
+@cache
+def _first_totals() -> Select[Any]:
+    older = aliased(UsageSample)
+    first = select(func.min(older.at)).where(col(older.ledger_id) == Ledger.id).correlate(Ledger).scalar_subquery()
+    return (
+        select(col(Ledger.id), *(getattr(UsageSample, name) for name in USAGE_FIELDS))
+        .join(UsageSample, (col(UsageSample.ledger_id) == Ledger.id) & (col(UsageSample.at) == first))
+        .where(col(Ledger.id).in_(bindparam("ledgers", expanding=True)))
     )
 
 

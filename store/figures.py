@@ -11,13 +11,13 @@ from sqlalchemy import Row
 from sqlmodel import Session
 
 from store.capacity import load_of
-from store.counters import bill_rows, usage_rows
+from store.counters import Totals, bill_rows, usage_rows
 from store.edges import TierEdge, complete_of, snap_tiers
 from store.money import per_mtok_nusd
 from store.pace import Pace, paces_at
 from store.spend import Spend, slowest_step, spend_of, told, too_short
 from store.unknown import Unknown
-from store.usage import AtEdge, Usage, usage_of
+from store.usage import AtEdge, Usage, openings, usage_of
 from store.window import Edges, Window
 
 T = TypeVar("T")
@@ -112,12 +112,13 @@ def _readings(
         courses: Sequence[Row[Any] | Pace] = rows if then is None else paces_at(session, rows, then)
         bills, paces = _by_tier(rows, rows), _by_tier(rows, courses)
         at_edges = usage_rows(session, alike, instants) if instants else ()
+        opened = openings(session, at_edges)
         ledgers: dict[str, list[dict[int, Any]]] = {tier: [{} for _ in instants] for tier in alike}
         for k, at_edge in enumerate(at_edges):
             for ledger, said in at_edge.items():
                 ledgers[said[0]][k][ledger] = said
         for tier in alike:
-            found[tier] = _Reading(session, tier, bills.get(tier, ()), paces.get(tier, ()), ledgers[tier], instants)
+            found[tier] = _Reading(tier, bills.get(tier, ()), paces.get(tier, ()), ledgers[tier], opened, instants)
     return found
 
 
@@ -132,11 +133,11 @@ def _by_tier(rows: Sequence[Row[Any]], values: Sequence[T]) -> dict[str, list[T]
 class _Reading:
     """What was read of one tier at the edges `instants`."""
 
-    session: Session
     tier: str
     bills: Sequence[Row[Any]]
     paces: Sequence[Row[Any] | Pace]
     ledgers: Sequence[AtEdge]
+    opened: Mapping[int, Totals]
     instants: Sequence[datetime]
 
     def figures(self, window: Window, edges: Edges | Unknown) -> Figures:
@@ -146,7 +147,7 @@ class _Reading:
         start, end = self.instants.index(edges.start_at), self.instants.index(edges.end_at)
         coarse = too_short(self.paces, window)
         spend = spend_of(self.bills, f"edge{start}", f"edge{end}", edges) if coarse is None else coarse
-        usage = usage_of(self.session, self.tier, self.ledgers[start], self.ledgers[end], edges)
+        usage = usage_of(self.opened, self.tier, self.ledgers[start], self.ledgers[end], edges)
         return Figures(window, edges, spend, usage)
 
 
@@ -181,5 +182,5 @@ def _point(reading: _Reading, start: TierEdge | None, end: TierEdge | None) -> i
     first, last = reading.instants.index(start.at), reading.instants.index(end.at)
     edges = Edges(start.at, end.at, since=False)
     spend = spend_of(reading.bills, f"edge{first}", f"edge{last}", edges)
-    usage = usage_of(reading.session, reading.tier, reading.ledgers[first], reading.ledgers[last], edges)
+    usage = usage_of(reading.opened, reading.tier, reading.ledgers[first], reading.ledgers[last], edges)
     return Figures(Window(start.at, end.at), edges, spend, usage).output_nusd_per_mtok

@@ -17,7 +17,7 @@ from store.counters import bill_rows, debits_at, usage_rows
 from store.edges import TierEdge, complete_of, never_complete
 from store.spend import unsettled
 from store.unknown import Unknown
-from store.usage import Usage, usage_of
+from store.usage import Usage, openings, usage_of
 from store.window import Edges
 
 Money = Mapping[str, int] | Unknown
@@ -55,13 +55,14 @@ def _at(session: Session, at: datetime, edges: Mapping[str, TierEdge]) -> dict[s
     bills = bill_rows(session, list(edges), [at])
     debits = debits_at(session, [at])
     (ledgers,) = usage_rows(session, list(edges), [at])
+    opened = openings(session, [{}, ledgers])
     return {
         tier: Totals(
             tier,
             at,
             _sums([row for row in bills if row.tier == tier], at, less="opening_nusd"),
             _sums([row for row in debits if row.tier == tier], at),
-            usage_of(session, tier, {}, ledgers, Edges(at, at, since=False, running_ms=edge.running_ms)),
+            usage_of(opened, tier, {}, ledgers, Edges(at, at, since=False, running_ms=edge.running_ms)),
         )
         for tier, edge in edges.items()
     }

@@ -1,17 +1,27 @@
 """Usage: what the agents' ledgers rose by, between two complete ticks."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlmodel import Session
 
-from store.counters import USAGE_FIELDS, LedgerAt, Totals, first_usage, ledgers_of, usage_rows, usage_sample_at
+from store.counters import (
+    USAGE_FIELDS,
+    LedgerAt,
+    Totals,
+    first_totals,
+    first_usage,
+    ledgers_of,
+    usage_rows,
+    usage_sample_at,
+)
 from store.edges import snap
 from store.tables import Ledger, UsageSample
 from store.unknown import Unknown
 from store.window import Edges, Window
 
 AtEdge = Mapping[int, LedgerAt]
+_NOTHING: Totals = (0,) * len(USAGE_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +69,26 @@ def usage(session: Session, tier: str, window: Window) -> Usage | Unknown:
     if isinstance(edges, Unknown):
         return edges
     start, end = usage_rows(session, [tier], [edges.start_at, edges.end_at])
-    return usage_of(session, tier, start, end, edges)
+    return usage_of(openings(session, [start, end]), tier, start, end, edges)
 
 
-def usage_of(session: Session, tier: str, start: AtEdge, end: AtEdge, edges: Edges) -> Usage:
-    """The sum over one tier's ledgers between two edges; see `usage_rows`."""
+def openings(session: Session, edges: Sequence[AtEdge]) -> Mapping[int, Totals]:
+    """What each ledger held when we first saw it that has no sample at the oldest of `edges`, oldest first.
+
+    Those that were born under our eyes are left out: they held nothing.
+    """
+    older = {ledger for edge in edges for ledger, last in edge.items() if not last.is_newborn}
+    missing = older - edges[0].keys() if edges else older
+    return first_totals(session, missing) if missing else {}
+
+
+def usage_of(opened: Mapping[int, Totals], tier: str, start: AtEdge, end: AtEdge, edges: Edges) -> Usage:
+    """The sum over one tier's ledgers between two edges; see `usage_rows` and `openings`."""
     sums = [0] * len(USAGE_FIELDS)
     found = {ledger: last for ledger, last in end.items() if last.tier == tier}
     for ledger, last in found.items():
         known = start.get(ledger)
-        before = known.totals if known else _opening(session, ledger, is_newborn=last.is_newborn)
+        before = known.totals if known else _NOTHING if last.is_newborn else opened[ledger]
         for index, total in enumerate(last.totals):
             sums[index] += total - before[index]
     capacity = _capacity(last for last in found.values() if last.at > edges.start_at)
@@ -102,9 +122,3 @@ def _capacity(answered: Iterable[LedgerAt]) -> int | Unknown:
             return Unknown(f"the capacity of agent {agent} was not known; mtok agent bench measures it")
         total += one.capacity_per_ks
     return total
-
-
-def _opening(session: Session, ledger: int, *, is_newborn: bool) -> Totals:
-    """What a ledger held before our time; nothing, if it was born under our eyes."""
-    first = None if is_newborn else first_usage(session, ledger)
-    return tuple(getattr(first, field) if first else 0 for field in USAGE_FIELDS)

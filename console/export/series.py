@@ -17,7 +17,7 @@ from store.edges import TierEdge, complete_at, first_complete
 from store.figures import Figures
 from store.spend import SpendTerm, spend_of, spend_terms
 from store.unknown import Unknown
-from store.usage import usage_of
+from store.usage import openings, usage_of
 from store.window import Edges, Window, day_start
 
 _AT_ONCE = 48
@@ -75,8 +75,9 @@ def _some(session: Session, tier: str, batch: Sequence[datetime], first: TierEdg
 def _step(session: Session, tier: str, window: Window, edges: Edges) -> Step:
     spent = spend_of(bill_rows(session, [tier], [edges.start_at, edges.end_at]), "edge0", "edge1", edges)
     before, after = usage_rows(session, [tier], [edges.start_at, edges.end_at])
+    used = usage_of(openings(session, [before, after]), tier, before, after, edges)
     terms = () if isinstance(spent, Unknown) else tuple(spend_terms(session, tier, edges))
-    return Step(tier, Figures(window, edges, spent, usage_of(session, tier, before, after, edges)), terms)
+    return Step(tier, Figures(window, edges, spent, used), terms)
 
 
 def _edges(

@@ -10,13 +10,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import event
+from sqlmodel import select
 
 from store.fleet import Fleet, TierSpec, read_fleet
 from store.fleet_reader import FleetReader
 from store.gate import GatePolicy, Reason
 from store.inventory import keep_resources, mark_lease, mark_unreachable
 from store.operations import OperationKind, Phase, current, enter
-from store.tables import AgentRow
+from store.tables import AgentRow, Ledger
 from store.unknown import Unknown
 from store.words import Market
 from tests.conftest import History
@@ -137,7 +138,13 @@ def test_what_another_process_has_read_is_as_good(world: FleetWorld, reader: Fle
     assert other.read(world.clock.now()) == anew(world) != first
 
 
-def test_a_whole_fleet_takes_no_more_questions_than_one_tier(world: FleetWorld) -> None:
+@pytest.mark.parametrize("are_new", [False, True], ids=["ledgers known", "ledgers new"])
+def test_a_whole_fleet_takes_no_more_questions_than_one_tier(world: FleetWorld, are_new: bool) -> None:
+    if are_new:
+        with world.database.write() as session:
+            for ledger in session.exec(select(Ledger)).all():
+                ledger.uuid += "-before"
+        world.tick()
     specs, policy, now = world.settings.tier_specs, world.settings.gate_policy, world.clock.now()
 
     def asked(count: int) -> int:
