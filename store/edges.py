@@ -1,6 +1,6 @@
 """Snapping edges back to complete ticks, so that windows add up whatever was missed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -94,12 +94,18 @@ def _never(problem: str | None) -> Unknown:
 
 def problems_of(session: Session, tiers: Sequence[str], until: datetime) -> dict[str, str | None]:
     """By tier, what keeps its newest tick up to an instant from being complete; None: there is no tick."""
-    found: dict[str, str | None] = dict.fromkeys(tiers)
+    known = {tier: problem or _NOT_SINCE for tier, problem, _, _ in _newest_ticks(session, tiers, until)}
+    return {tier: known.get(tier) for tier in tiers}
+
+
+def newest_of(session: Session, tiers: Sequence[str], until: datetime) -> dict[str, TierEdge]:
+    """By tier, its newest tick up to an instant, complete or not; a tier may have none."""
+    return {tier: TierEdge(at, running_ms) for tier, _, at, running_ms in _newest_ticks(session, tiers, until)}
+
+
+def _newest_ticks(session: Session, tiers: Sequence[str], until: datetime) -> Iterator[Any]:
     for some in batched(tiers):
-        values = {**_named(some), "until": until}
-        for tier, problem in session.connection().execute(_newest(len(some)), values):
-            found[tier] = problem or _NOT_SINCE
-    return found
+        yield from session.connection().execute(_newest(len(some)), {**_named(some), "until": until})
 
 
 def _edges(
@@ -173,4 +179,5 @@ def _newest(tiers: int) -> Select[Any]:
         .scalar_subquery()
     )
     is_it = (col(TierTick.tier) == named.c.tier) & (col(TierTick.at) == newest)
-    return select(named.c.tier, col(TierTick.problem)).select_from(named).join(TierTick, is_it)
+    columns = (named.c.tier, col(TierTick.problem), col(TierTick.at), col(TierTick.running_ms))
+    return select(*columns).select_from(named).join(TierTick, is_it)

@@ -6,11 +6,14 @@ tick knew is recorded per provider and per tier, and nothing is ever filled in.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from sqlmodel import Session, col, func, select
+from sqlalchemy import insert
+from sqlmodel import Session, func, select
 
 from store.bill_samples import record_bills
 from store.database import Database
+from store.edges import TierEdge, newest_of
 from store.errors import ClockBehind
 from store.leader import check_fence
 from store.readings import ProviderReading, TickReadings, TierResources
@@ -87,24 +90,31 @@ def _record_agents(session: Session, readings: TickReadings, problems: _Problems
 def _record_tiers(session: Session, readings: TickReadings, problems: _Problems) -> None:
     billed = _billed(session)
     everything = next(iter(problems.provider.values()), None)
+    found: dict[str, tuple[str | None, int]] = {}
     for tier, resources in readings.tiers.items():
         problem = problems.provider.get(resources.provider) or problems.tier.get(tier)
         if problem is None:
             problem = _unbilled(billed.get(tier, frozenset()), resources)
-        _record_tier(session, readings, tier, problem, resources.running)
-    for tier in (UNASSIGNED, IGNORED):
-        if tier in billed:
-            _record_tier(session, readings, tier, everything, running=0)
+        found[tier] = (problem, resources.running)
+    found |= {tier: (everything, 0) for tier in (UNASSIGNED, IGNORED) if tier in billed}
+    last = newest_of(session, list(found), readings.at)
+    rows = [
+        {
+            "tier": tier,
+            "at": readings.at,
+            "complete": problem is None,
+            "problem": problem,
+            "running_ms": _running_ms(last.get(tier), readings.at, running),
+        }
+        for tier, (problem, running) in found.items()
+    ]
+    if rows:
+        session.connection().execute(insert(TierTick), rows)
 
 
-def _record_tier(session: Session, readings: TickReadings, tier: str, problem: str | None, running: int) -> None:
-    query = select(TierTick.at, TierTick.running_ms).where(TierTick.tier == tier)
-    last = session.exec(query.order_by(col(TierTick.at).desc()).limit(1)).first()
-    elapsed_ms = round((readings.at - last[0]).total_seconds() * 1000) if last else 0
-    running_ms = (last[1] if last else 0) + elapsed_ms * running
-    session.add(
-        TierTick(tier=tier, at=readings.at, complete=problem is None, problem=problem, running_ms=running_ms)
-    )
+def _running_ms(last: TierEdge | None, at: datetime, running: int) -> int:
+    """How long a tier's instances have run by now, if `running` of them have since its last tick."""
+    return last.running_ms + round((at - last.at).total_seconds() * 1000) * running if last else 0
 
 
 def _billed(session: Session) -> Mapping[str, frozenset[str]]:
