@@ -28,8 +28,10 @@ def keep_resources(
     Rows read `with_rates` replace the rates too: an inventory alone quotes none. What was read before `at` but
     kept since is left: a slow tick must not undo what an operation has just seen.
     """
+    stored = session.exec(select(ResourceRow).where(ResourceRow.provider == provider)).all()
+    by_ref = {(row.kind, row.resource_id): row for row in stored}
     for row in rows:
-        before = session.get(ResourceRow, (row.provider, row.kind, row.resource_id))
+        before = by_ref.get((row.kind, row.resource_id))
         if before is not None and before.seen_at > at:
             continue
         same = before is not None and before.state == row.state
@@ -41,7 +43,7 @@ def keep_resources(
     if not complete:
         return
     listed = {(row.kind, row.resource_id) for row in rows}
-    for known in session.exec(select(ResourceRow).where(ResourceRow.provider == provider)).all():
+    for known in stored:
         if (known.kind, known.resource_id) not in listed and known.seen_at <= at:
             known.unasked_at = _unasked(session, known, State.GONE, at)
             known.state_since_at = known.state_since_at if known.state == State.GONE else at
