@@ -5,7 +5,7 @@ edge there is read from. What is deleted is what no window with edges on those h
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -22,6 +22,8 @@ _CHUNK = timedelta(days=1)
 _TINY = timedelta(microseconds=1)
 _OF_TICKS = ("gaps", "provider_ticks", "tier_ticks", "ticks")  # in the order of their references
 _OF_COUNTERS = {"bill_samples": "counter_id", "usage_samples": "ledger_id"}
+_OWNERS = {"bill_samples": "bill_counters", "usage_samples": "ledgers"}
+_COMPLETE = {"tier_ticks": "tier", "provider_ticks": "provider"}  # what is complete or not, and whose it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,14 @@ def thin(database: Database, policy: Retention, now: datetime) -> Thinned:
     Raises:
         StoreUnreachable: what was done stays done, the rest is left for the next time.
     """
-    before = row_counts(database)
+    before, firsts = row_counts(database), _first_ticks(database)
     for cutoff, by_day in ((now - policy.minutes_for, False), (now - policy.hours_for, True)):
         for start, end in _chunks(database, cutoff, policy.zone):
-            with database.write() as session:
-                _thin_chunk(session, start, end, policy.zone, by_day=by_day)
+            with database.read() as session:  # most days have been thinned before: nobody waits for those
+                is_due = bool(_split(session, start, end, firsts, policy.zone, by_day=by_day)[1])
+            if is_due:
+                with database.write() as session:
+                    _thin_chunk(session, start, end, firsts, policy.zone, by_day=by_day)
     return Thinned(before, row_counts(database), database.size_bytes())
 
 
@@ -85,33 +90,47 @@ def _chunks(database: Database, cutoff: datetime, zone: ZoneInfo) -> Iterator[tu
         yield start, after
 
 
-def _thin_chunk(session: Session, start: datetime, end: datetime, zone: ZoneInfo, *, by_day: bool) -> None:
+def _thin_chunk(
+    session: Session, start: datetime, end: datetime, firsts: Collection[datetime], zone: ZoneInfo, *, by_day: bool
+) -> None:
     """Thin `(start, end]`: a tick exactly on an edge is the one that this edge snaps to."""
-    ticks = session.exec(select(Tick.at).where(Tick.at > start, Tick.at <= end).order_by(col(Tick.at))).all()
-    kept = _kept_ticks(session, start, end, zone, by_day=by_day)
-    gone = [at for at in ticks if at not in kept]
+    kept, gone = _split(session, start, end, firsts, zone, by_day=by_day)
     if not gone:
-        return
-    edges = sorted(kept)
+        return  # another one has thinned it meanwhile
     for name, key in _OF_COUNTERS.items():
-        _thin_samples(session, _table(name), key, (start, end), edges)
+        _thin_samples(session, name, key, (start, end), kept)
     for table in map(_table, _OF_TICKS):
         session.connection().execute(
             delete(table).where(table.c.at == bindparam("gone_at")), [{"gone_at": at} for at in gone]
         )
 
 
-def _kept_ticks(session: Session, start: datetime, end: datetime, zone: ZoneInfo, *, by_day: bool) -> set[datetime]:
-    """Of each tier and provider, the last complete tick of every hour (day); and each one's very first."""
-    kept: set[datetime] = set()
-    for name, key in (("tier_ticks", "tier"), ("provider_ticks", "provider")):
-        table, connection = _table(name), session.connection()
-        owner, at = table.c[key], table.c.at
-        query = core_select(owner, at).where(table.c.complete, at > start, at <= end).order_by(at)
-        last = {(one, _bucket(when, zone, by_day=by_day)): when for one, when in connection.execute(query)}
-        firsts = core_select(func.min(at)).where(table.c.complete).group_by(owner)
-        kept.update(last.values(), connection.execute(firsts).scalars())
-    return kept
+def _split(
+    session: Session, start: datetime, end: datetime, firsts: Collection[datetime], zone: ZoneInfo, *, by_day: bool
+) -> tuple[list[datetime], list[datetime]]:
+    """The ticks of `(start, end]` that are kept and those that are not, oldest first.
+
+    Kept is, of each tier and provider, the last complete tick of every hour (day); and each one's very first.
+    """
+    ticks = session.exec(select(Tick.at).where(Tick.at > start, Tick.at <= end).order_by(col(Tick.at))).all()
+    kept = set(firsts)
+    for name, key in _COMPLETE.items():
+        table = _table(name)
+        query = core_select(table.c[key], table.c.at).where(table.c.complete, table.c.at > start, table.c.at <= end)
+        rows = session.connection().execute(query.order_by(table.c.at))
+        kept.update({(one, _bucket(when, zone, by_day=by_day)): when for one, when in rows}.values())
+    return [at for at in ticks if at in kept], [at for at in ticks if at not in kept]
+
+
+def _first_ticks(database: Database) -> set[datetime]:
+    """The very first complete tick of each tier and provider."""
+    found: set[datetime] = set()
+    with database.read() as session:
+        for name, key in _COMPLETE.items():
+            table = _table(name)
+            query = core_select(func.min(table.c.at)).where(table.c.complete).group_by(table.c[key])
+            found.update(session.connection().execute(query).scalars())
+    return found
 
 
 def _bucket(at: datetime, zone: ZoneInfo, *, by_day: bool) -> tuple[object, ...]:
@@ -120,14 +139,18 @@ def _bucket(at: datetime, zone: ZoneInfo, *, by_day: bool) -> tuple[object, ...]
 
 
 def _thin_samples(
-    session: Session, table: Table, key: str, within: tuple[datetime, datetime], edges: Sequence[datetime]
+    session: Session, name: str, key: str, within: tuple[datetime, datetime], edges: Sequence[datetime]
 ) -> None:
-    owner, at, connection = table.c[key], table.c.at, session.connection()
-    asked = core_select(owner, at).where(at > within[0], at <= within[1])
+    table, counters, connection = _table(name), _table(_OWNERS[name]), session.connection()
+    owner, at = table.c[key], table.c.at
+    # from each counter into its own samples: by their instants alone all of them would be read
+    is_its = (owner == counters.c.id) & (at > within[0]) & (at <= within[1])
+    asked = core_select(counters.c.id, at).select_from(counters).join(table, is_its)
     by_counter: dict[int, list[datetime]] = {}
-    for id_, instant in connection.execute(asked.order_by(owner, at)):
+    for id_, instant in connection.execute(asked.order_by(counters.c.id, at)):
         by_counter.setdefault(id_, []).append(instant)
-    firsts = core_select(owner, func.min(at)).group_by(owner)
+    first = core_select(func.min(at)).where(owner == counters.c.id).correlate(counters).scalar_subquery()
+    firsts = core_select(counters.c.id, first)
     pinned = {(id_, instant) for id_, instant in connection.execute(firsts)}
     if "origin" in table.c:
         pinned.update(

@@ -33,7 +33,10 @@ class ProviderTick(Stored, table=True):
     """Whether a provider's every known bill counter was read at a tick, and if not, why."""
 
     __tablename__: ClassVar[str] = "provider_ticks"
-    __table_args__ = (Index("ix_provider_ticks_complete", "provider", "complete", "at"),)
+    __table_args__ = (
+        Index("ix_provider_ticks_complete", "provider", "complete", "at"),
+        Index("ix_provider_ticks_at", "at"),
+    )
 
     provider: str = Field(primary_key=True)
     at: datetime = Field(primary_key=True, foreign_key="ticks.at")
@@ -49,7 +52,7 @@ class TierTick(Stored, table=True):
     """
 
     __tablename__: ClassVar[str] = "tier_ticks"
-    __table_args__ = (Index("ix_tier_ticks_complete", "tier", "complete", "at"),)
+    __table_args__ = (Index("ix_tier_ticks_complete", "tier", "complete", "at"), Index("ix_tier_ticks_at", "at"))
 
     tier: str = Field(primary_key=True)
     at: datetime = Field(primary_key=True, foreign_key="ticks.at")
@@ -152,7 +155,7 @@ class Gap(Stored, table=True):
     """A tick at which a source gave no usable reading, and why."""
 
     __tablename__: ClassVar[str] = "gaps"
-    __table_args__ = _BY_KEY
+    __table_args__ = (Index("ix_gaps_at", "at"), _BY_KEY)
 
     source: str = Field(primary_key=True)
     at: datetime = Field(primary_key=True, foreign_key="ticks.at")

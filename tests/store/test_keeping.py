@@ -61,6 +61,20 @@ def test_thinning_keeps_an_hour_a_sample_and_every_total(full: History) -> None:
     assert again.before == again.after
 
 
+def test_a_history_that_is_thin_is_never_locked(full: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = START + timedelta(days=32)
+    thin(full.database, POLICY, now)
+    monkeypatch.setattr(full.database, "write", lambda: pytest.fail("a writer would have waited"))
+    thin(full.database, POLICY, now)
+
+
+@pytest.mark.parametrize("table", ["ticks", "provider_ticks", "tier_ticks", "gaps"])
+def test_what_belongs_to_a_tick_is_found_by_its_instant(empty: Database, table: str) -> None:
+    with empty.read() as session:
+        plan = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN DELETE FROM {table} WHERE at = 'x'")
+        assert [row[3] for row in plan if "SCAN" in row[3]] == []
+
+
 def test_thinning_leaves_the_last_month_alone(full: History) -> None:
     done = thin(full.database, POLICY, START + timedelta(days=29))
     assert done.before == done.after
@@ -73,6 +87,13 @@ def test_a_history_moves_whole(full: History, empty: Database) -> None:
     assert check(empty) == []
     with pytest.raises(CopyRefused, match="name an empty store"):
         copy_store(full.database, empty)
+
+
+def test_a_history_of_large_totals_moves(history: History, empty: Database) -> None:
+    for total in (2**62, 2**62 + 5, 2**62 + 9):  # whose sum is beyond 2**63
+        history.tick(history.bill(total), totals=history.totals(1, total))
+    assert copy_store(history.database, empty)["bill_samples"] == 3
+    assert check(empty) == []
 
 
 def test_a_history_moves_back_and_goes_on(full: History, empty: Database, store_url: str, tmp_path: Path) -> None:
