@@ -140,13 +140,13 @@ def debits_since(
     scope: str = FLEET,
     currencies: Collection[str] = (),
 ) -> list[int | Unknown]:
-    """The debits of one scope between `start` and each of `instants`, by what the samples say.
+    """The debits of one scope between `start` and each of `instants`, by what was known at the last of them.
 
     The whole account is its dollars; a scope among `currencies` is the account in that one; else a tier.
     """
     found: list[int | Unknown] = []
     for part in batched(instants):
-        rows = debits_at(session, [start, *part])
+        rows = [row for row in debits_at(session, [start, *part]) if row.first_seen_at <= instants[-1]]
         for k, at in enumerate(part, start=1):
             debits = (_debit(row, f"edge{k}", at) for row in rows)
             found.append(debits_of([one for one in debits if one and _is_in(one, scope, currencies)], None))

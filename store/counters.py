@@ -86,7 +86,10 @@ def bill_rows(session: Session, tiers: Sequence[str], edges: Sequence[datetime])
     return found.all()
 
 
-_COUNTER = ("id", "tier", "counter", "currency", "opening_nusd", "unsettled_at", "moved_at", "steps", "final_at")
+_COUNTER = (
+    "id", "tier", "counter", "currency", "opening_nusd", "first_seen_at", "unsettled_at", "moved_at", "steps",
+    "final_at",
+)  # fmt: skip
 
 
 @cache
@@ -117,7 +120,8 @@ def debits_at(session: Session, edges: Sequence[datetime]) -> Sequence[Row[Any]]
 
 @cache
 def _debits_at(edges: int) -> Select[Any]:
-    columns = [getattr(BillCounter, name) for name in ("id", "tier", "counter", "currency", "unsettled_at")]
+    names = ("id", "tier", "counter", "currency", "first_seen_at", "unsettled_at")
+    columns = [getattr(BillCounter, name) for name in names]
     totals = [_newest("debits_nusd", f"at{k}").label(f"edge{k}") for k in range(edges)]
     return select(*columns, *totals).where(col(BillCounter.tier) != IGNORED).order_by(col(BillCounter.id))
 

@@ -88,7 +88,7 @@ def figures_of(
 ) -> dict[str, tuple[Figures, ...]]:
     """The figures of each tier in each window. Tiers with the same edges are read together.
 
-    `then`: as somebody read them at that past instant, who knew of no bill's later movements.
+    `then`: as somebody read them at that past instant, who knew of no bill's later movements, and of no later bill.
     """
     snapped = snap_tiers(session, tiers, windows)
     used = {
@@ -109,6 +109,8 @@ def _readings(
     found = {}
     for instants, alike in together.items():
         rows = bill_rows(session, alike, instants) if instants else ()
+        if then is not None:  # a bucket that was stated later lies in its period all the same
+            rows = [row for row in rows if row.first_seen_at <= then]
         courses: Sequence[Row[Any] | Pace] = rows if then is None else paces_at(session, rows, then)
         bills, paces = _by_tier(rows, rows), _by_tier(rows, courses)
         at_edges = usage_rows(session, alike, instants) if instants else ()

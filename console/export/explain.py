@@ -1,5 +1,6 @@
 """`mtok explain`: the two samples behind each term of a figure, so that a person can redo the sum by hand."""
 
+from datetime import datetime
 from typing import Any
 
 from sqlmodel import Session, col, func, select
@@ -7,7 +8,7 @@ from sqlmodel import Session, col, func, select
 from console.export.status import amount, figures_body, unknown
 from store.capacity import KILOSECOND
 from store.clock import rfc3339
-from store.counters import USAGE_FIELDS, counters_of, first_bill
+from store.counters import USAGE_FIELDS, bill_at, counters_of, first_bill
 from store.figures import Figures, figures
 from store.fleet import TierSpec
 from store.money import USD, format_nusd
@@ -69,7 +70,7 @@ def _excluded(session: Session, tier: str, found: Figures) -> list[dict[str, Any
     """What the sum leaves out, and why."""
     rows = []
     for counter in counters_of(session, tier):
-        why = _why_excluded(counter, found)
+        why = _why_excluded(session, counter, found)
         if why is not None:
             opening = format_nusd(counter.opening_nusd)
             row = {"counter": counter.counter, "why": why, "currency": counter.currency, "opening": opening}
@@ -77,14 +78,22 @@ def _excluded(session: Session, tier: str, found: Figures) -> list[dict[str, Any
     return rows
 
 
-def _why_excluded(counter: BillCounter, found: Figures) -> str | None:
-    if not isinstance(found.edges, Unknown) and counter.first_seen_at > found.edges.end_at:
+def _why_excluded(session: Session, counter: BillCounter, found: Figures) -> str | None:
+    if not isinstance(found.edges, Unknown) and _comes_after(session, counter, found.edges.end_at):
         return "first read after this window"
     if counter.unsettled_at is not None:
         return f"unsettled since {rfc3339(counter.unsettled_at)}: its provider no longer knows it"
     if counter.opening_nusd:
         return "its opening balance was billed before our first look"
     return "its provider says that it is not billed (exclude_billing)" if counter.excluded else None
+
+
+def _comes_after(session: Session, counter: BillCounter, end_at: datetime) -> bool:
+    """Whether it has no sample by then: the bucket of a charge period has, however late it was stated."""
+    if counter.first_seen_at <= end_at:
+        return False
+    is_older = counter.started_at is not None and counter.started_at < end_at
+    return not is_older or counter.id is None or bill_at(session, counter.id, end_at) is None
 
 
 def _spend(session: Session, tier: str, found: Figures) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 
 from sqlmodel import select
 
-from store.figures import figures
+from store.budget_curve import debits_since
+from store.figures import figures, figures_of
 from store.gate import GatePolicy
 from store.inventory import keep_resources
 from store.money import format_nusd
@@ -101,6 +102,21 @@ def test_a_bucket_that_is_stated_when_it_is_over_is_placed_in_its_period(history
     whole = spend(history, 0, 3)
     assert isinstance(whole, Spend)
     assert whole.nusd == 6 * USD
+
+
+def test_a_bucket_that_is_stated_late_is_unknown_to_a_replay_of_the_minutes_before(history: History) -> None:
+    history.resources = frozenset()
+    for minute in range(0, 90, 5):
+        told = [bucket(history, 0, 3 * USD)] if minute >= 70 else []
+        history.tick(*told, totals=history.totals(minute, minute), after_s=300)
+    hour, before, after = Window(START, START + HOUR), START + 1.1 * HOUR, START + 1.2 * HOUR
+    with history.database.read() as session:
+        replayed = [figures_of(session, ["h100"], [hour], then)["h100"][0].spend for then in (before, after)]
+        debits = [debits_since(session, START, [then])[0] for then in (before, after)]
+    assert replayed[0] == Unknown("no bill counter of this tier has been read yet")
+    assert isinstance(replayed[1], Spend)
+    assert replayed[1].nusd == 3 * USD
+    assert debits == [0, 3 * USD]
 
 
 def test_windows_over_buckets_add_up(history: History) -> None:
