@@ -166,8 +166,8 @@ class Meter:
         try:
             await self.ledger.write(entries, self._busy_ms())
         except LedgerUnwritable as error:
-            log.error("ledger not written", problem=str(error), entries=len(entries))
             self._is_writable = False
+            log.error("ledger not written", problem=str(error), entries=len(entries))
         else:
             self._is_writable = True
         return self._is_writable
