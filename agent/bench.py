@@ -79,7 +79,7 @@ class _Tally:
     tokens: int = 0
     full_s: float | None = None
     last_s: float = 0.0
-    failure: str | None = None
+    failure: BenchStopped | None = None
     full: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -96,17 +96,19 @@ class _Tally:
             self.full_s = now_s
             self.full.set()
 
-    def fail(self, problem: str) -> None:
+    def fail(self, why: BenchStopped) -> None:
         """End the run without a result."""
-        self.failure = problem
+        self.failure = why
         self.full.set()
         self.over.set()
 
     @property
     def tokens_per_s(self) -> float:
         """Between the first token of the last sequence and the last token that was counted."""
-        if self.failure is not None or self.full_s is None or self.last_s <= self.full_s:
-            raise BenchStopped(self.failure or "the engine made no token", "engine_failed")
+        if self.failure is not None:
+            raise self.failure
+        if self.full_s is None or self.last_s <= self.full_s:
+            raise BenchStopped("the engine made no token", "engine_failed")
         return self.tokens / (self.last_s - self.full_s)
 
 
@@ -207,8 +209,13 @@ class Bench:
         return LeftOut(batch=batch, why=why) if rate is None else rate
 
     async def _generate(self, tally: _Tally, place: int) -> None:
-        """Keep one sequence running."""
+        """Keep one sequence running, for as long as the benchmark may go on."""
         while tally.failure is None:
+            try:
+                self.check()
+            except BenchStopped as error:
+                tally.fail(error)
+                return
             job = self._begin(self.plan.prompt_tokens, self.plan.completion_tokens)
             tally.jobs.append(job)
             async for events in job.batches():
@@ -216,7 +223,7 @@ class Bench:
                 if tokens:
                     tally.count(place, tokens, self.clock_s())
             if job.failure is not None:
-                tally.fail(job.failure.problem)
+                tally.fail(BenchStopped(job.failure.problem, "engine_failed"))
             job.abandon()
 
     async def _prefill(self) -> float:

@@ -80,6 +80,7 @@ StopStrings = Annotated[
         }
     ),
 ]
+TokenCount = Annotated[int, Field(ge=1, le=2**31 - 1)]  # no context is longer
 TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 
 
@@ -87,7 +88,7 @@ class Generation(_Body):
     """What chats and completions have in common. `top_k`, `min_p` and `repetition_penalty` are extensions."""
 
     model: str
-    max_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: TokenCount | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, ge=0, le=1)
     n: int | None = Field(default=None, ge=1, le=128)
@@ -165,7 +166,7 @@ class ChatBody(Generation):
     """`POST /v1/chat/completions`."""
 
     messages: list[Message] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: TokenCount | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     response_format: Annotated[TextFormat | JsonFormat | JsonSchemaFormat, Field(discriminator="type")] | None = (

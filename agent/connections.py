@@ -11,6 +11,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from agent.settings import Limits
 
+_MOST_HEAD_BYTES = 64 * 1024  # request line and headers, or trailers
+
 
 class Server(uvicorn.Server):
     """Without signal handlers of its own: two servers share this process and its end."""
@@ -45,13 +47,15 @@ def make_server(app: ASGIApp, limits: Limits, tls: tuple[Path, Path] | None = No
 class Patient(HttpToolsProtocol):
     """A protocol that ends a connection whose request is not there whole `within_s` after its first byte.
 
-    uvicorn's own limit is for connections between two requests alone (0.35, read from its source).
+    Nor does a request's head go on without end: whoever sends it has shown no key yet. uvicorn's own limit of time
+    is for connections between two requests alone, and it keeps a head of any length (0.35, read from its source).
     """
 
     within_s = 30.0
     most_connections = 2048
     _deadline: asyncio.TimerHandle | None = None
     _is_whole = True
+    _head_bytes = 0  # that came since the last complete head, body or request
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -65,8 +69,11 @@ class Patient(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._head_bytes += len(data)
         super().data_received(data)
-        if self._is_whole:
+        if self._head_bytes > _MOST_HEAD_BYTES:
+            self.transport.abort()
+        elif self._is_whole:
             self._disarm()
         elif self._deadline is None:
             self._arm()
@@ -75,8 +82,16 @@ class Patient(HttpToolsProtocol):
         self._is_whole = False
         super().on_message_begin()
 
+    def on_headers_complete(self) -> None:
+        self._head_bytes = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
-        self._is_whole = True
+        self._is_whole, self._head_bytes = True, 0
         super().on_message_complete()
 
     def _arm(self) -> None:

@@ -8,6 +8,7 @@ and nothing of a finished request. The schema is SQLModel's, the request path wr
 import asyncio
 import contextlib
 import fcntl
+import os
 import queue
 import sqlite3
 import threading
@@ -199,9 +200,10 @@ def _settle(futures: Iterable["asyncio.Future[Any]"], result: object) -> None:
 
 
 def _locked(path: Path) -> TextIO:
+    real = Path(os.path.realpath(path))  # one file has one lock, whatever links lead to it
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = path.with_name(f"{path.name}.lock")
+        real.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = real.with_name(f"{real.name}.lock")
         make_private(lock, 0o600)
         lock_file = lock.open("w")
     except OSError as error:

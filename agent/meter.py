@@ -35,6 +35,8 @@ class _Running:
     job: Job
     label: str
     began_s: float
+    prompt_tokens: int
+    begun_tokens: int = 0  # of its prompts, as the engine has begun with them
     is_written: bool = False
     counted_tokens: int = 0  # against the label's quota
     ended_s: float | None = None
@@ -80,12 +82,14 @@ class Meter:
         """Why a request of this label cannot be served now; None counts it as asked."""
         if not self._is_writable:
             return Refusal(503, "ledger_unwritable", "This server cannot keep its accounts; try another one.", 10)
-        return self._quotas.refuses(label, prompt_tokens) if self._quotas is not None else None
+        if self._quotas is None:
+            return None
+        return self._quotas.refuses(label, prompt_tokens, self._promised_tokens(label))
 
     def begin(self, wanted: Sequence[GenRequest], caller: Caller) -> Job:
         """Hand the sequences of one request to the engine, with an entry from its first moment."""
         job = Job(wanted, caller, self.scheduler, self.settle)
-        running = _Running(job, caller.label, _now_s())
+        running = _Running(job, caller.label, _now_s(), sum(len(request.prompt) for request in wanted))
         self._jobs[job.id] = running
         self.begun += 1
         self._empty.clear()
@@ -96,7 +100,7 @@ class Meter:
             self.scheduler.submit(request, lambda event: self._hear(running, event))
         left = self._quotas.left(caller.label) if self._quotas is not None else None
         if left is not None:
-            left -= sum(len(request.prompt) for request in wanted)
+            left -= self._promised_tokens(caller.label)
             if left < sum(request.max_tokens for request in wanted):
                 job.cap(max(left, 0))
         return job
@@ -137,23 +141,33 @@ class Meter:
             running.ended_s = _now_s()
         if self._quotas is None or (left := self._quotas.left(running.label)) is None:
             return
-        tokens = running.job.usage.prompt_tokens + running.job.usage.completion_tokens
+        usage = running.job.usage
+        tokens = usage.prompt_tokens + usage.completion_tokens
         self._quotas.count(running.label, tokens - running.counted_tokens)
         left -= tokens - running.counted_tokens
-        running.counted_tokens = tokens
+        running.begun_tokens, running.counted_tokens = usage.prompt_tokens, tokens
+        left -= self._promised_tokens(running.label)
         active = [one for one in self._jobs.values() if one.label == running.label and one.ended_s is None]
         if left <= len(active) * _NEAR_TOKENS:
             for one in active:
                 share = max(left // len(active), 0)
                 one.job.cap(one.job.usage.completion_tokens + share)
 
+    def _promised_tokens(self, label: str) -> int:
+        """Of the prompts that are taken and not begun, so not counted against the label's quota yet."""
+        return sum(
+            one.prompt_tokens - one.begun_tokens
+            for one in self._jobs.values()
+            if one.label == label and one.ended_s is None
+        )
+
     async def _write(self, entries: Sequence[Entry]) -> bool:
         """Commit entries and the busy time; False when that failed, which closes the public API."""
         try:
             await self.ledger.write(entries, self._busy_ms())
         except LedgerUnwritable as error:
-            log.error("ledger not written", problem=str(error), entries=len(entries))
             self._is_writable = False
+            log.error("ledger not written", problem=str(error), entries=len(entries))
         else:
             self._is_writable = True
         return self._is_writable

@@ -30,10 +30,13 @@ class Quotas:
         self._used: dict[str, int] = {}
         self._asked_s: defaultdict[str, deque[float]] = defaultdict(deque)
 
-    def refuses(self, label: str, prompt_tokens: int) -> Refusal | None:
-        """Why this request cannot be served now; None counts it as asked."""
+    def refuses(self, label: str, prompt_tokens: int, promised_tokens: int = 0) -> Refusal | None:
+        """Why this request cannot be served now; None counts it as asked.
+
+        `promised_tokens` are those of the label's prompts that wait for the engine: taken, and not counted yet.
+        """
         left = self.left(label)
-        if left is not None and left <= prompt_tokens:
+        if left is not None and (left := left - promised_tokens) <= prompt_tokens:
             now = self._clock.now()
             midnight = datetime.combine(now.date() + timedelta(days=1), time(), UTC)
             message = f"This key's tokens of today are used up: {left} are left, the prompt has {prompt_tokens}."

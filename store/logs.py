@@ -1,6 +1,8 @@
 """Logs on stderr: one line an event, for a person on a terminal and as JSON for everything else."""
 
+import contextlib
 import sys
+from functools import partial
 
 import structlog
 
@@ -21,8 +23,18 @@ def configure_logs() -> None:
                 else [structlog.processors.JSONRenderer()]
             ),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=partial(_Lines, sys.stderr),
     )
+
+
+class _Lines(structlog.PrintLogger):
+    """Loses a line that cannot be written: on a full disk, or when its reader has gone. Whoever logs goes on."""
+
+    def msg(self, message: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
 
 
 def _harmless(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -93,7 +93,7 @@ def _settings(request: GenRequest, width: int) -> Any:
     is_greedy = request.temperature < GREEDY_BELOW or request.top_p <= 0 or request.min_p >= 1
     settings = _settings_class()(
         temperature=1.0 if is_greedy else request.temperature,
-        top_k=1 if is_greedy else request.top_k,
+        top_k=1 if is_greedy else min(request.top_k, width),  # the extension takes an int of C
         top_p=1.0 if is_greedy else request.top_p,
         min_p=0.0 if is_greedy else request.min_p,
         token_repetition_penalty=request.repetition_penalty,

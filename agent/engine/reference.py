@@ -115,8 +115,10 @@ class ReferenceEngine:
     def cap(self, request_id: str, max_tokens: int) -> None:
         if sequence := self._active.get(request_id):
             sequence.limit = min(sequence.limit, max_tokens)
-        elif any(request.id == request_id for request in self._waiting):
-            self._caps[request_id] = max_tokens
+            return
+        for request in self._waiting:
+            if request.id == request_id:
+                self._caps[request_id] = min(self._caps.get(request_id, request.max_tokens), max_tokens)
 
     def cancel(self, request_id: str) -> Usage | None:
         if sequence := self._active.pop(request_id, None):

@@ -129,6 +129,23 @@ async def test_a_lease_that_closes_ends_it(tmp_path: Path) -> None:
     assert caught.value.code == "draining"
 
 
+async def test_once_its_lease_has_closed_it_begins_nothing_more(tmp_path: Path) -> None:
+    plan = QUICK.model_copy(update={"runs": 1, "seconds": 1.0, "completion_tokens": 2, "batches": (8,)})
+    async with metered(tmp_path, lambda: NullEngine(8, step_ms=1)) as (meter, leases):
+
+        async def stop() -> int:
+            while meter.begun < 30:  # noqa: ASYNC110 - the midst of the run, which nothing announces
+                await asyncio.sleep(0)
+            leases.stop()
+            return meter.begun
+
+        stopping = asyncio.create_task(stop())
+        with pytest.raises(BenchStopped, match="the lease is closed") as caught:
+            await measured(bench_of(meter, leases, plan))
+        assert meter.begun == await stopping
+    assert caught.value.code == "draining"
+
+
 def serve_somebody(meter: Meter) -> None:
     meter.begin([GenRequest(new_request_id(), [1, 2, 3], 50)], Caller("web", "completions", "null")).abandon()
 

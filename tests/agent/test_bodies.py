@@ -1,6 +1,7 @@
 """Whatever the official client can send is either implemented or refused by name; nothing is taken and ignored."""
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -50,6 +51,12 @@ def test_anything_else_is_no_prompt(prompt: Any) -> None:
 )
 def test_what_is_no_json_is_said_to_be_none(raw: bytes) -> None:
     assert refused(ChatBody, raw).code == "invalid_json"
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_a_limit_that_no_message_could_name_is_refused(name: str) -> None:
+    digits = sys.get_int_max_str_digits()  # one more, as in a sum with the prompt's tokens, makes no text
+    assert refused(ChatBody, {**CHAT, name: int("9" * digits)}).param == name
 
 
 def test_the_schema_of_json_mode_is_an_object() -> None:

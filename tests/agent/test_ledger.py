@@ -77,6 +77,16 @@ def test_two_agents_never_share_a_ledger(ledger: Ledger) -> None:
         Ledger(ledger.path)
 
 
+def test_a_link_to_a_ledger_is_that_ledger(ledger: Ledger, tmp_path: Path) -> None:
+    folder, link = tmp_path / "folder", tmp_path / "elsewhere" / "link.db"
+    folder.symlink_to(tmp_path)
+    link.parent.mkdir()
+    link.symlink_to(ledger.path)
+    for path in (link, folder / "ledger.db"):
+        with pytest.raises(LedgerInUse):
+            Ledger(path)
+
+
 async def test_a_ledger_whose_sums_do_not_agree_is_refused(tmp_path: Path) -> None:
     first = Ledger(tmp_path / "ledger.db")
     await first.write([entry("1", 5)])

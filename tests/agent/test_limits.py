@@ -7,7 +7,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,51 @@ def test_there_are_only_so_many_connections(limited: RunningAgent) -> None:
     assert still <= 20
     time.sleep(0.1)
     assert limited.post(CHAT, chat(limited))[0] == 200
+
+
+@contextlib.asynccontextmanager
+async def speaking() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to a server that waits for ever, and has no endpoint."""
+    server = make_server(Starlette(), Limits(request_within_s=3600))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        reader, writer = await asyncio.open_connection(*listening.getsockname())
+        try:
+            async with asyncio.timeout(30):
+                yield reader, writer
+        finally:
+            writer.close()
+            server.should_exit = True
+            await serving
+
+
+LINES = b"a: b\r\n" * 100_000
+TRAILED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /" + b"a" * 10**6,
+        b"GET / HTTP/1.1\r\n" + LINES,
+        b"GET / HTTP/1.1\r\na: " + b"b" * 10**6,
+        TRAILED + LINES,
+    ],
+    ids=["line", "headers", "header", "trailers"],
+)
+async def test_a_head_without_end_ends_its_connection(sent: bytes) -> None:
+    async with speaking() as (reader, writer):
+        writer.write(sent)
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+
+
+async def test_a_long_head_and_a_longer_body_are_read() -> None:
+    head = b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\na: " + b"b" * 60_000 + b"\r\n\r\n"
+    async with speaking() as (reader, writer):
+        for _ in range(2):
+            writer.write(head + b"c" * 10**6)
+            await reader.readuntil(b"HTTP/1.1 404")
 
 
 def test_a_prompt_may_be_only_so_long(limited: RunningAgent) -> None:

@@ -15,9 +15,11 @@ from agent.engine.protocol import Finished, GenRequest, Outcome, Usage
 from agent.engine.reference import ReferenceEngine
 from agent.entries import Counts
 from agent.job import Caller, Job, new_request_id
+from agent.keys import Keys, create_key
 from agent.lease import LeaseBook
 from agent.ledger import Ledger
 from agent.meter import Meter
+from agent.quota import Quotas
 from agent.scheduler import Scheduler
 from agent.stream import JobResponse
 from store.clock import SystemClock
@@ -36,11 +38,11 @@ async def meter(tmp_path: Path, model_dir: Path) -> AsyncIterator[Meter]:
     ledger.close()
 
 
-def begin(meter: Meter, max_tokens: int = 12) -> Job:
+def begin(meter: Meter, max_tokens: int = 12, label: str = "tests") -> Job:
     request = GenRequest(
         id=new_request_id(), prompt=[5, 6, 7], max_tokens=max_tokens, temperature=0, top_p=1, seed=1, stop=()
     )
-    return meter.begin([request], Caller("tests", "chat.completions", "tiny"))
+    return meter.begin([request], Caller(label, "chat.completions", "tiny"))
 
 
 async def settled(meter: Meter) -> None:
@@ -170,6 +172,21 @@ async def test_while_entries_cannot_be_written_nothing_new_is_taken(meter: Meter
     assert meter.refuses("tests", 1) is None
     assert meter.ledger.totals()["tests"].requests == 1
     await meter.stop()
+
+
+async def test_prompts_that_wait_for_the_engine_are_held_against_the_quota(meter: Meter, tmp_path: Path) -> None:
+    create_key(tmp_path / "keys", "daily", tokens_per_day=10)
+    quotas = Quotas(Keys("keys_file", tmp_path / "keys"), meter.ledger, SystemClock())
+    limited = Meter(meter.ledger, meter.scheduler, LeaseBook(SystemClock()), 60, quotas=quotas)
+    # no event of the engine arrives in between
+    jobs = [begin(limited, label="daily") for _ in range(5) if limited.refuses("daily", 3) is None]
+    assert len(jobs) == 3
+    for job in jobs:
+        job.abandon()
+    await settled(limited)
+    used = meter.ledger.totals()["daily"]
+    assert quotas.left("daily") == 10 - used.prompt_tokens - used.completion_tokens
+    assert used.prompt_tokens <= 9
 
 
 async def test_a_stop_waits_for_what_runs_and_then_caps_it(meter: Meter) -> None:

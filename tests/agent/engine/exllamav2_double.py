@@ -59,6 +59,9 @@ def sample_basic(logits: Any, *given: Any) -> list[float]:
     import torch
 
     temperature, top_k, top_p, _top_a, min_p, _tfs, _typical, random, tokens, chances, _, _, mask = given[:13]
+    if not -(2**31) <= top_k < 2**31:
+        msg = "incompatible function arguments"  # pybind11's
+        raise TypeError(msg)
     scores = logits[0, 0].double() / (temperature if temperature >= 0.01 else 1.0)
     if mask.device.type != "meta":
         scores[~mask[0]] = float("-inf")

@@ -49,6 +49,12 @@ def test_parameters_that_leave_the_likeliest_alone(world: World, given: dict[str
     assert len(first_tokens(world, 20, **given)) == 1
 
 
+def test_more_than_the_vocabulary_has_is_all_of_it(world: World) -> None:
+    weights(world, {300: 0.6, 301: 0.4})
+    texts = [world.run(str(top_k), 9, seed=1, top_k=top_k).text for top_k in (0, 2**31, 10**99)]
+    assert texts[0] == texts[1] == texts[2]
+
+
 def test_a_negative_seed_repeats_and_is_its_own(world: World) -> None:
     texts = [world.run(str(place), 9, seed=seed).text for place, seed in enumerate((-1, -1, 1))]
     assert texts[0] == texts[1] != texts[2]

@@ -108,6 +108,16 @@ def test_a_cap_ends_a_request_cleanly_and_cancel_says_what_was_used(engine: Refe
     assert engine.cancel("2") is None
 
 
+def test_a_cap_never_raises_what_a_waiting_request_may_have(engine: ReferenceEngine) -> None:
+    for name in ("own", "capped"):
+        engine.submit(GenRequest(name, prompt(engine), 2, temperature=0))
+    for name, most in (("own", 50), ("capped", 0), ("capped", 50)):
+        engine.cap(name, most)
+    ends = {end.id: end for _ in range(4) for end in engine.step() if isinstance(end, Finished)}
+    assert (ends["own"].outcome, ends["own"].usage.completion_tokens) == (Outcome.LENGTH, 2)
+    assert (ends["capped"].outcome, ends["capped"].usage.completion_tokens) == (Outcome.CAPPED, 0)
+
+
 def test_users_text_never_becomes_a_special_token(model_dir: Path) -> None:
     tokens = ChatTokenizer(model_dir)
     plain = tokens.chat([("user", "x")])
