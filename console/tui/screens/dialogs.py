@@ -101,7 +101,7 @@ class Dialog(ModalScreen[object]):
     def follow(self, fleet: Fleet) -> None:
         """The fleet has been read again: what has changed under the question takes the answer away."""
         self._changed = self._changed or self._still(fleet)
-        if self._changed is not None:
+        if self._changed is not None and self.query("#act"):  # else it is said as soon as there is a place for it
             self._hint()
 
     def is_ready(self) -> bool:
