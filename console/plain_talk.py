@@ -5,6 +5,7 @@ A state machine: `feed` a line, get lines to say. Nothing acts on one line: each
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from console.plain_lines import everything
 from console.service import Service
@@ -117,9 +118,11 @@ class Talk:
         yield "type yes to go on; anything else cancels"
 
     def _ask_gate(self, act: str, reason: str) -> Iterator[str]:
+        seen = None
         if self.fleet is not None:
+            seen = self.fleet.verdict.facts.closed_by
             text = close_consequence(self.fleet) if act == "close" else open_consequence(self.fleet)
             yield from text.splitlines()
-        does = self._service.close_gate if act == "close" else self._service.open_gate
+        does = self._service.close_gate if act == "close" else partial(self._service.open_gate, seen=seen)
         self._asked = _Asked(f"gate {act}", "yes", lambda: does(reason))
         yield "type yes to go on; anything else cancels"

@@ -100,6 +100,7 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
         """Read the store, unless time stands still; a reading that takes too long is told like no answer.
 
         `is_wanted`: somebody asks for something that has not been read yet, and gets it though time stands still.
+        So does a dialog: what it asks about must not have changed.
         """
         self.end_if_hung_up()
         if not self.screen_stack:  # a second may pass while the app closes its screens
@@ -108,7 +109,7 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
             waited = time.monotonic() - self._reading_since_s
             if waited > _SILENT_AFTER_S:
                 self._silent(f"the store has not answered for {waited:.0f} s")
-        elif is_wanted or not self.view.is_paused:
+        elif is_wanted or not self.view.is_paused or isinstance(self.screen, Dialog):
             self._reading_since_s = time.monotonic()
             self._read(self.page.NAME, self.page.question())
 

@@ -82,6 +82,17 @@ def test_the_gate_is_closed_opened_and_reset_with_reasons(tmp_path: Path) -> Non
     assert (allowance.amount_nusd, allowance.reason) == (50 * 10**9, "launch")
 
 
+def test_another_closing_than_the_one_that_was_said_is_not_opened(world: FleetWorld) -> None:
+    world.service.close_gate("trying the runbook")
+    talk = talk_of(world)
+    assert talk.feed("gate open it works")[0] == "Closed by ada@192.0.2.7 (trying the runbook)."
+    world.service.open_gate("tried")
+    world.service.close_gate("keys leaked")
+    (said,) = talk.feed("yes")
+    assert "it is closed by ada@192.0.2.7 (keys leaked) now, no longer by" in said
+    assert world.service.fleet().verdict.facts.closed_by == "ada@192.0.2.7 (keys leaked)"
+
+
 @pytest.mark.parametrize(
     ("typed", "says"),
     [

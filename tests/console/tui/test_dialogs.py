@@ -3,8 +3,12 @@
 from pathlib import Path
 
 import pytest
+from sqlmodel import select
+from textual.widgets import Button, Input
 
-from console.tui.screens.dialogs import ConfirmDialog
+from console.tui.screens.dialogs import ConfirmDialog, ReasonDialog
+from store.operations import OperationKind
+from store.tables import GateClosure
 from tests.console.fleet_world import FleetWorld, fleet_world
 from tests.console.tui.screen import app_of, ready, shown, until
 
@@ -28,3 +32,41 @@ async def test_a_reading_that_comes_before_the_dialog_is_drawn_is_said_in_it(
         assert app.view.fleet is not None
         dialog.follow(app.view.fleet)
         await until(pilot, lambda: "h100 is asleep now: close this" in shown(app))
+
+
+async def test_another_closing_by_hand_is_not_opened_by_who_has_not_seen_it(
+    world: FleetWorld, tmp_path: Path
+) -> None:
+    world.service.close_gate("trying the runbook")
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("o")
+        await until(pilot, lambda: "Closed by ada@192.0.2.7 (trying the runbook)." in shown(app))
+        world.service.open_gate("tried")
+        world.service.close_gate("keys leaked: do not open")
+        app.screen.query_one("#reason", Input).value = "the runbook works"
+        says = "it is closed by ada@192.0.2.7 (keys leaked: do not open) now: close"
+        await until(pilot, lambda: says in " ".join(shown(app).replace("│", "").split()))
+        assert app.screen.query_one("#act", Button).disabled
+    with world.database.read() as session:
+        assert [row.opened_reason for row in session.exec(select(GateClosure)).all()] == ["tried", None]
+
+
+async def test_a_gate_that_somebody_closes_meanwhile_is_not_closed_twice(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(app.screen, ReasonDialog))
+        world.service.close_gate("leak")
+        await until(pilot, lambda: "it is closed by ada@192.0.2.7 (leak) now" in shown(app))
+
+
+async def test_a_dialog_is_followed_while_time_stands_still(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("p", "h")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        before = app.view.fleet
+        world.service.ask(OperationKind.HIBERNATE, "h100", seen="8429=ACTIVE")
+        await until(pilot, lambda: "a hibernate of h100 has been asked for meanwhile" in shown(app))
+        assert app.view.fleet is before
