@@ -57,6 +57,7 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
         self.service, self.view, self._export_to = service, view, export_to
         self._pages: dict[str, Page] = {"Fleet": self._made("Fleet")}
         self._reading_since_s: float | None = None
+        self._is_wanted = False  # a reading, by somebody who came while another one was under way
         if look.keys:
             self.set_keymap(dict(check_keys(look.keys, [key.binding for key in self.keys_now()])))
 
@@ -105,22 +106,22 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
         self.end_if_hung_up()
         if not self.screen_stack:  # a second may pass while the app closes its screens
             return
+        self._is_wanted = self._is_wanted or is_wanted
         if self._reading_since_s is not None:
             waited = time.monotonic() - self._reading_since_s
             if waited > _SILENT_AFTER_S:
                 self._silent(f"the store has not answered for {waited:.0f} s")
-        elif is_wanted or not self.view.is_paused or isinstance(self.screen, Dialog):
-            self._reading_since_s = time.monotonic()
-            self._read(self.page.NAME, self.page.question())
+        elif self._is_wanted or not self.view.is_paused or isinstance(self.screen, Dialog):
+            self._is_wanted, self._reading_since_s = False, time.monotonic()
+            self._read(self.page.NAME, self.page.question(), self.view.at)
 
     def read_soon(self) -> None:
         """Read again at once."""
         self.call_later(self.read, is_wanted=True)
 
     @work(thread=True, group="read", exit_on_error=False)
-    def _read(self, name: str, question: Callable[[Service], Any] | None) -> None:
+    def _read(self, name: str, question: Callable[[Service], Any] | None, at: datetime | None) -> None:
         try:
-            at = self.view.at
             fleet = self.service.fleet() if at is None else self.service.fleet_at(at)
             answer = question(self.service) if question is not None else None
         except StoreUnreachable as error:
@@ -134,13 +135,15 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
 
     def on_store_read(self, message: StoreRead) -> None:
         """Show it, under a dialog too."""
-        self._reading_since_s = None
+        self._has_read()
         if not gc.isenabled():  # the start is over
             gc.freeze()
             gc.enable()
         if not self.screen_stack:  # a reading may end while the app closes its screens
             return
-        if not self.view.is_paused or self.view.fleet is None:
+        if self.view.at not in (None, message.fleet.at):  # stepped on meanwhile: that minute is read next
+            return
+        if self.view.at is not None or not self.view.is_paused or self.view.fleet is None:
             self.view.fleet, self.view.read_s = still(self.view.fleet, message.fleet), time.monotonic()
         self.view.problem = None
         asked = self._pages.get(message.page)
@@ -152,8 +155,14 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
 
     def on_store_silent(self, message: StoreSilent) -> None:
         """Keep what is shown, marked as old."""
-        self._reading_since_s = None
+        self._has_read()
         self._silent(message.problem)
+
+    def _has_read(self) -> None:
+        """Whoever was turned away meanwhile gets their reading now."""
+        self._reading_since_s = None
+        if self._is_wanted:
+            self.read_soon()
 
     def on_wanted(self) -> None:
         """A screen asks something else now."""
@@ -270,8 +279,11 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
         if found is None:
             self.post_message(Said("replay: nothing is on record beyond this minute", is_problem=True))
             return
-        self.view.at = found
-        self.call_from_thread(self.read_soon)
+        self.call_from_thread(self._show_past, found)
+
+    def _show_past(self, at: datetime) -> None:
+        self.view.at = at
+        self.read_soon()
 
     def _made(self, name: str) -> Page:
         assert name in PAGES
