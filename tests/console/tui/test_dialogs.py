@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from sqlmodel import select
+from textual.events import Paste
 from textual.widgets import Button, Input
 
 from console.tui.screens.dialogs import ConfirmDialog, ReasonDialog
@@ -70,3 +71,31 @@ async def test_a_dialog_is_followed_while_time_stands_still(world: FleetWorld, t
         world.service.ask(OperationKind.HIBERNATE, "h100", seen="8429=ACTIVE")
         await until(pilot, lambda: "a hibernate of h100 has been asked for meanwhile" in shown(app))
         assert app.view.fleet is before
+
+
+async def test_a_name_that_has_to_be_typed_cannot_be_pasted(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("h")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        field = app.screen.query_one("#name", Input)
+        field.focus()
+        await until(pilot, lambda: app.focused is field)
+        app.post_message(Paste("h100"))
+        await until(pilot, lambda: "a pasted name does not count: type it" in shown(app))
+        app.copy_to_clipboard("h100")
+        field.action_paste()
+        assert field.value == ""
+        assert app.screen.query_one("#act", Button).disabled
+
+
+async def test_a_reason_can_be_pasted(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(app.screen, ReasonDialog))
+        field = app.screen.query_one("#reason", Input)
+        field.focus()
+        await until(pilot, lambda: app.focused is field)
+        app.post_message(Paste("https://example.org/incidents/7"))
+        await until(pilot, lambda: "ready: Enter acts" in shown(app))
