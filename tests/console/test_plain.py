@@ -1,10 +1,12 @@
 """The plain console: what is said, what is news, and that nothing acts on one line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlmodel import select
 
+from console.plain import _look
 from console.plain_lines import changes, everything
 from console.plain_talk import Talk
 from store.tables import Allowance, GateClosure, OperationRow
@@ -105,6 +107,38 @@ def test_another_closing_than_the_one_that_was_said_is_not_opened(world: FleetWo
 )
 def test_what_makes_no_sense_is_said(world: FleetWorld, typed: str, says: str) -> None:
     assert says in talk_of(world).feed(typed)[0]
+
+
+def test_old_figures_are_said_to_be_old(world: FleetWorld, capsys: pytest.CaptureFixture[str]) -> None:
+    talk, service = talk_of(world), world.service
+    with world.database.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE ticks RENAME TO gone")
+    world.clock.advance(3600)
+    _look(service, talk)
+    _look(service, talk)
+    (said,) = capsys.readouterr().out.splitlines()
+    assert "09:06:02Z STALE: " in said
+    for typed in ("status", "hibernate l40", "gate close leak", "gate reset 5 launch"):
+        first, *rest = talk.feed(typed)
+        assert first.startswith("STALE: read at 2026-11-24T08:06:02Z: ")
+        assert "no such table" in first
+        assert rest
+        talk.feed("")
+    with world.database.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE gone RENAME TO ticks")
+    _look(service, talk)
+    assert "the store answers again" in capsys.readouterr().out
+    assert "STALE: read at" not in " ".join(talk.feed("status"))
+
+
+def test_before_the_first_reading_and_without_tiers_a_line_is_answered_all_the_same(world: FleetWorld) -> None:
+    unread = Talk(world.service, "5m")
+    assert unread.feed("status") == ["nothing has been read yet"]
+    assert unread.feed("hibernate l40") == ["nothing has been read yet"]
+    talk = talk_of(world)
+    assert talk.fleet is not None
+    talk.fleet = replace(talk.fleet, tiers=())
+    assert talk.feed("window 1h") == ["figures are of the last 1h"]
 
 
 def test_a_refusal_of_the_service_is_one_line(world: FleetWorld) -> None:
