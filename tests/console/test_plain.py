@@ -7,10 +7,11 @@ import pytest
 from sqlmodel import select
 
 from console.plain import _look
-from console.plain_lines import changes, everything
+from console.plain_lines import changes, everything, gate_sentence
 from console.plain_talk import Talk
 from store.tables import Allowance, GateClosure, OperationRow
 from tests.console.fleet_world import FleetWorld, fleet_world
+from tests.console.tui.picture_world import one_provider_dark, over_its_own_limit
 
 
 @pytest.fixture
@@ -54,6 +55,29 @@ def test_figures_are_no_news_and_states_are(world: FleetWorld) -> None:
     said = list(changes(before, world.service.fleet()))
     assert "tier l40: asleep, was serving" in said
     assert any(text.startswith("billing of cloud: STALE, HTTP 500") for text in said)
+
+
+def test_what_has_not_been_seen_is_not_known_to_be_zero(tmp_path: Path) -> None:
+    world = fleet_world(tmp_path)
+    assert "spent today not known (" in gate_sentence(world.service.fleet())
+
+
+def test_who_is_closed_alone_is_said_though_the_gate_is_open(tmp_path: Path) -> None:
+    now = over_its_own_limit(tmp_path).service.fleet()
+    told = gate_sentence(now)
+    assert told.startswith("gate OPEN, spent today $")
+    assert "; CLOSED for l40: $0.1" in told
+    assert "of $0.10 spent today; opens tomorrow, or by a reset" in told
+    scope = replace(now.verdict.tiers["l40"], reasons=())
+    before = replace(now, verdict=replace(now.verdict, tiers={"l40": scope}))
+    assert list(changes(before, now)) == [told]
+
+
+def test_a_provider_that_is_dark_alone_is_said_once(tmp_path: Path) -> None:
+    told = gate_sentence(one_provider_dark(tmp_path).service.fleet())
+    assert told.startswith("gate OPEN, ")
+    assert told.count("CLOSED for edge: last complete billing tick") == 1
+    assert told.count("edge") == 1
 
 
 def test_a_serving_tier_is_hibernated_by_its_name_alone(world: FleetWorld) -> None:
