@@ -18,7 +18,7 @@ from console.service import Service
 from console.tui.acts import Acts
 from console.tui.clipboard import osc52
 from console.tui.ends import Ends
-from console.tui.keys import ACTS, BINDINGS, OWN_USERS, PAGES, check_keys
+from console.tui.keys import ACTS, BINDINGS, OF_NOW, OWN_USERS, PAGES, check_keys
 from console.tui.look import THEMES, Look
 from console.tui.messages import Said, StoreRead, StoreSilent
 from console.tui.pages import PageKey, make_page, page_keys
@@ -90,8 +90,8 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
         self.call_later(self._refit)  # its own size is the old one yet
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What changes something has no key where the console is read-only, or shows the past."""
-        if action in ACTS and (self.view.is_read_only or self.view.at is not None):
+        """What changes something has no key where the console is read-only, nor has what is of now in the past."""
+        if (action in ACTS and self.view.is_read_only) or (action in OF_NOW and self.view.at is not None):
             return False
         if action in OWN_USERS and self.is_web:
             return False

@@ -65,6 +65,23 @@ async def test_the_header_of_a_replay_names_the_minute_of_its_figures(world: Fle
         assert "08:04:02 UTC" in text_of(app, "header")
 
 
+async def test_a_replay_does_not_offer_the_log_of_today(world: FleetWorld, tmp_path: Path) -> None:
+    app = app_of(world, tmp_path)
+    app.view.at = world.clock.now() - timedelta(minutes=2)
+    async with app.run_test(size=(120, 80)) as pilot:
+        await ready(pilot)
+        await pilot.press("l")
+        assert "host logs" not in text_of(app, "message")
+        commands = [command.title for command in app.get_system_commands(app.screen)]
+        assert "Export" in commands
+        assert "Host logs" not in commands
+        await pilot.press("2")
+        await until(pilot, lambda: isinstance(app.page, TierPage) and "SERVICE" in shown(app))
+        assert "the log of its host" not in shown(app)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "follow its host's log over SSH (not in the past)" in shown(app))
+
+
 @pytest.mark.parametrize("fails", [False, True])
 async def test_who_asks_while_a_reading_is_under_way_is_answered_after_it(
     world: FleetWorld, tmp_path: Path, fails: bool
