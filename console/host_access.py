@@ -1,5 +1,6 @@
 """From a name to a host: which agents it means, the connection to one, and what its agent writes."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -20,16 +21,22 @@ async def reached(settings: Settings, agent: AgentSection) -> AsyncIterator[SshH
         )
     host = SshHost(agent.name, settings.ssh_target(agent))
     if host.address is None:
-        database = open_database(settings.store_url)
-        try:
-            with database.read() as session:
-                recall_addresses(session, settings, {agent.name: host})
-        finally:
-            database.close()
+        await asyncio.to_thread(
+            _recall, settings, agent, host
+        )  # a store that is written waits, and a screen draws on
     try:
         yield host
     finally:
         await host.close()
+
+
+def _recall(settings: Settings, agent: AgentSection, host: SshHost) -> None:
+    database = open_database(settings.store_url)
+    try:
+        with database.read() as session:
+            recall_addresses(session, settings, {agent.name: host})
+    finally:
+        database.close()
 
 
 def chosen(settings: Settings, name: str | None) -> list[tuple[TierSection, AgentSection]]:

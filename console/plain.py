@@ -10,7 +10,6 @@ from console.plain_lines import changes, everything, stamped
 from console.plain_talk import Talk
 from console.service import Service
 from store.errors import ExitCode, MtokError
-from store.fleet import Fleet
 from store.printable import printable
 
 _READ_EVERY_S = 1.0
@@ -25,12 +24,12 @@ def run_plain(service: Service, note: str, window: str = "5m") -> int:
     """Say what is, then what changes, until `quit`, the end of the input, or a signal."""
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _end)
-    talk, before, silent = Talk(service, window), None, ""
+    talk = Talk(service, window)
     typed = bytearray()
     _say(service, note, "type ? for what can be typed")
     try:
         while not talk.is_over:
-            before, silent = _look(service, talk, before, silent)
+            _look(service, talk)
             if not _hear(service, talk, typed):
                 break
     except _Ended as ended:
@@ -40,19 +39,19 @@ def run_plain(service: Service, note: str, window: str = "5m") -> int:
     return int(ExitCode.OK)
 
 
-def _look(service: Service, talk: Talk, before: Fleet | None, silent: str) -> tuple[Fleet | None, str]:
-    """Read the store, and say what is news; answers the fleet as it is now and what is wrong with the store."""
+def _look(service: Service, talk: Talk) -> None:
+    """Read the store, and say what is news: the fleet, and what is wrong with the store."""
+    before, silent = talk.fleet, talk.problem
     try:
-        now = service.fleet()
+        talk.fleet, talk.problem = service.fleet(), ""
     except MtokError as error:
-        if str(error) != silent:
+        talk.problem = str(error)
+        if talk.problem != silent:
             _say(service, f"STALE: {error}")
-        return before, str(error)
+        return
     if silent:
         _say(service, "the store answers again")
-    talk.fleet = now
-    _say(service, *(everything(now, talk.window) if before is None else changes(before, now)))
-    return now, ""
+    _say(service, *(everything(talk.fleet, talk.window) if before is None else changes(before, talk.fleet)))
 
 
 def _hear(service: Service, talk: Talk, typed: bytearray) -> bool:

@@ -1,12 +1,13 @@
 """The fleet in sentences, one a line, for screen readers and logs: what is, and what has changed since."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from console.tui.render.figures import UNKNOWN, count, money, per_mtok, percent
 from console.tui.render.tier import unknown_reasons
 from store.clock import rfc3339
 from store.fleet import Fleet, TierView
+from store.gate import Verdict
 from store.money import USD, display
 from store.unknown import Unknown
 
@@ -40,10 +41,11 @@ def changes(before: Fleet, now: Fleet) -> Iterator[str]:
 
 
 def gate_sentence(fleet: Fleet) -> str:
-    """The gate and today's budget."""
-    verdict, spent = fleet.verdict, fleet.verdict.facts.debits_today_nusd
+    """The gate, today's budget, and each tier, or provider, that is closed by itself."""
+    verdict, facts = fleet.verdict, fleet.verdict.facts
+    spent = facts.debits_today_nusd if facts.unseen is None else facts.unseen
     today = f"not known ({spent.reason})" if isinstance(spent, Unknown) else money(spent)
-    budget = f"spent today {today} of {display(verdict.limit_nusd, USD)}"
+    budget = "; ".join([f"spent today {today} of {display(verdict.limit_nusd, USD)}", *_closed_alone(verdict)])
     if verdict.is_open:
         return f"gate OPEN, {budget}"
     return f"gate CLOSED, {', '.join(verdict.reasons)}: {verdict.sentence}; {budget}"
@@ -96,8 +98,14 @@ def _tier_changes(before: TierView | None, now: TierView) -> Iterator[str]:
         yield f"tier {name}: {then.kind} has ended"
 
 
-def _verdict(fleet: Fleet) -> tuple[str, ...]:
-    return tuple(fleet.verdict.reasons)
+def _closed_alone(verdict: Verdict) -> Iterable[str]:
+    """Whom the gate does not let serve though it may be open for the account, and why; each said once."""
+    alone = [one for one in verdict.closings if one[0] and one[0] not in verdict.currencies]
+    return dict.fromkeys(f"CLOSED for {whom}: {why.removeprefix(f'{whom}: ')}" for whom, _, why in alone)
+
+
+def _verdict(fleet: Fleet) -> tuple[object, ...]:
+    return fleet.verdict.by_scope, fleet.verdict.facts.closed_by
 
 
 def _providers(fleet: Fleet) -> list[str]:

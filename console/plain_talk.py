@@ -5,6 +5,7 @@ A state machine: `feed` a line, get lines to say. Nothing acts on one line: each
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from console.plain_lines import everything
 from console.service import Service
@@ -15,8 +16,9 @@ from console.wording import (
     reset_consequence,
     wake_consequence,
 )
+from store.clock import rfc3339
 from store.errors import AmountError, MtokError
-from store.fleet import Fleet, TierView
+from store.fleet import WINDOWS, Fleet, TierView
 from store.money import parse_nusd
 from store.operations import OperationKind
 
@@ -38,12 +40,13 @@ class _Asked:
 
 
 class Talk:
-    """One conversation. `is_over` after `quit`."""
+    """One conversation. `fleet`: as last read; `problem`: why it cannot be read now. `is_over` after `quit`."""
 
     def __init__(self, service: Service, window: str) -> None:
         self._service, self.window = service, window
         self._asked: _Asked | None = None
         self.fleet: Fleet | None = None
+        self.problem = ""
         self.is_over = False
 
     def feed(self, text: str) -> list[str]:
@@ -65,9 +68,10 @@ class Talk:
                 return
             case ["quit" | "exit"]:
                 self.is_over = True
-            case ["status"] if self.fleet is not None:
-                yield from everything(self.fleet, self.window)
-            case ["window", name] if self.fleet is not None and name in self.fleet.tiers[0].figures:
+            case ["status"]:
+                yield from self._stale()
+                yield from everything(self.fleet, self.window) if self.fleet is not None else ()
+            case ["window", name] if name in WINDOWS:
                 self.window = name
                 yield f"figures are of the last {name}"
             case ["hibernate" | "wake" as kind, tier]:
@@ -79,6 +83,13 @@ class Talk:
             case _:
                 yield from HELP
 
+    def _stale(self) -> Iterator[str]:
+        """What is said next is stamped with the present; this, that it is not of the present."""
+        if self.fleet is None:
+            yield f"nothing has been read yet{self.problem and f': {self.problem}'}"
+        elif self.problem:
+            yield f"STALE: read at {rfc3339(self.fleet.at.replace(microsecond=0))}: {self.problem}"
+
     def _decide(self, asked: _Asked, text: str) -> Iterator[str]:
         if text != asked.word:
             yield f"{asked.what}: cancelled"
@@ -87,7 +98,10 @@ class Talk:
         yield f"{asked.what}: asked; the collector carries it out"
 
     def _ask_operation(self, kind: OperationKind, name: str) -> Iterator[str]:
-        tier = self.fleet.tier(name) if self.fleet else None
+        yield from self._stale()
+        if self.fleet is None:
+            return
+        tier = self.fleet.tier(name)
         if tier is None:
             yield f"{kind}: there is no tier {name!r}"
             return
@@ -111,15 +125,19 @@ class Talk:
         except AmountError as error:
             yield f"gate reset: {amount!r} {error.problem}"
             return
+        yield from self._stale()
         if self.fleet is not None:
             yield from reset_consequence(self.fleet).splitlines()
         self._asked = _Asked("gate reset", "yes", lambda: self._service.reset_gate(nusd, reason))
         yield "type yes to go on; anything else cancels"
 
     def _ask_gate(self, act: str, reason: str) -> Iterator[str]:
+        yield from self._stale()
+        seen = None
         if self.fleet is not None:
+            seen = self.fleet.verdict.facts.closed_by
             text = close_consequence(self.fleet) if act == "close" else open_consequence(self.fleet)
             yield from text.splitlines()
-        does = self._service.close_gate if act == "close" else self._service.open_gate
+        does = self._service.close_gate if act == "close" else partial(self._service.open_gate, seen=seen)
         self._asked = _Asked(f"gate {act}", "yes", lambda: does(reason))
         yield "type yes to go on; anything else cancels"

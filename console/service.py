@@ -151,19 +151,22 @@ class Service(Reading):
                 raise GateRefused("close", f"{closure.actor} has closed it already ({closure.reason})")
             close_by_hand(session, self.clock.now(), self.actor, reason)
 
-    def open_gate(self, reason: str) -> None:
-        """End a closing by hand; what else closes the gate goes on doing so.
+    def open_gate(self, reason: str, seen: str | None = None) -> None:
+        """End a closing by hand, which the engineer saw as `seen`; what else closes the gate goes on doing so.
 
         Raises:
-            GateRefused: nobody has closed it by hand, or the reason is missing.
+            GateRefused: nobody has closed it by hand, somebody has again since, or the reason is missing.
         """
         self._writing("gate open")
         reason = _given("open", reason)
         with self.database.write() as session:
             closure = closed_by_hand(session)
+            verdict = verdict_now(session, self.settings.gate_policy, self.clock.now())
             if closure is None:
-                verdict = verdict_now(session, self.settings.gate_policy, self.clock.now())
                 raise GateRefused("open", f"nobody has closed it by hand; it is: {verdict.sentence}")
+            closed_by = verdict.facts.closed_by
+            if seen not in (None, closed_by):
+                raise GateRefused("open", f"it is closed by {closed_by} now, no longer by {seen}")
             open_by_hand(session, closure, self.clock.now(), self.actor, reason)
 
     def verdict(self) -> tuple[Verdict, tuple[Term, ...]]:

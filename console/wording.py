@@ -85,7 +85,8 @@ def open_consequence(fleet: Fleet) -> str:
     others = [str(reason) for reason in fleet.verdict.reasons if reason is not Reason.MANUAL]
     closed_by = fleet.verdict.facts.closed_by
     rest = f"It stays closed all the same: {', '.join(others)}." if others else "Agents get their leases at once."
-    return f"Closed by {closed_by}.\n{rest}"
+    who = f"Closed by {closed_by}." if closed_by else "Nobody had closed it by hand when it was last read."
+    return f"{who}\n{rest}"
 
 
 def machine_lines(tier: TierView) -> list[str]:

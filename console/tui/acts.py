@@ -108,15 +108,16 @@ class Acts(_Base):
         """Ask for a reason to close the gate."""
         fleet = self._gate_for("close_gate")
         if fleet is not None:
-            dialog = ReasonDialog(close_title(fleet), close_consequence(fleet))
+            dialog = ReasonDialog(close_title(fleet), close_consequence(fleet), _closed_alike(fleet))
             self._ask_reason(dialog, self.service.close_gate, "close")
 
     def action_open_gate(self) -> None:
         """Ask for a reason to end a closing by hand."""
         fleet = self._gate_for("open_gate")
         if fleet is not None:
-            dialog = ReasonDialog(open_title(fleet), open_consequence(fleet))
-            self._ask_reason(dialog, self.service.open_gate, "open")
+            dialog = ReasonDialog(open_title(fleet), open_consequence(fleet), _closed_alike(fleet))
+            act = partial(self.service.open_gate, seen=fleet.verdict.facts.closed_by)
+            self._ask_reason(dialog, act, "open")
 
     def _ask_reason(self, dialog: Dialog, act: Callable[[str], None], word: str) -> None:
         def answered(answer: object) -> None:
@@ -178,5 +179,17 @@ def _unchanged(tier: TierView) -> Still:
         if now.operation is not None and tier.operation is None:
             return f"a {now.operation.kind} of {tier.spec.name} has been asked for meanwhile"
         return f"{tier.spec.name} is {now.state} now, no longer {tier.state}" if now.seen != tier.seen else None
+
+    return still
+
+
+def _closed_alike(seen: Fleet) -> Still:
+    """A closing by hand, or none, is what the question was about: another one is another question."""
+
+    def still(fleet: Fleet) -> str | None:
+        closed_by = fleet.verdict.facts.closed_by
+        if closed_by == seen.verdict.facts.closed_by:
+            return None
+        return "it has been opened meanwhile" if closed_by is None else f"it is closed by {closed_by} now"
 
     return still

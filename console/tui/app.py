@@ -18,7 +18,7 @@ from console.service import Service
 from console.tui.acts import Acts
 from console.tui.clipboard import osc52
 from console.tui.ends import Ends
-from console.tui.keys import ACTS, BINDINGS, OWN_USERS, PAGES, check_keys
+from console.tui.keys import ACTS, BINDINGS, OF_NOW, OWN_USERS, PAGES, check_keys
 from console.tui.look import THEMES, Look
 from console.tui.messages import Said, StoreRead, StoreSilent
 from console.tui.pages import PageKey, make_page, page_keys
@@ -57,6 +57,7 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
         self.service, self.view, self._export_to = service, view, export_to
         self._pages: dict[str, Page] = {"Fleet": self._made("Fleet")}
         self._reading_since_s: float | None = None
+        self._is_wanted = False  # a reading, by somebody who came while another one was under way
         if look.keys:
             self.set_keymap(dict(check_keys(look.keys, [key.binding for key in self.keys_now()])))
 
@@ -89,8 +90,8 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
         self.call_later(self._refit)  # its own size is the old one yet
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What changes something has no key where the console is read-only, or shows the past."""
-        if action in ACTS and (self.view.is_read_only or self.view.at is not None):
+        """What changes something has no key where the console is read-only, nor has what is of now in the past."""
+        if (action in ACTS and self.view.is_read_only) or (action in OF_NOW and self.view.at is not None):
             return False
         if action in OWN_USERS and self.is_web:
             return False
@@ -100,26 +101,27 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
         """Read the store, unless time stands still; a reading that takes too long is told like no answer.
 
         `is_wanted`: somebody asks for something that has not been read yet, and gets it though time stands still.
+        So does a dialog: what it asks about must not have changed.
         """
         self.end_if_hung_up()
         if not self.screen_stack:  # a second may pass while the app closes its screens
             return
+        self._is_wanted = self._is_wanted or is_wanted
         if self._reading_since_s is not None:
             waited = time.monotonic() - self._reading_since_s
             if waited > _SILENT_AFTER_S:
                 self._silent(f"the store has not answered for {waited:.0f} s")
-        elif is_wanted or not self.view.is_paused:
-            self._reading_since_s = time.monotonic()
-            self._read(self.page.NAME, self.page.question())
+        elif self._is_wanted or not self.view.is_paused or isinstance(self.screen, Dialog):
+            self._is_wanted, self._reading_since_s = False, time.monotonic()
+            self._read(self.page.NAME, self.page.question(), self.view.at)
 
     def read_soon(self) -> None:
         """Read again at once."""
         self.call_later(self.read, is_wanted=True)
 
     @work(thread=True, group="read", exit_on_error=False)
-    def _read(self, name: str, question: Callable[[Service], Any] | None) -> None:
+    def _read(self, name: str, question: Callable[[Service], Any] | None, at: datetime | None) -> None:
         try:
-            at = self.view.at
             fleet = self.service.fleet() if at is None else self.service.fleet_at(at)
             answer = question(self.service) if question is not None else None
         except StoreUnreachable as error:
@@ -133,13 +135,15 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
 
     def on_store_read(self, message: StoreRead) -> None:
         """Show it, under a dialog too."""
-        self._reading_since_s = None
+        self._has_read()
         if not gc.isenabled():  # the start is over
             gc.freeze()
             gc.enable()
         if not self.screen_stack:  # a reading may end while the app closes its screens
             return
-        if not self.view.is_paused or self.view.fleet is None:
+        if self.view.at not in (None, message.fleet.at):  # stepped on meanwhile: that minute is read next
+            return
+        if self.view.at is not None or not self.view.is_paused or self.view.fleet is None:
             self.view.fleet, self.view.read_s = still(self.view.fleet, message.fleet), time.monotonic()
         self.view.problem = None
         asked = self._pages.get(message.page)
@@ -151,8 +155,14 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
 
     def on_store_silent(self, message: StoreSilent) -> None:
         """Keep what is shown, marked as old."""
-        self._reading_since_s = None
+        self._has_read()
         self._silent(message.problem)
+
+    def _has_read(self) -> None:
+        """Whoever was turned away meanwhile gets their reading now."""
+        self._reading_since_s = None
+        if self._is_wanted:
+            self.read_soon()
 
     def on_wanted(self) -> None:
         """A screen asks something else now."""
@@ -269,8 +279,11 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
         if found is None:
             self.post_message(Said("replay: nothing is on record beyond this minute", is_problem=True))
             return
-        self.view.at = found
-        self.call_from_thread(self.read_soon)
+        self.call_from_thread(self._show_past, found)
+
+    def _show_past(self, at: datetime) -> None:
+        self.view.at = at
+        self.read_soon()
 
     def _made(self, name: str) -> Page:
         assert name in PAGES

@@ -8,7 +8,9 @@ from store.errors import SettingsError
 
 PAGES = ("Fleet", "Tier", "Band", "Gate", "Billing", "Journal", "Help")
 ACTS = ("hibernate", "wake", "reset_gate", "close_gate", "open_gate")
-"""Actions that change something: not bound where the console is read-only, or shows the past."""
+"""Actions that change something: not bound where the console is read-only."""
+OF_NOW = (*ACTS, "host_logs")
+"""Actions on what is now: not bound where the past is shown."""
 OWN_USERS = ("export", "host_logs")
 """Actions that write a file or use an SSH key of this user: not bound in a browser, where anybody may sit."""
 

@@ -1,14 +1,17 @@
 """The plain console: what is said, what is news, and that nothing acts on one line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlmodel import select
 
-from console.plain_lines import changes, everything
+from console.plain import _look
+from console.plain_lines import changes, everything, gate_sentence
 from console.plain_talk import Talk
 from store.tables import Allowance, GateClosure, OperationRow
 from tests.console.fleet_world import FleetWorld, fleet_world
+from tests.console.tui.picture_world import one_provider_dark, over_its_own_limit
 
 
 @pytest.fixture
@@ -54,6 +57,29 @@ def test_figures_are_no_news_and_states_are(world: FleetWorld) -> None:
     assert any(text.startswith("billing of cloud: STALE, HTTP 500") for text in said)
 
 
+def test_what_has_not_been_seen_is_not_known_to_be_zero(tmp_path: Path) -> None:
+    world = fleet_world(tmp_path)
+    assert "spent today not known (" in gate_sentence(world.service.fleet())
+
+
+def test_who_is_closed_alone_is_said_though_the_gate_is_open(tmp_path: Path) -> None:
+    now = over_its_own_limit(tmp_path).service.fleet()
+    told = gate_sentence(now)
+    assert told.startswith("gate OPEN, spent today $")
+    assert "; CLOSED for l40: $0.1" in told
+    assert "of $0.10 spent today; opens tomorrow, or by a reset" in told
+    scope = replace(now.verdict.tiers["l40"], reasons=())
+    before = replace(now, verdict=replace(now.verdict, tiers={"l40": scope}))
+    assert list(changes(before, now)) == [told]
+
+
+def test_a_provider_that_is_dark_alone_is_said_once(tmp_path: Path) -> None:
+    told = gate_sentence(one_provider_dark(tmp_path).service.fleet())
+    assert told.startswith("gate OPEN, ")
+    assert told.count("CLOSED for edge: last complete billing tick") == 1
+    assert told.count("edge") == 1
+
+
 def test_a_serving_tier_is_hibernated_by_its_name_alone(world: FleetWorld) -> None:
     talk = talk_of(world)
     asked = talk.feed("hibernate l40\n")
@@ -82,6 +108,17 @@ def test_the_gate_is_closed_opened_and_reset_with_reasons(tmp_path: Path) -> Non
     assert (allowance.amount_nusd, allowance.reason) == (50 * 10**9, "launch")
 
 
+def test_another_closing_than_the_one_that_was_said_is_not_opened(world: FleetWorld) -> None:
+    world.service.close_gate("trying the runbook")
+    talk = talk_of(world)
+    assert talk.feed("gate open it works")[0] == "Closed by ada@192.0.2.7 (trying the runbook)."
+    world.service.open_gate("tried")
+    world.service.close_gate("keys leaked")
+    (said,) = talk.feed("yes")
+    assert "it is closed by ada@192.0.2.7 (keys leaked) now, no longer by" in said
+    assert world.service.fleet().verdict.facts.closed_by == "ada@192.0.2.7 (keys leaked)"
+
+
 @pytest.mark.parametrize(
     ("typed", "says"),
     [
@@ -94,6 +131,38 @@ def test_the_gate_is_closed_opened_and_reset_with_reasons(tmp_path: Path) -> Non
 )
 def test_what_makes_no_sense_is_said(world: FleetWorld, typed: str, says: str) -> None:
     assert says in talk_of(world).feed(typed)[0]
+
+
+def test_old_figures_are_said_to_be_old(world: FleetWorld, capsys: pytest.CaptureFixture[str]) -> None:
+    talk, service = talk_of(world), world.service
+    with world.database.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE ticks RENAME TO gone")
+    world.clock.advance(3600)
+    _look(service, talk)
+    _look(service, talk)
+    (said,) = capsys.readouterr().out.splitlines()
+    assert "09:06:02Z STALE: " in said
+    for typed in ("status", "hibernate l40", "gate close leak", "gate reset 5 launch"):
+        first, *rest = talk.feed(typed)
+        assert first.startswith("STALE: read at 2026-11-24T08:06:02Z: ")
+        assert "no such table" in first
+        assert rest
+        talk.feed("")
+    with world.database.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE gone RENAME TO ticks")
+    _look(service, talk)
+    assert "the store answers again" in capsys.readouterr().out
+    assert "STALE: read at" not in " ".join(talk.feed("status"))
+
+
+def test_before_the_first_reading_and_without_tiers_a_line_is_answered_all_the_same(world: FleetWorld) -> None:
+    unread = Talk(world.service, "5m")
+    assert unread.feed("status") == ["nothing has been read yet"]
+    assert unread.feed("hibernate l40") == ["nothing has been read yet"]
+    talk = talk_of(world)
+    assert talk.fleet is not None
+    talk.fleet = replace(talk.fleet, tiers=())
+    assert talk.feed("window 1h") == ["figures are of the last 1h"]
 
 
 def test_a_refusal_of_the_service_is_one_line(world: FleetWorld) -> None:

@@ -93,7 +93,7 @@ def seen(verdict: Verdict, scope: ScopeVerdict | None = None) -> ScopeVerdict:
 
 
 def budget_rows(scope: ScopeVerdict, width: int) -> list[Row]:
-    """What is spent, what may be billed already, and what is left, as one bar; unknown is no bar at all."""
+    """What is spent, what may be billed already, and what is left, as one bar; unknown is no part of it."""
     spent, room, limit = scope.facts.debits_nusd, scope.facts.headroom_nusd, scope.limit_nusd
     if isinstance(spent, Unknown):
         return sentences([f"BUDGET  {UNKNOWN} of {display_usd(limit)}: {spent.reason}"], width, Role.WARN)
@@ -102,11 +102,19 @@ def budget_rows(scope: ScopeVerdict, width: int) -> list[Row]:
     filled = _cells_of(spent, limit, cells)
     waiting = _cells_of(spent + unbilled, limit, cells) - filled
     role = Role.BAD if scope.reasons else Role.PLAIN
-    left = limit - spent - unbilled
-    pieces = [f"# spent {money(spent)}", f"= not billed yet, at most {known_money(room)}"]
-    pieces.append(f"- left {money(left)}" if left >= 0 else f"up to {money(-left)} over {display_usd(limit)}")
-    bar = f"{'#' * filled}{'=' * waiting}{'-' * (cells - filled - waiting)}"
+    free = " " if isinstance(room, Unknown) else "-"
+    pieces = [f"# spent {money(spent)}", f"= not billed yet, at most {known_money(room)}", _left(scope, spent)]
+    bar = f"{'#' * filled}{'=' * waiting}{free * (cells - filled - waiting)}"
     return [(Span(" ["), Span(bar, role), Span("]")), *flowed(pieces, width)]
+
+
+def _left(scope: ScopeVerdict, spent: int) -> str:
+    room, limit = scope.facts.headroom_nusd, scope.limit_nusd
+    if isinstance(room, Unknown):
+        over = spent - limit
+        return f"at least {money(over)} over {display_usd(limit)}" if over > 0 else f"- left {UNKNOWN}"
+    left = limit - spent - room
+    return f"- left {money(left)}" if left >= 0 else f"up to {money(-left)} over {display_usd(limit)}"
 
 
 def _cells_of(nusd: int, limit_nusd: int, cells: int) -> int:

@@ -36,7 +36,8 @@ def header(view: View, name: str, width: int) -> str:
 
 def _instant(view: View) -> str:
     if view.at is not None:
-        return f"{view.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        at = view.fleet.at if view.fleet else view.at  # a step is there once it has been read
+        return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     tick_at = view.fleet.tick_at if view.fleet else None
     return f"tick {tick_at.astimezone(UTC):%H:%M:%S} UTC" if tick_at else "no tick yet"
 

@@ -148,7 +148,8 @@ def _service(tier: TierView, answer: TierAnswer | None, window: str, room: Room)
     rows += sentences([engine, *(answer.model if answer else ())], room.width)
     rows += [line(" KEYS, since their ledgers began", Role.HEADING)] if tier.keys else []
     rows += [clipped(line(printable(key_line(label, used))), room.width) for label, used in tier.keys.items()]
-    return [*rows, clipped(line(f" {room.logs_key}: the log of its host, over SSH", Role.MUTED), room.width)]
+    logs = [line(f" {room.logs_key}: the log of its host, over SSH", Role.MUTED)] if room.logs_key else []
+    return [*rows, *(clipped(row, room.width) for row in logs)]
 
 
 def _requests(tier: TierView, window: str) -> Sequence[str]:

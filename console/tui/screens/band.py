@@ -1,6 +1,6 @@
 """What an hour costs against how busy it was, tier by tier, beside the published band; the price of a margin."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from datetime import timedelta
 from typing import ClassVar
 
@@ -80,11 +80,14 @@ class BandPage(SortedPage):
         self._show_detail()
 
     def exported(self) -> Exported | None:
-        """One row an hour of each tier that is shown, exact."""
-        shown = self.keys_shown()
+        """One row an hour of each tier that is shown, exact; made as they are written, since they may be many."""
         bands = {band.tier: band for band in self._bands()}
-        rows = [hour_cells(name, hour) for name in shown if name in bands for hour in bands[name].hours]
-        return Exported("band", HOUR_COLUMNS, rows) if rows else None
+        shown = [bands[name] for name in self.keys_shown() if name in bands and bands[name].hours]
+
+        def rows(_service: Service) -> Iterable[Sequence[str]]:
+            return (hour_cells(band.tier, hour) for band in shown for hour in band.hours)
+
+        return Exported("band", HOUR_COLUMNS, rows) if shown else None
 
     def action_margin(self) -> None:
         """The next margin."""

@@ -101,7 +101,7 @@ class Dialog(ModalScreen[object]):
     def follow(self, fleet: Fleet) -> None:
         """The fleet has been read again: what has changed under the question takes the answer away."""
         self._changed = self._changed or self._still(fleet)
-        if self._changed is not None:
+        if self._changed is not None and self.query("#act"):  # else it is said as soon as there is a place for it
             self._hint()
 
     def is_ready(self) -> bool:
@@ -128,6 +128,8 @@ class Dialog(ModalScreen[object]):
         """Whatever must be typed must be typed."""
         event.prevent_default()
         event.stop()
+        if isinstance(self.focused, _Typed):
+            self._say("a pasted name does not count: type it")
 
     def on_input_changed(self) -> None:
         """Say what is missing, as it is typed."""
@@ -164,8 +166,11 @@ class Dialog(ModalScreen[object]):
 
     def _hint(self) -> None:
         text = self._told() if self._changed is None else f"{self._changed}: close this and start again"
-        self.query_one("#hint", Lines).show(lines(wrapped(text, self._text_width)))
+        self._say(text)
         self.query_one("#act", Button).disabled = not self._may_act()
+
+    def _say(self, text: str) -> None:
+        self.query_one("#hint", Lines).show(lines(wrapped(text, self._text_width)))
 
 
 class ConfirmDialog(Dialog):
@@ -180,7 +185,7 @@ class ConfirmDialog(Dialog):
     def questions(self) -> ComposeResult:
         """The field for the name."""
         if self._tier is not None:
-            yield _field("name", f"type {self._tier}")
+            yield _field("name", f"type {self._tier}", _Typed)
 
     def is_ready(self) -> bool:
         """Whether the name is right."""
@@ -260,8 +265,18 @@ class ReasonDialog(Dialog):
         return self.query_one("#reason", Input).value.strip()
 
 
-def _field(name: str, placeholder: str) -> Input:
-    field = Input(placeholder=placeholder, id=name, compact=True)
+class _Typed(Input):
+    """Takes letters alone: whoever has typed a name has read it. A reason, or an amount, may be pasted."""
+
+    def _on_paste(self, event: Paste) -> None:
+        event.prevent_default()  # Input's own; the dialog says why
+
+    def action_paste(self) -> None:
+        """Nothing."""
+
+
+def _field(name: str, placeholder: str, of: type[Input] = Input) -> Input:
+    field = of(placeholder=placeholder, id=name, compact=True)
     field.cursor_blink = False
     return field
 

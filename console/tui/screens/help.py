@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 
 from console.tui.cells import Role, Row, Span, line
-from console.tui.keys import ACTS
+from console.tui.keys import ACTS, OF_NOW
 from console.tui.pages import PageKey
 from console.tui.render.status import wrapped
 from console.tui.screens.page import Page, key_of
@@ -86,8 +86,12 @@ class HelpPage(Page):
     def _meaning(self, key: PageKey) -> str:
         where = "" if key.is_everywhere else f"{', '.join(key.pages)}: "
         text = key.binding.tooltip or key.binding.description
-        is_off = self.view.is_read_only and key.binding.action in ACTS
-        return f"{where}{text}{' (not in a read-only console)' if is_off else ''}"
+        return f"{where}{text}{self._why_off(key.binding.action)}"
+
+    def _why_off(self, action: str) -> str:
+        if self.view.is_read_only and action in ACTS:
+            return " (not in a read-only console)"
+        return " (not in the past)" if self.view.at is not None and action in OF_NOW else ""
 
 
 def _told(word: str, text: str, width: int) -> list[Row]:

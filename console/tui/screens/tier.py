@@ -128,7 +128,8 @@ class TierPage(Page):
 
     def _room(self) -> Room:
         height = self.query_one("#pane").size.height
-        return Room(self._width, height, self.key_for("tier.logs", "l"))
+        is_off = self.app.check_action("host_logs", ()) is False
+        return Room(self._width, height, "" if is_off else self.key_for("tier.logs", "l"))
 
 
 def _wakes(service: Service, name: str, at: datetime | None) -> tuple[Anatomy, ...]:

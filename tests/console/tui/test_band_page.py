@@ -83,6 +83,13 @@ async def test_a_tier_without_an_hour_has_no_quantiles(tmp_path: Path) -> None:
         assert "$0" not in row
 
 
+async def test_the_rows_of_an_export_are_made_away_from_the_screen(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        exported = (await band_page(pilot)).page.exported()
+        assert exported is not None
+        assert callable(exported.rows)
+
+
 async def test_the_export_has_a_row_an_hour(world: FleetWorld, tmp_path: Path) -> None:
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await band_page(pilot)

@@ -129,6 +129,16 @@ def test_what_is_over_the_limit_is_said_and_not_a_negative_rest() -> None:
     assert "left" not in text
 
 
+def test_what_is_left_is_not_known_while_what_is_not_billed_yet_has_no_bound() -> None:
+    facts = ScopeFacts(40 * USD, Unknown("no rate is known"))
+    bar, *pieces = budget_rows(ScopeVerdict((Reason.RESERVED,), facts, 200 * USD, is_below=False), 80)
+    assert "-" not in text_of(bar)
+    assert "- left —" in told(pieces)
+    over = replace(facts, debits_nusd=205 * USD)
+    text = told(budget_rows(ScopeVerdict((Reason.EXHAUSTED,), over, 200 * USD, is_below=False), 80))
+    assert "at least $5.0000 over $200.00" in text
+
+
 def test_every_input_of_the_decision_is_listed() -> None:
     shown = told(input_rows(answer(replace(FACTS, closed_by="ada (leak)", frozen=("usage:vm:1",))), 120))
     for text in (
