@@ -21,9 +21,8 @@ async def reached(settings: Settings, agent: AgentSection) -> AsyncIterator[SshH
         )
     host = SshHost(agent.name, settings.ssh_target(agent))
     if host.address is None:
-        await asyncio.to_thread(
-            _recall, settings, agent, host
-        )  # a store that is written waits, and a screen draws on
+        # a store that is being written makes whoever asks wait, and the screen draws on
+        await asyncio.to_thread(_recall, settings, agent, host)
     try:
         yield host
     finally:
