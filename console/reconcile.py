@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import gzip
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -93,7 +94,7 @@ def read_invoice(path: Path) -> dict[Resource, int]:
             for number, row in enumerate(rows, 2):
                 resource, nusd = _invoiced(path, number, row, columns)
                 found[resource] = found.get(resource, 0) + nusd
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise SettingsError(str(path), f"cannot be read: {error}", "check the file") from None
     return found
 
