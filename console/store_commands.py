@@ -10,6 +10,7 @@ from sqlmodel import col, select
 from console.collector.build import build_account
 from console.commands import dumped, window_of
 from console.export.text import PlainTable, plain_table, rendered
+from console.instants import YEARS
 from console.opening import opened
 from console.reconcile import Reconciled, days, read_invoice, reconcile_window
 from console.service import current_actor
@@ -214,9 +215,12 @@ def _closed_window(settings: Settings, day: str | None, start: str | None, end: 
         midnight = day_start(now, zone)
         return Window(day_start(midnight - timedelta(hours=12), zone), midnight)
     try:
-        begin = day_start(datetime.fromisoformat(day).replace(hour=12, tzinfo=zone), zone)
+        noon = datetime.fromisoformat(day).replace(hour=12, tzinfo=zone)
     except ValueError:
-        raise SettingsError(f"--day {day}", "is no date", "write one such as 2026-11-23") from None
+        noon = None
+    if noon is None or noon.year not in YEARS:
+        raise SettingsError(f"--day {day}", "is no date", "write one such as 2026-11-23")
+    begin = day_start(noon, zone)
     until = day_start(begin + timedelta(hours=36), zone)
     if until > now:
         raise SettingsError(f"--day {day}", "is not over yet", "choose a day that has ended")
