@@ -51,11 +51,14 @@ def export_focus(
     every: Every = "1h",
     focus: Annotated[str, typer.Option(help="The version: 1.2 or 1.4.")] = "1.2",
     output: Output = None,
-) -> None:
-    """One row a charge, as FinOps tools read it. By resource, step and kind; see focus.finops.org."""
+) -> int:
+    """One row a charge, as FinOps tools read it. By resource, step and kind; see focus.finops.org.
+
+    Exit code 5 where something is left out, as stderr then says: what an unsettled counter was billed is not known.
+    """
     from console.commands import Wanted, export
 
-    export(config, output, Wanted("focus", window, start, end, every, focus))
+    return export(config, output, Wanted("focus", window, start, end, every, focus))
 
 
 @export_app.command("prometheus")
