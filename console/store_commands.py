@@ -5,8 +5,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlmodel import col, select
-
 from console.collector.build import build_account
 from console.commands import dumped, window_of
 from console.export.text import PlainTable, plain_table, rendered
@@ -18,7 +16,7 @@ from console.settings import Settings
 from store.check import check
 from store.clock import SystemClock, rfc3339
 from store.copy import copy_store
-from store.counters import last_bill
+from store.counters import samples_of
 from store.database import Database, open_database
 from store.errors import AmountError, ExitCode, SettingsError
 from store.money import format_nusd, parse_nusd
@@ -28,15 +26,16 @@ from store.retention import Thinned, thin
 from store.settle import settle
 from store.spend import told
 from store.steps import step_of
-from store.tables import BillCounter
+from store.tables import BillCounter, BillSample
 from store.window import Window, day_start
+
+_EVER = datetime.max.replace(tzinfo=UTC)
 
 
 def list_counters(config: Path | None, *, as_json: bool) -> None:
     """Every bill counter: what it holds, how often it moves, how far it trails, and whether it is settled."""
-    with opened(config) as (_settings, database), database.read() as session:
-        query = select(BillCounter).order_by(col(BillCounter.tier), col(BillCounter.id))
-        bodies = [_counter_body(counter, last_bill(session, counter.id or 0)) for counter in session.exec(query)]
+    with opened(config) as (_settings, database):
+        bodies = counter_bodies(database)
     if as_json:
         print(dumped({"counters": bodies}))
         return
@@ -45,6 +44,13 @@ def list_counters(config: Path | None, *, as_json: bool) -> None:
         cells = (str(body["id"]), body["tier"], body["counter"], body["total"] or "—", body["currency"])
         table.add_row(*cells, *(str(body[name] or "—") for name in ("step", "lag", "moved_at", "state")))
     print(rendered(table))
+
+
+def counter_bodies(database: Database) -> list[dict[str, Any]]:
+    """What `mtok counter list --json` has, by tier."""
+    with database.read() as session:
+        found = sorted(samples_of(session, True, _EVER), key=lambda one: one[0].tier)
+        return [_counter_body(counter, last) for counter, last in found]
 
 
 def settle_counter(config: Path | None, counter_id: int, reason: str, total: str | None) -> None:
@@ -150,7 +156,7 @@ def copy_history(source: str, target: str) -> None:
     print("\n".join(f"{name}: {rows} rows" for name, rows in copied.items()))
 
 
-def _counter_body(counter: BillCounter, last: Any) -> dict[str, Any]:
+def _counter_body(counter: BillCounter, last: BillSample | None) -> dict[str, Any]:
     step = step_of(counter.steps)
     marks = {"unsettled": counter.unsettled_at, "final": counter.final_at, "excluded": counter.excluded}
     state = next((word for word, is_so in marks.items() if is_so), "live")

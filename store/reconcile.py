@@ -85,12 +85,12 @@ def counted(session: Session, provider: str, start: datetime, end: datetime) -> 
     followed = _followed(counters)
     for counter in counters:
         assert counter.id is not None
-        ends_at, newest = followed.get(counter.id), last_bill(session, counter.id)
-        if (ends_at is not None and ends_at <= start) or newest is None:
+        ends_at = followed.get(counter.id)
+        if any(at is not None and at <= start for at in (ends_at, counter.final_at)):
             continue
-        is_over = ends_at is not None and ends_at <= end
+        newest, is_over = last_bill(session, counter.id), ends_at is not None and ends_at <= end
         last, first = newest if is_over else bill_at(session, counter.id, end), bill_at(session, counter.id, start)
-        if last is None or (counter.final_at is not None and counter.final_at <= start):
+        if last is None:
             continue
         if first is None and counter.opening_nusd:
             first = bill_after(session, counter.id, start)

@@ -24,7 +24,7 @@ def charges(
     if isinstance(edges, Unknown):
         return
     served = usage if isinstance(usage, Usage) else None
-    for term in _settled(spend_terms(session, step.tier, edges), edges, left_out):
+    for term in _settled(spend_terms(session, step.tier, edges, are_at_rest=False), edges, left_out):
         rises, falls = term.debits_nusd, term.nusd - term.debits_nusd
         if rises or served is not None:
             yield _charge(step, term, kinds, rises, served)
@@ -32,6 +32,9 @@ def charges(
         if falls:
             yield _charge(step, term, kinds, falls, None)
     if served is not None and served.requests:
+        for term in _settled(spend_terms(session, step.tier, edges), edges, left_out):
+            yield _charge(step, term, kinds, 0, served)
+            return
         left_out.setdefault(f"tokens of {step.tier}", "no bill counter to put them beside")
 
 

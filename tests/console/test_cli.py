@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from console.store_commands import counter_bodies
 from store.database import open_database
 from tests.commands import mtok
+from tests.conftest import add_ended_buckets
 from tests.console.fleet_world import FleetWorld, fleet_world
+from tests.databases import statements
 
 
 @pytest.fixture
@@ -135,7 +138,15 @@ def test_counters_are_listed_with_their_steps(world: FleetWorld) -> None:
     assert "usage:vm:8429" in out
     body = json.loads(mtok("counter", "list", "--json", *config(world))[1])
     assert {one["state"] for one in body["counters"]} == {"live"}
-    assert {one["tier"] for one in body["counters"]} == {"h100", "l40", "a100"}
+    assert [one["tier"] for one in body["counters"]] == ["a100", "h100", "l40"]
+
+
+def test_counters_are_listed_in_one_statement_however_many_have_ended(world: FleetWorld) -> None:
+    add_ended_buckets(world.database, 30)
+    with statements(world.database) as sent:
+        bodies = counter_bodies(world.database)
+    assert [body["total"] for body in bodies][1:3] == ["10.133333333", "0.000000005"]
+    assert (len(bodies), sum("bill_samples" in one for one in sent)) == (33, 1)
 
 
 def test_the_store_is_checked_thinned_and_copied(world: FleetWorld, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from console.export.series import steps
 from store.tables import BillCounter
 from store.window import Window
 from tests.commands import mtok
-from tests.conftest import START, History
+from tests.conftest import START, History, add_ended_buckets
 from tests.console.fleet_world import fleet_world
+from tests.databases import statements
 
 HOUR = timedelta(hours=1)
 OTHER = {"counter": "usage:vm:9", "resource_id": "9", "name": "h100-b"}
@@ -69,6 +70,26 @@ def test_tokens_without_any_bill_beside_them_are_named(history: History) -> None
     found, left_out = charged(history)
     assert found == []
     assert list(left_out) == ["usage:vm:8429 of h100", "tokens of h100"]
+
+
+def test_buckets_that_have_ended_cost_a_step_no_statement(history: History) -> None:
+    tell(history)
+    with statements(history.database) as sent:
+        found = charged(history)
+    asked = len(sent)
+    add_ended_buckets(history.database, 30)
+    with statements(history.database) as sent:
+        assert charged(history) == found
+    assert len(sent) == asked
+
+
+def test_tokens_stand_beside_a_counter_at_rest_where_none_moved(history: History) -> None:
+    add_ended_buckets(history.database, 2)
+    history.resources = frozenset()
+    for minute in range(3):
+        history.tick(totals=history.totals(minute * 10, minute * 20))
+    (one,), left_out = charged(history)
+    assert (one.nusd, one.prompt_tokens, one.completion_tokens, left_out) == (0, 20, 40, {})
 
 
 def test_what_is_left_out_is_said_on_stderr_with_exit_code_5(
