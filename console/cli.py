@@ -192,12 +192,16 @@ def reconcile(
     invoice: Annotated[
         Path | None, typer.Option(metavar="FILE", help="An invoice: CSV, own columns or FOCUS.")
     ] = None,
+    provider: Annotated[
+        str | None, typer.Option(metavar="NAME", help="This one alone; else an invoice is over all.")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Figures against the provider's own bill. Exit code 1 where something is not explained."""
+    from console.store_commands import Bill
     from console.store_commands import reconcile as run
 
-    return run(config, day, start, end, invoice, as_json=json)
+    return run(config, Bill(day, start, end, provider, invoice), as_json=json)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from console.cli_options import Config, Every, From, Json, Output, To, WindowNam
 export_app = typer.Typer(help="Figures in files that other programs read.", no_args_is_help=True)
 counter_app = typer.Typer(help="Bill counters: what figures are made of.", no_args_is_help=True)
 store_app = typer.Typer(help="The store: its version, its size, its soundness.", no_args_is_help=True)
+_LARGEST = 2**63 - 1  # SQLite's integers end there
 
 
 @export_app.command("csv")
@@ -50,11 +51,14 @@ def export_focus(
     every: Every = "1h",
     focus: Annotated[str, typer.Option(help="The version: 1.2 or 1.4.")] = "1.2",
     output: Output = None,
-) -> None:
-    """One row a charge, as FinOps tools read it. By resource, step and kind; see focus.finops.org."""
+) -> int:
+    """One row a charge, as FinOps tools read it. By resource, step and kind; see focus.finops.org.
+
+    Exit code 5 where something is left out, as stderr then says: what an unsettled counter was billed is not known.
+    """
     from console.commands import Wanted, export
 
-    export(config, output, Wanted("focus", window, start, end, every, focus))
+    return export(config, output, Wanted("focus", window, start, end, every, focus))
 
 
 @export_app.command("prometheus")
@@ -79,7 +83,9 @@ def counter_list(config: Config = None, json: Json = False) -> None:
 
 @counter_app.command("settle")
 def counter_settle(
-    counter: Annotated[int, typer.Argument(metavar="ID", help="As `mtok counter list` shows it.")],
+    counter: Annotated[
+        int, typer.Argument(metavar="ID", min=1, max=_LARGEST, help="As `mtok counter list` shows it.")
+    ],
     reason: Annotated[str, typer.Option(help="Why; it is journaled.")],
     config: Config = None,
     total: Annotated[str | None, typer.Option(help="Its last bill, if it is known; else its last reading.")] = None,

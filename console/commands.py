@@ -21,7 +21,7 @@ from store.clock import Clock, SystemClock
 from store.errors import ExitCode, SettingsError
 from store.fleet import TierSpec
 from store.notify import Notifier
-from store.printable import json_text
+from store.printable import json_text, printable
 from store.window import NAMES, Window, named_window
 from store.words import IGNORED, UNASSIGNED, Market
 
@@ -58,11 +58,11 @@ class Wanted:
     focus: str = "1.2"
 
 
-def export(config: Path | None, output: Path | None, wanted: Wanted) -> None:
-    """Every tier's figures step by step, to a file or to stdout."""
+def export(config: Path | None, output: Path | None, wanted: Wanted) -> int:
+    """Every tier's figures step by step, to a file or to stdout; exit code 5 where something is left out."""
     with opened(config) as (settings, database):
         window = window_of(settings, wanted.window, wanted.start, wanted.end)
-        export_series(
+        left_out = export_series(
             database,
             settings,
             window,
@@ -74,6 +74,9 @@ def export(config: Path | None, output: Path | None, wanted: Wanted) -> None:
         )
     if output is not None:
         print(f"wrote {output}", file=sys.stderr)
+    for what, why in left_out.items():
+        print(printable(f"left out: {what}: {why}"), file=sys.stderr)
+    return int(ExitCode.UNKNOWN_FIGURE if left_out else ExitCode.OK)
 
 
 def export_metrics(config: Path | None, output: Path | None, *, openmetrics: bool) -> None:

@@ -43,7 +43,7 @@ def back_up(database: Database, path: Path) -> Backup:
     """
     if path.exists():
         raise BackupFailed(path, "is there already", "name a new file")
-    draft = path.with_name(f".{path.name}.draft")
+    draft = plain = path.with_name(f".{path.name}.draft")
     try:
         new_file(draft)
         rows = _from_sqlite(database, draft) if _is_sqlite(database) else _from_another(database, draft)
@@ -59,8 +59,8 @@ def back_up(database: Database, path: Path) -> Backup:
     except sqlite3.Error as error:
         raise BackupFailed(path, str(error), "check the store, and the free space") from None
     finally:
-        forget(path.with_name(f".{path.name}.draft"))
-        draft.unlink(missing_ok=True)
+        forget(plain)
+        forget(_packed_name(plain))
     return Backup(path, path.stat().st_size, rows, findings)
 
 
@@ -153,8 +153,12 @@ def _rows(connection: sqlite3.Connection) -> dict[str, int]:
     return {name: int(connection.execute(count.format(name)).fetchone()[0]) for name in ours}
 
 
+def _packed_name(draft: Path) -> Path:
+    return draft.with_name(f"{draft.name}.gz")
+
+
 def _compressed(draft: Path) -> Path:
-    packed = new_file(draft.with_name(f"{draft.name}.gz"))
+    packed = new_file(_packed_name(draft))
     with draft.open("rb") as source, gzip.open(packed, "wb", compresslevel=6) as out:
         shutil.copyfileobj(source, out)
     with gzip.open(packed) as again:  # its checksum is compared at its end

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 import typer
 
@@ -12,6 +13,32 @@ from store.printable import printable, printable_lines
 
 def run_command(app: typer.Typer, words: Sequence[str]) -> int:
     """Run `app` with `words`; nothing that a user can do ends in a traceback."""
+    stdout = sys.stdout  # None where it was closed; typer puts another in its place where a pipe breaks
+    try:
+        code = _run(app, words)
+        if stdout is not None:
+            stdout.flush()  # what cannot be written fails here, and not as Python ends
+        return code
+    except BrokenPipeError:  # whoever read us has gone
+        code = int(ExitCode.OK)
+    except OSError as error:
+        print(printable(f"mtok: {error}"), file=sys.stderr)
+        code = int(ExitCode.FAILED)
+    if stdout is not None:
+        _let_go(stdout)
+    return code
+
+
+def _let_go(stdout: TextIO) -> None:
+    """Python writes as it ends what is still in hand: to nowhere where it cannot be written."""
+    sys.stdout = stdout
+    try:
+        stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+
+
+def _run(app: typer.Typer, words: Sequence[str]) -> int:
     try:
         result = app(list(words), standalone_mode=False)
     except MtokError as error:
@@ -22,7 +49,8 @@ def run_command(app: typer.Typer, words: Sequence[str]) -> int:
     except typer.TyperException as error:
         print(printable(f"mtok: {str(error).rstrip('.')}; see --help"), file=sys.stderr)
         return int(ExitCode.USAGE)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has gone
-        return int(ExitCode.OK)
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # which typer makes this of
+            raise ended.__context__ from None
+        raise
     return result if isinstance(result, int) else int(ExitCode.OK)

@@ -8,7 +8,7 @@ do not fall on midnight. `remaining` is what nothing explains; it must be zero, 
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlmodel import Session, col, select
@@ -19,6 +19,9 @@ from store.tables import BillCounter, BillSample
 
 Resource = tuple[str, str]
 """A resource's kind and the provider's id for it."""
+
+Key = tuple[str, str, str]
+"""A resource and the currency that it is billed in: currencies are never summed."""
 
 TOLERANCE_NUSD = 1
 
@@ -37,21 +40,30 @@ class Counted:
     is_over: bool = False
 
     @property
-    def resource(self) -> Resource:
-        """Whose bill it is."""
-        return (self.counter.kind, self.counter.resource_id)
+    def key(self) -> Key:
+        """Whose bill it is, and in which currency."""
+        return (self.counter.kind, self.counter.resource_id, self.counter.currency)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One resource, in nano-dollars: both sides and the edges between; None for what a side does not know."""
+    """One resource, in nano-units of `currency`: both sides, and the edges between them.
+
+    None for what a side does not know.
+    """
 
     resource: Resource
+    currency: str
     name: str
     tier: str
     ours_nusd: int | None
     theirs_nusd: int | None
     edges_nusd: int
+
+    @property
+    def key(self) -> Key:
+        """The resource and the currency."""
+        return (*self.resource, self.currency)
 
     @property
     def remaining_nusd(self) -> int:
@@ -85,12 +97,12 @@ def counted(session: Session, provider: str, start: datetime, end: datetime) -> 
     followed = _followed(counters)
     for counter in counters:
         assert counter.id is not None
-        ends_at, newest = followed.get(counter.id), last_bill(session, counter.id)
-        if (ends_at is not None and ends_at <= start) or newest is None:
+        ends_at = followed.get(counter.id)
+        if any(at is not None and at <= start for at in (ends_at, counter.final_at)):
             continue
-        is_over = ends_at is not None and ends_at <= end
+        newest, is_over = last_bill(session, counter.id), ends_at is not None and ends_at <= end
         last, first = newest if is_over else bill_at(session, counter.id, end), bill_at(session, counter.id, start)
-        if last is None or (counter.final_at is not None and counter.final_at <= start):
+        if last is None:
             continue
         if first is None and counter.opening_nusd:
             first = bill_after(session, counter.id, start)
@@ -127,31 +139,51 @@ def edges_to_ask(parts: Iterable[Counted], start: datetime, end: datetime) -> se
     return asked
 
 
-def reconcile(
+def our_lines(
     parts: Iterable[Counted],
-    theirs: Mapping[Resource, int],
-    edges: Mapping[tuple[datetime, datetime], Mapping[Resource, int]],
+    edges: Mapping[tuple[datetime, datetime], Mapping[Key, int]],
     start: datetime,
     end: datetime,
-) -> list[Line]:
-    """Every resource that either side names. A resource created anew has several counters and one bill."""
-    by_resource: dict[Resource, list[Counted]] = {}
+) -> Iterator[Line]:
+    """What one provider's counters say, for `reconcile`. A resource created anew has several and one bill."""
+    by_key: dict[Key, list[Counted]] = {}
     for part in parts:
-        by_resource.setdefault(part.resource, []).append(part)
-    lines = []
-    for resource in sorted({*by_resource, *theirs}):
-        ours = by_resource.get(resource, [])
-        lines.append(
-            Line(
-                resource,
-                ours[-1].counter.name if ours else "",
-                ", ".join(dict.fromkeys(part.counter.tier for part in ours)),
-                sum(part.nusd for part in ours) if ours else None,
-                theirs.get(resource),
-                _edge_nusd(resource, ours, edges, start, end),
-            )
+        by_key.setdefault(part.key, []).append(part)
+    for key, ours in by_key.items():
+        *resource, currency = key
+        yield Line(
+            (resource[0], resource[1]),
+            currency,
+            ours[-1].counter.name,
+            ", ".join(dict.fromkeys(part.counter.tier for part in ours)),
+            sum(part.nusd for part in ours),
+            None,
+            _edge_nusd(key, ours, edges, start, end),
         )
+
+
+def reconcile(ours: Iterable[Line], theirs: Mapping[Key, int]) -> list[Line]:
+    """Every resource that either side names, once a currency, with both sides. `ours`: of one or more providers."""
+    found: dict[Key, Line] = {}
+    for line in ours:
+        before = found.get(line.key)
+        found[line.key] = line if before is None else _together(before, line)
+    for key in theirs:
+        kind, id_, currency = key
+        found.setdefault(key, Line((kind, id_), currency, "", "", None, None, 0))
+    lines = [replace(found[key], theirs_nusd=theirs.get(key)) for key in sorted(found)]
     return [line for line in lines if line.ours_nusd or line.theirs_nusd or line.edges_nusd]
+
+
+def _together(one: Line, other: Line) -> Line:
+    """Two providers that call resources alike: an invoice does not say whose a line is."""
+    return replace(
+        one,
+        name=f"{one.name}, {other.name}",
+        tier=f"{one.tier}, {other.tier}",
+        ours_nusd=(one.ours_nusd or 0) + (other.ours_nusd or 0),
+        edges_nusd=one.edges_nusd + other.edges_nusd,
+    )
 
 
 def altered(session: Session, parts: Iterable[Counted], start: datetime, end: datetime) -> Iterator[Finding]:
@@ -162,9 +194,9 @@ def altered(session: Session, parts: Iterable[Counted], start: datetime, end: da
 
 
 def _edge_nusd(
-    resource: Resource,
+    key: Key,
     ours: list[Counted],
-    edges: Mapping[tuple[datetime, datetime], Mapping[Resource, int]],
+    edges: Mapping[tuple[datetime, datetime], Mapping[Key, int]],
     start: datetime,
     end: datetime,
 ) -> int:
@@ -172,7 +204,7 @@ def _edge_nusd(
     windows = dict.fromkeys(
         (sign, window) for part in _outermost(ours) for sign, window in _edges(part, start, end)
     )
-    return sum(sign * edges.get(window, {}).get(resource, 0) for sign, window in windows)
+    return sum(sign * edges.get(window, {}).get(key, 0) for sign, window in windows)
 
 
 def _outermost(ours: list[Counted]) -> list[Counted]:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row
-from sqlmodel import Session
+from sqlalchemy import ColumnElement, Row
+from sqlalchemy.orm import aliased
+from sqlmodel import Session, col, func, select
 
 from store.clock import rfc3339
-from store.counters import bill_at, bill_rows, counters_of, debit_rows
+from store.counters import bill_rows, debit_rows
 from store.edges import snap
 from store.pace import Pace
 from store.steps import SHORTEST_WINDOW_STEPS, is_moving, step_of
@@ -108,13 +109,33 @@ def unsettled(counter_id: int, counter: str, at: datetime) -> Unknown:
     )
 
 
-def spend_terms(session: Session, tier: str, edges: Edges) -> Iterator[SpendTerm]:
-    """Every counter's part between two edges, with its samples: what a person adds up again."""
-    for counter in counters_of(session, tier):
-        assert counter.id is not None
-        end = bill_at(session, counter.id, edges.end_at)
-        if end is not None:
-            yield SpendTerm(counter, bill_at(session, counter.id, edges.start_at), end)
+def spend_terms(session: Session, tier: str, edges: Edges, *, are_at_rest: bool = True) -> Iterator[SpendTerm]:
+    """Every counter's part between two edges, with its samples: what a person adds up again.
+
+    Without those that `are_at_rest` it names none that was not read between the edges, but for the unsettled ones.
+    """
+    start, end = aliased(BillSample), aliased(BillSample)
+    query = (
+        select(BillCounter, start, end)
+        .select_from(BillCounter)
+        .join(end, _is_newest(end, edges.end_at))
+        .outerjoin(start, _is_newest(start, edges.start_at))
+        .where(col(BillCounter.tier) == tier)
+        .order_by(col(BillCounter.id))
+    )
+    if not are_at_rest:
+        was_read = col(start.at).is_(None) | (col(start.at) != end.at)
+        query = query.where(was_read | col(BillCounter.unsettled_at).is_not(None))
+    for counter, at_start, at_end in session.exec(query):
+        yield SpendTerm(counter, at_start, at_end)
+
+
+def _is_newest(sample: type[BillSample], edge: datetime) -> ColumnElement[bool]:
+    """Whether `sample` is its counter's last at or before `edge`."""
+    older = aliased(BillSample)
+    newest = select(func.max(older.at)).where(col(older.counter_id) == BillCounter.id, col(older.at) <= edge)
+    is_its = col(sample.counter_id) == BillCounter.id
+    return is_its & (col(sample.at) == newest.correlate(BillCounter).scalar_subquery())
 
 
 @dataclass(frozen=True, slots=True)

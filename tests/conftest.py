@@ -16,6 +16,7 @@ from store.leader import acquire
 from store.money import format_nusd
 from store.readings import AgentReading, Bill, LedgerTotals, ProviderReading, TickReadings, TierResources
 from store.samples import record_tick
+from store.tables import BillCounter, BillSample
 from tests.databases import empty_sqlite, opened, postgres_database, postgres_server
 
 # with it every process that a test starts would compile our modules anew, which pip compiles where it installs them
@@ -142,6 +143,28 @@ class History:
         complete = record_tick(self.database, readings, self.fence)
         self.clock.advance(after_s)
         return complete
+
+
+def add_ended_buckets(database: Database, count: int) -> None:
+    """Hours of a bill that ended before `START`, one a counter, as a provider of buckets leaves them."""
+    fields = {"provider": "cloud", "kind": "instance", "resource_id": "77", "name": "h100-b", "tier": "h100"}
+    with database.write() as session:
+        for hour in range(count):
+            began_at, ended_at = (START - timedelta(hours=count - hour - more) for more in (0, 1))
+            counter = BillCounter(
+                **fields,
+                counter=f"bucket:{began_at:%m%dT%H}",
+                currency="USD",
+                started_at=began_at,
+                first_seen_at=began_at,
+                opening_nusd=0,
+                final_at=ended_at,
+                moved_at=ended_at,
+            )
+            session.add(counter)
+            session.flush()
+            sample = {"at": ended_at, "as_of_at": ended_at, "total_nusd": 5, "debits_nusd": 5, "raw": "0.000000005"}
+            session.add(BillSample(counter_id=counter.id, **sample))
 
 
 @pytest.fixture

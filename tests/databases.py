@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, event, text
 from sqlmodel import SQLModel
 
 from store.database import Database, open_database
@@ -91,6 +91,19 @@ def _migrated_sqlite() -> bytes:
         path = Path(folder) / "mtok.db"
         open_database(f"sqlite:///{path}").close()
         return path.read_bytes()
+
+
+@contextlib.contextmanager
+def statements(database: Database) -> Iterator[list[str]]:
+    """Every statement that is sent meanwhile."""
+    sent: list[str] = []
+
+    def hear(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        sent.append(statement)
+
+    event.listen(database.engine, "before_cursor_execute", hear)
+    yield sent
+    event.remove(database.engine, "before_cursor_execute", hear)
 
 
 def emptied(database: Database) -> None:

@@ -1,25 +1,52 @@
 """From steps to charges: what each counter was billed and credited in each step, for FOCUS."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from datetime import datetime
+
+from sqlmodel import Session
 
 from console.export.focus import Charge
 from console.export.series import Step
-from store.spend import SpendTerm
+from store.spend import SpendTerm, spend_terms, unsettled
 from store.unknown import Unknown
 from store.usage import Usage
+from store.window import Edges
 
 
-def charges(step: Step, kinds: Mapping[str, str]) -> Iterator[Charge]:
-    """The charges of one step; `kinds` are the providers' kinds by name. Their sum is the step's spend."""
-    usage = step.figures.usage if isinstance(step.figures.usage, Usage) else None
-    for term in step.terms:
+def charges(
+    session: Session, step: Step, kinds: Mapping[str, str], left_out: MutableMapping[str, str]
+) -> Iterator[Charge]:
+    """The charges of one step, counter by counter, in each one's currency; their sum is the step's spend.
+
+    `kinds` are the providers' kinds by name. What no row can say is named in `left_out`, with the reason.
+    """
+    edges, usage = step.figures.edges, step.figures.usage
+    if isinstance(edges, Unknown):
+        return
+    served = usage if isinstance(usage, Usage) else None
+    for term in _settled(spend_terms(session, step.tier, edges, are_at_rest=False), edges, left_out):
         rises, falls = term.debits_nusd, term.nusd - term.debits_nusd
-        if rises or usage is not None:
-            yield _charge(step, term, kinds, rises, usage)
-            usage = None
+        if rises or served is not None:
+            yield _charge(step, term, kinds, rises, served)
+            served = None
         if falls:
             yield _charge(step, term, kinds, falls, None)
+    if served is not None and served.requests:
+        for term in _settled(spend_terms(session, step.tier, edges), edges, left_out):
+            yield _charge(step, term, kinds, 0, served)
+            return
+        left_out.setdefault(f"tokens of {step.tier}", "no bill counter to put them beside")
+
+
+def _settled(terms: Iterable[SpendTerm], edges: Edges, left_out: MutableMapping[str, str]) -> Iterator[SpendTerm]:
+    for term in terms:
+        counter = term.counter
+        if counter.unsettled_at is None or counter.unsettled_at > edges.end_at:
+            yield term
+            continue
+        assert counter.id is not None
+        why = unsettled(counter.id, counter.counter, counter.unsettled_at).reason
+        left_out.setdefault(f"{counter.counter} of {counter.tier}", why)
 
 
 def _charge(step: Step, term: SpendTerm, kinds: Mapping[str, str], nusd: int, usage: Usage | None) -> Charge:

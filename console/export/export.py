@@ -29,8 +29,8 @@ def export_series(
     focus: str,
     now: datetime,
     path: Path | None,
-) -> None:
-    """Write every tier's steps in `window` as `kind`: csv, json or focus.
+) -> dict[str, str]:
+    """Write every tier's steps in `window` as `kind`: csv, json or focus. Answers what is not in it, and why.
 
     Raises:
         SettingsError: no such step or version.
@@ -41,6 +41,7 @@ def export_series(
     if focus not in VERSIONS:
         raise SettingsError(f"--focus {focus}", "there is no such version", f"choose one of: {', '.join(VERSIONS)}")
     kinds = {name: section.kind for name, section in settings.providers.items()}
+    left_out: dict[str, str] = {}
     with database.read() as session:
         specs = [*settings.tier_specs, *extra_tiers(session)]
         found = (
@@ -49,12 +50,13 @@ def export_series(
             for step in steps(session, spec.name, window, STEPS[every], settings.budget.timezone)
         )
         if kind == "focus":
-            rows = focus_lines((charge for _, step in found for charge in charges(step, kinds)), focus)
-            write_export(path, _csv(rows))
+            every_charge = (one for _, step in found for one in charges(session, step, kinds, left_out))
+            write_export(path, _csv(focus_lines(every_charge, focus)))
         elif kind == "csv":
             write_export(path, _csv(_with_header(_cells(found, every, now))))
         else:
             write_export(path, _json(_cells(found, every, now)))
+    return left_out
 
 
 def _cells(found: Iterable[tuple[TierSpec, Step]], every: str, now: datetime) -> Iterator[list[str]]:

@@ -30,6 +30,8 @@ def write_export(path: Path | None, chunks: Iterable[str], mode: int = 0o600) ->
         for chunk in chunks:
             sys.stdout.buffer.write(chunk.encode())  # as it is: print would change the line ends
         return
+    if not path.name:
+        raise ExportFailed(path, "is no name of a file")
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with os.fdopen(fresh(draft), "wb") as file, _packed(path, file) as out:

@@ -15,7 +15,7 @@ from sqlmodel import Session
 from store.counters import bill_rows, usage_rows
 from store.edges import TierEdge, complete_at, first_complete
 from store.figures import Figures
-from store.spend import SpendTerm, spend_of, spend_terms
+from store.spend import spend_of
 from store.unknown import Unknown
 from store.usage import openings, usage_of
 from store.window import Edges, Window, day_start
@@ -32,11 +32,10 @@ STEPS = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One tier in one step. `terms`: each counter's part, and none where no tick was complete."""
+    """One tier in one step."""
 
     tier: str
     figures: Figures
-    terms: tuple[SpendTerm, ...]
 
 
 def cuts(window: Window, every: timedelta, zone: ZoneInfo) -> Iterator[datetime]:
@@ -67,7 +66,7 @@ def _some(session: Session, tier: str, batch: Sequence[datetime], first: TierEdg
     for start, end in pairwise(batch):
         window, edges = Window(start, end), _edges(complete.get(start) or first, complete.get(end), start, complete)
         if isinstance(edges, Unknown):
-            yield Step(tier, Figures(window, edges, edges, edges), ())
+            yield Step(tier, Figures(window, edges, edges, edges))
             continue
         yield _step(session, tier, window, edges)
 
@@ -76,8 +75,7 @@ def _step(session: Session, tier: str, window: Window, edges: Edges) -> Step:
     spent = spend_of(bill_rows(session, [tier], [edges.start_at, edges.end_at]), "edge0", "edge1", edges)
     before, after = usage_rows(session, [tier], [edges.start_at, edges.end_at])
     used = usage_of(openings(session, [before, after]), tier, before, after, edges)
-    terms = () if isinstance(spent, Unknown) else tuple(spend_terms(session, tier, edges))
-    return Step(tier, Figures(window, edges, spent, used), terms)
+    return Step(tier, Figures(window, edges, spent, used))
 
 
 def _edges(

@@ -105,6 +105,8 @@ def _count(usage: Usage | Unknown, field: str) -> int | dict[str, str]:
 
 def _tier(tier: TierView, reasons: tuple[Reason, ...]) -> dict[str, Any]:
     operation = tier.operation
+    elsewhere = None if tier.currency == USD else {"unknown": f"it bills in {tier.currency}, and not in USD"}
+    rate, implied = amount(tier.rate_nusd_per_hour), amount(tier.implied_nusd_per_mtok)
     return {
         "tier": tier.spec.name,
         "state": tier.state,
@@ -116,15 +118,12 @@ def _tier(tier: TierView, reasons: tuple[Reason, ...]) -> dict[str, Any]:
         "problem": tier.problem,
         "gate": [str(reason) for reason in reasons],
         "currency": tier.currency,
-        "rate_per_hour": amount(tier.rate_nusd_per_hour),
-        "rate_usd_per_hour": (
-            amount(tier.rate_nusd_per_hour)
-            if tier.currency == USD
-            else {"unknown": f"it bills in {tier.currency}, and not in USD"}
-        ),
+        "rate_per_hour": rate,
+        "rate_usd_per_hour": elsewhere or rate,
         "capacity_tokens_per_s": _capacity(tier.capacity),
         "capacity_measured": {} if isinstance(tier.capacity, Unknown) else dict(tier.capacity.abouts),
-        "usd_per_mtok_implied_at_capacity": amount(tier.implied_nusd_per_mtok),
+        "per_mtok_implied_at_capacity": implied,
+        "usd_per_mtok_implied_at_capacity": elsewhere or implied,
         "gpus": [asdict(gpu) for gpu in tier.gpu],
         "no_gpu_figures": dict(tier.no_gpu),
         "operation": None if operation is None else {"kind": operation.kind, "phase": operation.phase},

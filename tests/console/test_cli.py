@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from console.store_commands import counter_bodies
 from store.database import open_database
 from tests.commands import mtok
+from tests.conftest import add_ended_buckets
 from tests.console.fleet_world import FleetWorld, fleet_world
+from tests.databases import statements
 
 
 @pytest.fixture
@@ -70,8 +73,12 @@ def test_csv_goes_to_stdout_or_a_file(world: FleetWorld, tmp_path: Path) -> None
         (("explain", "h200"), 2, "choose one of: h100, l40, a100"),
         (("explain", "h100", "--window", "6m"), 2, "choose one of: 5m"),
         (("explain", "h100", "--from", "yesterday"), 2, "is no instant"),
+        (("explain", "h100", "--from", "0001-01-01T00:00:00+05:00"), 2, "is out of reach"),
+        (("export", "csv", "--from", "9999-12-31T20:00:00Z", "--to", "9999-12-31T23:00:00Z"), 2, "is out of reach"),
         (("explain", "h100", "--from", "2026-11-24T09:00:00Z", "--to", "2026-11-24T08:00:00Z"), 2, "swap them"),
         (("export", "csv", "-o", "no/such/place.csv"), 1, "choose another place"),
+        (("export", "csv", "-o", "."), 1, "is no name of a file; choose another place"),
+        (("export", "prometheus", "-o", ""), 1, "is no name of a file; choose another place"),
         (("collect",), 2, "CLOUD_KEY is not set"),
         (("demo", "--for", "soon"), 2, "such as '170s'"),
         (("demo", "--json"), 2, "--headless"),
@@ -131,7 +138,15 @@ def test_counters_are_listed_with_their_steps(world: FleetWorld) -> None:
     assert "usage:vm:8429" in out
     body = json.loads(mtok("counter", "list", "--json", *config(world))[1])
     assert {one["state"] for one in body["counters"]} == {"live"}
-    assert {one["tier"] for one in body["counters"]} == {"h100", "l40", "a100"}
+    assert [one["tier"] for one in body["counters"]] == ["a100", "h100", "l40"]
+
+
+def test_counters_are_listed_in_one_statement_however_many_have_ended(world: FleetWorld) -> None:
+    add_ended_buckets(world.database, 30)
+    with statements(world.database) as sent:
+        bodies = counter_bodies(world.database)
+    assert [body["total"] for body in bodies][1:3] == ["10.133333333", "0.000000005"]
+    assert (len(bodies), sum("bill_samples" in one for one in sent)) == (33, 1)
 
 
 def test_the_store_is_checked_thinned_and_copied(world: FleetWorld, tmp_path: Path) -> None:
@@ -150,10 +165,14 @@ def test_the_store_is_checked_thinned_and_copied(world: FleetWorld, tmp_path: Pa
     ("words", "code", "says"),
     [
         (("counter", "settle", "99", "--reason", "why"), 1, "no such counter"),
+        (("counter", "settle", str(2**63 - 1), "--reason", "why"), 1, "no such counter"),
+        (("counter", "settle", str(2**63), "--reason", "why"), 2, "should be less than"),
         (("counter", "settle", "1", "--reason", "why"), 1, "is not unsettled"),
         (("counter", "settle", "1", "--reason", "why", "--total", "12,5"), 2, "write an amount"),
         (("reconcile",), 2, "CLOUD_KEY is not set"),
         (("reconcile", "--day", "yesterday"), 2, "write one such as 2026-11-23"),
+        (("reconcile", "--day", "0001-01-01"), 2, "write one such as 2026-11-23"),
+        (("reconcile", "--day", "9999-12-31"), 2, "write one such as 2026-11-23"),
         (("reconcile", "--day", "2999-01-01"), 2, "is not over yet"),
         (("reconcile", "--invoice", "none.csv"), 2, "cannot be read"),
         (("export", "focus", "--focus", "1.3"), 2, "choose one of: 1.2, 1.4"),

@@ -1,5 +1,6 @@
 """A backup is one instant of a store that others go on writing; a restore swaps it in, and loses nothing."""
 
+import errno
 import gzip
 import shutil
 import sqlite3
@@ -108,6 +109,19 @@ def test_a_backup_is_one_file_of_its_owners_alone_and_replaces_nothing(told: His
     with pytest.raises(BackupFailed, match="No such file or directory"):
         back_up(told.database, tmp_path / "none" / "mtok.db")
     assert sorted(plain.parent.iterdir()) == [plain, packed]
+
+
+def test_a_disk_that_fills_while_it_is_compressed_leaves_nothing_behind(
+    told: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(gzip.GzipFile, "write", full)
+    (tmp_path / "b").mkdir()
+    with pytest.raises(BackupFailed, match="No space left on device"):
+        back_up(told.database, tmp_path / "b" / "mtok.db.gz")
+    assert list((tmp_path / "b").iterdir()) == []
 
 
 def test_what_does_not_hold_in_the_store_is_said_of_the_backup(told: History, tmp_path: Path) -> None:

@@ -63,6 +63,8 @@ def test_status_gives_the_currency_and_no_dollars_that_are_none(fleet: Fleet) ->
     assert (today["currency"], today["spend"]) == ("EUR", "30.000000000")
     assert today["spend_usd"] == {"unknown": "it bills in EUR, and not in USD"}
     assert today["usd_per_mtok_output"] == {"unknown": "it bills in EUR, and not in USD"}
+    tier = body["tiers"][0]
+    assert tier["usd_per_mtok_implied_at_capacity"] == tier["rate_usd_per_hour"] == today["spend_usd"]
     assert body["gate"]["spend_today_usd"] == "0.000000000"
     assert body["gate"]["currencies"]["EUR"]["spend_today"] == "30.000000000"
     text = status_text(fleet)
