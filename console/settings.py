@@ -36,7 +36,7 @@ from store.gate import GatePolicy, provider_scope
 from store.headroom import Horizon
 from store.money import USD
 from store.retention import Retention
-from store.settings_file import load_file, read_secret
+from store.settings_file import load_file, read_key, read_secret
 from store.words import IGNORED, UNASSIGNED, Market
 
 
@@ -345,9 +345,19 @@ class Settings(Section):
         """The secret that the setting at `where` points to.
 
         Raises:
+            SettingsError: the variable is unset, the file or credential cannot be read or is empty, or it is not
+                one word.
+        """
+        return read_key(where, self.path.parent, env, file, credential)
+
+    def channel_url(self, channel: ChannelSection) -> str:
+        """Where an alarm channel is: an apprise URL, or several.
+
+        Raises:
             SettingsError: the variable is unset, or the file or credential cannot be read or is empty.
         """
-        return read_secret(where, self.path.parent, env, file, credential)
+        where = f"alarms.channels.{channel.name}"
+        return read_secret(where, self.path.parent, channel.url_env, channel.url_file, channel.url_credential)
 
 
 def load_settings(path: Path) -> Settings:

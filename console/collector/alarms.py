@@ -27,10 +27,7 @@ class Channels:
     """Where alarms go, by apprise. An URL holds a secret: it is read once, and never shown."""
 
     def __init__(self, settings: Settings) -> None:
-        self._urls = {
-            one.name: settings.secret(f"alarms.channels.{one.name}", one.url_env, one.url_file, one.url_credential)
-            for one in settings.alarms.channels
-        }
+        self._urls = {one.name: settings.channel_url(one) for one in settings.alarms.channels}
 
     @property
     def names(self) -> Sequence[str]:
