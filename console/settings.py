@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from console.hosts.target import SshTarget
 from console.metrics_settings import MetricsSection
@@ -44,6 +46,16 @@ class StoreSection(Section):
     """Where the store is."""
 
     url: str = "sqlite:///mtok.db"
+
+    @field_validator("url")
+    @classmethod
+    def _is_address(cls, given: str) -> str:
+        try:
+            make_url(given)
+        except (ArgumentError, ValueError):  # what they quote may be a part of a password
+            msg = "is no address of a store; write one such as 'sqlite:///mtok.db'"
+            raise ValueError(msg) from None
+        return given
 
 
 class BudgetSection(Section):

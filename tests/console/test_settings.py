@@ -89,6 +89,12 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
         (('instance = "8429"', 'instance = "1"'), ["'h100-a'", "no instance '1'"]),
         (('name = "h100"\n', 'name = "unassigned"\n'), ["unassigned", "taken"]),
         (("[budget]", "[budget"), ["is not TOML"]),
+        (("[budget]", '[store]\nurl = "mtok.db"\n[budget]'), ["store.url", "such as 'sqlite:///mtok.db'"]),
+        (("[budget]", '[store]\nurl = "postgresql://a:b/c@host:abc/d"\n[budget]'), ["store.url", "no address"]),
+        *(
+            (('kind = "hyperstack"', f'kind = "hyperstack"\nbase_url = "{url}"'), ["providers.cloud", "no address"])
+            for url in ("https://host:abc/v1", "https://host:99999/v1", "https:///v1", "https://[host/v1", "host")
+        ),
         (('timezone = "Europe/Berlin"', 'dark_after = "170"'), ["budget.dark_after", "such as '170s'"]),
     ],
 )
