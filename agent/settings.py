@@ -16,7 +16,7 @@ from agent.keys import Keys
 from agent.trace_settings import Otlp
 from store.addresses import is_loopback, split_address
 from store.errors import SettingsError
-from store.settings_file import load_file, read_secret
+from store.settings_file import load_file, read_key
 
 ENVIRONMENT = "MTOK_AGENT_"
 UNIX = "unix:"
@@ -183,10 +183,10 @@ class AgentSettings(_Section):
         """The secret that the control API asks for.
 
         Raises:
-            SettingsError: the variable is unset, or the file cannot be read or is empty.
+            SettingsError: the variable is unset, the file cannot be read or is empty, or it is not one word.
         """
         where = f"{self.path}: control_secret"
-        return read_secret(where, self.path.parent, self.control_secret_env, self.control_secret_file)
+        return read_key(where, self.path.parent, self.control_secret_env, self.control_secret_file)
 
     def keys(self) -> Keys:
         """The keys of the public API.

@@ -85,16 +85,20 @@ def check_address(name: str, url: str) -> None:
     Raises:
         ValueError: it may not.
     """
-    parts = urlsplit(url)
-    if parts.scheme == "https":
-        return
-    if parts.scheme != "http" or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname if parts.scheme in ("http", "https") and parts.port != 0 else None
+    except ValueError:  # brackets, or a port, that are none
+        host = None
+    if not host:
         msg = f"{name} is no address of http or https"
         raise ValueError(msg)
+    if parts.scheme == "https":
+        return
     try:
-        is_here = ipaddress.ip_address(parts.hostname).is_loopback
+        is_here = ipaddress.ip_address(host).is_loopback
     except ValueError:
-        is_here = parts.hostname == "localhost"
+        is_here = host == "localhost"
     if not is_here:
         msg = f"{name} would send a secret over the network in the clear; write https://"
         raise ValueError(msg)

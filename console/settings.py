@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from console.hosts.target import SshTarget
 from console.metrics_settings import MetricsSection
@@ -36,7 +38,7 @@ from store.gate import GatePolicy, provider_scope
 from store.headroom import Horizon
 from store.money import USD
 from store.retention import Retention
-from store.settings_file import load_file, read_secret
+from store.settings_file import load_file, read_key, read_secret
 from store.words import IGNORED, UNASSIGNED, Market
 
 
@@ -44,6 +46,16 @@ class StoreSection(Section):
     """Where the store is."""
 
     url: str = "sqlite:///mtok.db"
+
+    @field_validator("url")
+    @classmethod
+    def _is_address(cls, given: str) -> str:
+        try:
+            make_url(given)
+        except (ArgumentError, ValueError):  # what they quote may be a part of a password
+            msg = "is no address of a store; write one such as 'sqlite:///mtok.db'"
+            raise ValueError(msg) from None
+        return given
 
 
 class BudgetSection(Section):
@@ -345,9 +357,19 @@ class Settings(Section):
         """The secret that the setting at `where` points to.
 
         Raises:
+            SettingsError: the variable is unset, the file or credential cannot be read or is empty, or it is not
+                one word.
+        """
+        return read_key(where, self.path.parent, env, file, credential)
+
+    def channel_url(self, channel: ChannelSection) -> str:
+        """Where an alarm channel is: an apprise URL, or several.
+
+        Raises:
             SettingsError: the variable is unset, or the file or credential cannot be read or is empty.
         """
-        return read_secret(where, self.path.parent, env, file, credential)
+        where = f"alarms.channels.{channel.name}"
+        return read_secret(where, self.path.parent, channel.url_env, channel.url_file, channel.url_credential)
 
 
 def load_settings(path: Path) -> Settings:

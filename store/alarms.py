@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, func, or_, select
 
 from store.gate import FLEET, GatePolicy, Verdict, provider_scope
 from store.money import display
@@ -16,7 +16,7 @@ from store.window import day_name
 BUDGET_SHARES = (50, 80, 95)
 _FAILURES_OVER = timedelta(hours=1)
 _FAILURES = ("wake_timeout", "no_capacity", "not_applied", "still_billing")
-MOST_TRIES = 6  # a channel that is down for longer is somebody else's alarm
+_TOLD_WITHIN = timedelta(days=1)  # what has been over for longer is in the journal, and nobody's alarm any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,10 @@ def tell(session: Session, now: datetime, kind: str, subject: str, text: str) ->
     session.add(AlarmRow(at=now, kind=kind, subject=subject, text=text, ended_at=now))
 
 
-def untold(session: Session) -> Sequence[AlarmRow]:
-    """What has not reached every channel yet, oldest first."""
-    query = select(AlarmRow).where(col(AlarmRow.told_at).is_(None), AlarmRow.tries < MOST_TRIES)
+def untold(session: Session, now: datetime) -> Sequence[AlarmRow]:
+    """What has not reached every channel yet and lasts, or was raised within a day; oldest first."""
+    matters = or_(col(AlarmRow.ended_at).is_(None), col(AlarmRow.at) > now - _TOLD_WITHIN)
+    query = select(AlarmRow).where(col(AlarmRow.told_at).is_(None), matters)
     return session.exec(query.order_by(col(AlarmRow.id))).all()
 
 

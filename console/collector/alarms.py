@@ -1,13 +1,15 @@
 """Telling people: every alarm to every channel, once, at a bounded rate; what was not delivered is journaled."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import httpx
 import structlog
 
 from console.collector.clock_jumps import ClockJumps
+from console.collector.deliveries import RATE_OVER_S, Deliveries
 from console.collector.tick import Collector, in_store
 from console.settings import Settings
 from store.alarms import conditions, follow, tell, told_since, untold
@@ -17,7 +19,7 @@ from store.printable import printable_lines
 from store.tables import AlarmRow
 
 log = structlog.get_logger()
-_RATE_OVER = timedelta(minutes=10)
+_RATE_OVER = timedelta(seconds=RATE_OVER_S)
 _HEARTBEAT_WITHIN_S = 5.0
 
 
@@ -25,20 +27,18 @@ class Channels:
     """Where alarms go, by apprise. An URL holds a secret: it is read once, and never shown."""
 
     def __init__(self, settings: Settings) -> None:
-        self._urls = {
-            one.name: settings.secret(f"alarms.channels.{one.name}", one.url_env, one.url_file, one.url_credential)
-            for one in settings.alarms.channels
-        }
+        self._urls = {one.name: settings.channel_url(one) for one in settings.alarms.channels}
 
     @property
     def names(self) -> Sequence[str]:
         """The channels' names."""
         return list(self._urls)
 
-    async def send(self, title: str, text: str) -> dict[str, str | None]:
-        """Tell every channel; answers by channel what went wrong, or None."""
-        sent = await asyncio.gather(*(asyncio.to_thread(_send, url, title, text) for url in self._urls.values()))
-        return dict(zip(self._urls, sent, strict=True))
+    async def send(self, title: str, text: str, to: Collection[str] | None = None) -> dict[str, str | None]:
+        """Tell these channels, or every one; answers by channel what went wrong, or None."""
+        urls = {name: url for name, url in self._urls.items() if to is None or name in to}
+        sent = await asyncio.gather(*(asyncio.to_thread(_send, url, title, text) for url in urls.values()))
+        return dict(zip(urls, sent, strict=True))
 
 
 def _send(url: str, title: str, text: str) -> str | None:
@@ -54,6 +54,15 @@ def _send(url: str, title: str, text: str) -> str | None:
         return str(error)
 
 
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """What is told of one alarm."""
+
+    id_: int
+    title: str
+    text: str
+
+
 class Alarms:
     """Follows what is wrong, and tells each of it once."""
 
@@ -62,6 +71,7 @@ class Alarms:
         self._most = collector.settings.alarms.most_per_10_min
         self._heartbeat_url = collector.settings.alarms.heartbeat_url
         self._jumps = ClockJumps(collector.clock)
+        self._deliveries = Deliveries(collector.clock)
 
     async def run(self, fence: int) -> None:
         """Raise, end and tell what is due.
@@ -73,9 +83,12 @@ class Alarms:
         due = await in_store(self._follow, fence, jump_s)
         if not self._channels.names:
             return
-        for rows, title, text in due:
-            problems = {name: why for name, why in (await self._channels.send(title, text)).items() if why}
-            await in_store(self._keep, fence, rows, problems)
+        for one in due:
+            left = self._deliveries.left(one.id_, self._channels.names)
+            answers = await self._channels.send(one.title, one.text, left)
+            problems = {name: why for name, why in answers.items() if why}
+            self._deliveries.sent(one.id_, left, problems)
+            await in_store(self._keep, fence, one.id_, problems)
 
     async def heartbeat(self) -> None:
         """Tell the outside that a complete tick was stored: its silence is the alarm for a dead collector."""
@@ -89,7 +102,7 @@ class Alarms:
             problem = type(error).__name__ if answer is None else f"HTTP {answer.status_code}"
             log.warning("heartbeat not delivered", problem=problem)
 
-    def _follow(self, fence: int, jump_s: float) -> list[tuple[list[int], str, str]]:
+    def _follow(self, fence: int, jump_s: float) -> list[_Message]:
         collector, now = self._collector, self._collector.clock.now()
         with collector.database.write() as session:
             check_fence(collector.database, session, fence)
@@ -100,31 +113,32 @@ class Alarms:
                 tell(session, now, "clock_jump", "collector", text)
                 note(session, now, "collector", "clock jumped", "collector", f"{jump_s:+.1f} s")
             session.flush()
-            room = self._most - told_since(session, now - _RATE_OVER)
-            return _messages(list(untold(session)), room)
+            rows = {row.id: row for row in untold(session, now) if row.id is not None}
+            due = [rows[id_] for id_ in self._deliveries.due(list(rows))]
+            sent = max(told_since(session, now - _RATE_OVER), self._deliveries.lately())
+            return _messages(due, self._most - sent)
 
-    def _keep(self, fence: int, ids: list[int], problems: dict[str, str]) -> None:
+    def _keep(self, fence: int, id_: int, problems: dict[str, str]) -> None:
         database, now = self._collector.database, self._collector.clock.now()
+        problem = "; ".join(f"{name}: {why}" for name, why in problems.items()) or None
         with database.write() as session:
             check_fence(database, session, fence)
-            for id_ in ids:
-                row = session.get_one(AlarmRow, id_)
-                row.tries += 1
-                row.problem = "; ".join(f"{name}: {why}" for name, why in problems.items()) or None
-                row.told_at = None if problems else now
-                session.add(row)
-            for name, why in problems.items():
+            row = session.get_one(AlarmRow, id_)
+            is_news = problem != row.problem
+            row.tries, row.problem, row.told_at = row.tries + 1, problem, None if problems else now
+            session.add(row)
+            for name, why in problems.items() if is_news else ():
                 note(session, now, "collector", "alarm not delivered", name, why)
 
 
-def _messages(rows: list[AlarmRow], room: int) -> list[tuple[list[int], str, str]]:
+def _messages(rows: Sequence[AlarmRow], room: int) -> list[_Message]:
     """One message an alarm while there is room; what is beyond it waits, and the last one says so."""
     messages = [
-        ([row.id or 0], f"mtok: {row.kind.replace('_', ' ')}", printable_lines(row.text))
+        _Message(row.id or 0, f"mtok: {row.kind.replace('_', ' ')}", printable_lines(row.text))
         for row in rows[: max(room, 0)]
     ]
     waiting = len(rows) - len(messages)
     if messages and waiting:
-        ids, title, text = messages[-1]
-        messages[-1] = (ids, title, f"{text} ({waiting} more alarms wait; see mtok console)")
+        last = messages[-1]
+        messages[-1] = replace(last, text=f"{last.text} ({waiting} more alarms wait; see mtok console)")
     return messages

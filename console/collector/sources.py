@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
+import structlog
+
 from console.errors import AgentUnreachable
 from console.hosts.agent_client import AgentClient, AgentStatus, AgentUsage
 from console.providers.protocol import Action, Batch, BillReading, Provider, Resource
@@ -16,6 +18,8 @@ from store.tables import ResourceRow
 from store.words import IGNORED, UNASSIGNED, ResourceKind, State
 
 Answer = TypeVar("Answer")
+Item = TypeVar("Item")
+log = structlog.get_logger()
 _LONGEST_PROBLEM = 2_000  # of everything that was wrong with one answer
 
 
@@ -54,50 +58,48 @@ async def ask_provider(
     """Bills and inventory of one provider; whatever is late is a problem, not an exception."""
     start_s = clock_s()
     bills, inventory = await asyncio.gather(
-        _within(provider.bills(known), within_s, f"{provider.name}: bills"),
-        _within(provider.inventory(), within_s, f"{provider.name}: inventory"),
+        _batch_within(provider.bills(known), within_s, f"{provider.name}: bills"),
+        _batch_within(provider.inventory(), within_s, f"{provider.name}: inventory"),
     )
     return ProviderAnswer(
-        bills=Batch((), (bills,)) if isinstance(bills, str) else bills,
-        inventory=Batch((), (inventory,)) if isinstance(inventory, str) else inventory,
+        bills=bills,
+        inventory=inventory,
         latency_ms=round((clock_s() - start_s) * 1000),
     )
 
 
 async def ask_inventory(provider: Provider, within_s: float) -> Batch[Resource]:
     """One provider's inventory alone."""
-    found = await _within(provider.inventory(), within_s, f"{provider.name}: inventory")
-    return Batch((), (found,)) if isinstance(found, str) else found
+    return await _batch_within(provider.inventory(), within_s, f"{provider.name}: inventory")
 
 
 async def ask_agent(client: AgentClient, within_s: float) -> AgentUsage | str:
     """One agent's usage, or why there is none."""
-    try:
-        async with asyncio.timeout(within_s):
-            return await client.usage()
-    except AgentUnreachable as error:
-        return error.problem
-    except TimeoutError:
-        return f"no answer within {within_s:g} s"
+    return await _within(client.usage(), within_s, client.agent)
 
 
 async def ask_status(client: AgentClient, within_s: float) -> AgentStatus | str:
     """What one agent is and runs, or why that is not known."""
+    return await _within(client.status(), within_s, client.agent)
+
+
+async def _batch_within(question: Awaitable[Batch[Item]], within_s: float, what: str) -> Batch[Item]:
+    found = await _within(question, within_s, what)
+    return Batch((), (f"{what}: {found}",)) if isinstance(found, str) else found
+
+
+async def _within(question: Awaitable[Answer], within_s: float, what: str) -> Answer | str:
+    """An answer, or why there is none. Whatever one source meets ends nobody else's tick."""
     try:
         async with asyncio.timeout(within_s):
-            return await client.status()
+            return await question
     except AgentUnreachable as error:
         return error.problem
     except TimeoutError:
         return f"no answer within {within_s:g} s"
-
-
-async def _within(question: Awaitable[Answer], within_s: float, what: str) -> Answer | str:
-    try:
-        async with asyncio.timeout(within_s):
-            return await question
-    except TimeoutError:
-        return f"{what}: no answer within {within_s:g} s"
+    except Exception as error:
+        log.exception("a source failed", source=what)
+        return f"it failed ({type(error).__name__}); the log has more"
 
 
 def provider_reading(tiers: TierMap, provider: str, answer: ProviderAnswer) -> ProviderReading:

@@ -80,7 +80,7 @@ def _provider(settings: Settings, name: str, answer: ProviderAnswer) -> list[Che
 def _lost(settings: Settings, name: str, answer: ProviderAnswer) -> list[str]:
     """What tiers name and the account neither lists nor bills."""
     listed = {(one.ref.kind, one.ref.id) for one in answer.inventory.items}
-    listed |= {(one.ref.kind, one.ref.id) for one in answer.bills.items}
+    listed |= {(one.ref.kind, one.ref.id) for one in answer.bills.items if not one.final}
     return [
         f"{kind} {id_} of tier {tier.name}"
         for tier in settings.tiers

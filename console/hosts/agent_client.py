@@ -200,6 +200,8 @@ class AgentClient:
             return await self._client.request(method, path, json=body, timeout=timeout)
         except httpx.TimeoutException:
             raise AgentUnreachable(self.agent, f"{method} {path}: no answer in time") from None
+        except httpx.LocalProtocolError as error:  # its text quotes the header that it refuses: our secret
+            raise AgentUnreachable(self.agent, f"{method} {path}: {type(error).__name__}") from None
         except httpx.HTTPError as error:
             raise AgentUnreachable(self.agent, f"{method} {path}: {str(error) or type(error).__name__}") from None
         except HostUnreachable as error:

@@ -96,7 +96,15 @@ def _key_files(options: Options) -> tuple[Path, ...]:
     named = options.get("identityfile")
     folder = Path.home() / ".ssh"
     files = named if isinstance(named, list) else [str(folder / key) for key in _DEFAULT_KEYS]
-    return tuple(path for file in files if (path := Path(file).expanduser()).is_file())
+    return tuple(path for file in files if _may_be_there(path := Path(file).expanduser()))
+
+
+def _may_be_there(path: Path) -> bool:
+    """Whether a key file is there; one that cannot even be looked for is kept, and named when nobody lets us in."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True
 
 
 def _text(options: Options, key: str) -> str | None:

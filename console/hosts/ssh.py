@@ -183,7 +183,7 @@ def connect(name: str, target: SshTarget, address: str | None) -> Connection:
     streams: list[Any] = []
     place = ""
     try:
-        for hop in route(name, target, address, lambda host: _options(name, target.config_file, host)):
+        for hop in _route(name, target, address):
             place = hop.place
             left_s = max(end_s - time.monotonic(), 0.1)
             with _explained(name, hop, target.connect_within_s, end_s):
@@ -200,6 +200,17 @@ def connect(name: str, target: SshTarget, address: str | None) -> Connection:
             close_quietly(stream)
         raise
     return Connection(name, transports, target.connect_within_s, place)
+
+
+def _route(name: str, target: SshTarget, address: str | None) -> Sequence[Hop]:
+    """The way there, or one line: whatever the machine and its files hold is this host's trouble alone."""
+    try:
+        return route(name, target, address, lambda host: _options(name, target.config_file, host))
+    except MtokError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        problem = f"its way leads nowhere: {_one_line(error)}"
+        raise HostUnreachable(name, problem, f"see its section and {target.config_file}") from None
 
 
 def _options(name: str, path: Path, host: str) -> Options:

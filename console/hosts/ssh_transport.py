@@ -40,6 +40,8 @@ class SshTransport(httpx.AsyncBaseTransport):
                 await answer.aclose()
         except httpcore.TimeoutException as error:
             raise httpx.ReadTimeout(str(error), request=request) from error
+        except httpcore.LocalProtocolError as error:
+            raise httpx.LocalProtocolError(str(error), request=request) from None
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ConnectionNotAvailable) as error:
             raise httpx.RemoteProtocolError(str(error) or "the connection ended", request=request) from error
         return httpx.Response(answer.status, headers=answer.headers, content=content, request=request)

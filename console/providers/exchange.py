@@ -40,6 +40,7 @@ async def asked_twice(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Res
     Raises:
         ReadFailed: no answer, or 5xx twice.
     """
+    stamina.instrumentation.set_on_retry_hooks([])  # its own log what was met, and h11 quotes a header with its key
     try:
         async for attempt in stamina.retry_context(
             on=(httpx.TransportError, httpx.HTTPStatusError), attempts=2, wait_initial=0.2, timeout=8

@@ -5,7 +5,8 @@ late or half gone makes the tick incomplete; nothing is filled in.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from store.words import State
 
 _SETTLES_AFTER_STEPS = 3
 _RATE_OVER_PERIODS = 3
+_ALL_AGAIN_AFTER_S = 600.0  # the first ticks of a process may not be stored: its network, its store may come later
 _NO_SWITCH = "a bill in files has no power switch: stop it where it runs"
 _HOUR = timedelta(hours=1)
 _US = timedelta(microseconds=1)
@@ -42,6 +44,8 @@ class Files:
         kinds = {ref.id: ref.kind for ref in named}
         self._folder = Folder(root / options.folder.expanduser(), options.patterns, kinds)
         self._told: dict[str, int] = {}
+        self._owed: set[str] = set()  # news that the store has not named since: its tick may have failed
+        self._all_again_at_s: float | None = None
 
     async def inventory(self) -> Batch[Resource]:
         """What the settings name and what the files bill; in which state it is, no file says."""
@@ -51,23 +55,32 @@ class Files:
         return Batch(tuple(_resource(ref, name) for ref, name in names.items()), reading.problems, has_clock=False)
 
     async def bills(self, known: Collection[str]) -> Batch[BillReading]:
-        """The buckets that may still change, those that have changed, and all that are `known`."""
-        now, reading = self._clock.now(), await self._read()
+        """The buckets that may still change, those that are new or have changed, and all that are `known`."""
+        now, reading, watched = self._clock.now(), await self._read(), frozenset(known)
         if reading.problems:
             return Batch((), reading.problems, has_clock=False)
         every = reading.stated
         current = {one.counter: one for one in self._current(reading)}
-        rates = _rates(current.values(), now)
-        items = []
-        for counter in sorted({*current, *(one for one in known if one in every)}):
-            one = every[counter]
-            is_news = counter in self._told and self._told[counter] != one.nusd
-            is_unread = counter not in self._told and bool(known)  # a change while we were away would go unnoticed
-            if counter in known or is_news or is_unread or not self._is_settled(one, now):
-                items.append(self._reading(one, rates.get(one.period), now))
+        rates, news = _rates(current.values(), now), self._news(current, watched)
+        moving = {counter for counter, one in current.items() if not self._is_settled(one, now)}
+        told = sorted(moving | news | (watched & every.keys()))
+        items = tuple(self._reading(one, rates.get(one.period), now) for one in map(every.__getitem__, told))
+        return Batch(items, vanished=tuple(sorted(watched - every.keys())), has_clock=False)
+
+    def _news(self, current: Mapping[str, Stated], watched: frozenset[str]) -> Set[str]:
+        """What is new or has changed, told until the store watches it.
+
+        At our first look that is everything: what came while we were away, nobody has counted. What of it has not
+        changed is never watched again, so all of it is told once more and then no longer.
+        """
+        now_s, told = self._clock.monotonic_s(), self._told
         self._told = {counter: one.nusd for counter, one in current.items()}
-        vanished = tuple(sorted(one for one in known if one not in every))
-        return Batch(tuple(items), vanished=vanished, has_clock=False)
+        if self._all_again_at_s is None or now_s >= self._all_again_at_s:
+            self._all_again_at_s = now_s + _ALL_AGAIN_AFTER_S if self._all_again_at_s is None else math.inf
+            return current.keys()
+        changed = {counter for counter, nusd in self._told.items() if told.get(counter) != nusd}
+        self._owed = (self._owed - watched | changed) & current.keys()
+        return self._owed
 
     async def billed(self, start: datetime, end: datetime) -> Batch[WindowBilled]:
         """What the periods inside `[start, end)` add up to; one that is only partly inside cannot be divided."""

@@ -71,6 +71,15 @@ def usage_row(row: Any) -> UsageRow:
     )
 
 
+def is_since(row: Any, since: datetime) -> bool:
+    """Whether a row of the deleted may be of a resource that ended at `since` or later."""
+    try:
+        at = _time(row, "terminate_time") or _time(row, "create_time")
+    except (Unreadable, AttributeError):
+        return True
+    return at is not None and at >= since
+
+
 def window_bills(body: Mapping[str, Any]) -> list[WindowBill]:
     """The rows of any windowed answer: per kind, per resource, graph or sub-resources.
 

@@ -89,6 +89,12 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
         (('instance = "8429"', 'instance = "1"'), ["'h100-a'", "no instance '1'"]),
         (('name = "h100"\n', 'name = "unassigned"\n'), ["unassigned", "taken"]),
         (("[budget]", "[budget"), ["is not TOML"]),
+        (("[budget]", '[store]\nurl = "mtok.db"\n[budget]'), ["store.url", "such as 'sqlite:///mtok.db'"]),
+        (("[budget]", '[store]\nurl = "postgresql://a:b/c@host:abc/d"\n[budget]'), ["store.url", "no address"]),
+        *(
+            (('kind = "hyperstack"', f'kind = "hyperstack"\nbase_url = "{url}"'), ["providers.cloud", "no address"])
+            for url in ("https://host:abc/v1", "https://host:99999/v1", "https:///v1", "https://[host/v1", "host")
+        ),
         (('timezone = "Europe/Berlin"', 'dark_after = "170"'), ["budget.dark_after", "such as '170s'"]),
     ],
 )
@@ -137,6 +143,15 @@ def test_a_secret_comes_from_the_environment_or_a_file(tmp_path: Path, monkeypat
         settings.secret("agent", None, Path("secret"))
     (tmp_path / "secret").write_text("s\n", encoding="utf-8")
     assert settings.secret("agent", None, Path("secret")) == "s"
+
+
+@pytest.mark.parametrize("text", ["SECRET-ONE\nSECRET-TWO", "SECRET-ONE SECRET-TWO", "SECRET-\u00e9", "SECRET\t1"])
+def test_a_secret_that_no_header_carries_is_refused_and_not_shown(tmp_path: Path, text: str) -> None:
+    settings = load_settings(written(tmp_path, GOOD))
+    (tmp_path / "secret").write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match="a letter that no header carries") as caught:
+        settings.secret("agent", None, Path("secret"))
+    assert "SECRET" not in str(caught.value)
 
 
 def test_the_settings_file_is_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

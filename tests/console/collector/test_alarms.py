@@ -19,7 +19,7 @@ from console.collector.build import build_collector
 from console.collector.clock_jumps import ClockJumps
 from console.collector.tick import Collector
 from console.settings import load_settings
-from store.alarms import Condition, follow, untold
+from store.alarms import Condition, follow, tell, untold
 from store.database import Database
 from store.tables import AlarmRow, JournalEntry
 from tests.conftest import START, History
@@ -156,10 +156,77 @@ async def test_what_was_not_delivered_is_journaled_and_tried_again(
         assert (alarm.tries, alarm.problem, alarm.told_at) == (1, "ops: it was not accepted", None)
         assert any(entry.what == "alarm not delivered" for entry in session.exec(select(JournalEntry)))
     receiver.status = 200
+    history.clock.advance(60)
     await alarms.run(history.fence)
     with database.read() as session:
-        assert untold(session) == []
+        assert untold(session, history.clock.now()) == []
     assert len(receiver.told) == 2
+
+
+async def looked_often(alarms: Alarms, history: History, seconds: int) -> None:
+    for _ in range(0, seconds, 10):
+        await alarms.run(history.fence)
+        history.clock.advance(10)
+
+
+async def test_an_alarm_outlasts_a_network_that_is_down_and_its_tries_grow_rare(
+    collector: Collector, history: History, receiver: Receiver
+) -> None:
+    alarms = alarms_of(collector)
+    receiver.status = 500
+    await collector.decide(history.fence)
+    await looked_often(alarms, history, 200)
+    assert len(receiver.told) == 3  # at once, after a minute, after two more
+    for _ in range(30):
+        history.clock.advance(3600)
+        await alarms.run(history.fence)
+    receiver.status, receiver.told = 200, []
+    history.clock.advance(900)
+    await alarms.run(history.fence)
+    await alarms.run(history.fence)
+    assert len(receiver.told) == 1  # it lasts: it is not too old
+
+
+async def test_what_is_over_for_a_day_is_not_told_any_more(
+    collector: Collector, database: Database, history: History, receiver: Receiver
+) -> None:
+    with database.write() as session:
+        tell(session, history.clock.now(), "clock_jump", "collector", "it jumped")
+    history.clock.advance(timedelta(days=1).total_seconds())
+    await alarms_of(collector).run(history.fence)
+    assert receiver.told == []
+
+
+async def test_a_channel_that_has_taken_an_alarm_is_not_told_again(
+    database: Database, history: History, receiver: Receiver, tmp_path: Path
+) -> None:
+    path = configured(tmp_path, receiver)
+    with receiving() as broken:
+        broken.status = 500
+        (tmp_path / "second").write_text(broken.url.replace("http://", "json://"), encoding="utf-8")
+        both = '[{ name = "ops", url_file = "channel" }, { name = "second", url_file = "second" }]'
+        text = path.read_text(encoding="utf-8").replace('[{ name = "ops", url_file = "channel" }]', both)
+        path.write_text(text, encoding="utf-8")
+        built = build_collector(database, load_settings(path), history.clock)
+        await built.decide(history.fence)
+        await looked_often(alarms_of(built), history, 200)
+        assert (len(receiver.told), len(broken.told)) == (1, 3)
+        with database.read() as session:
+            notes = [one for one in session.exec(select(JournalEntry)) if one.what == "alarm not delivered"]
+        assert [one.subject for one in notes] == ["second"]
+    await built.account.close()
+
+
+async def test_messages_that_nobody_takes_count_as_messages(
+    database: Database, history: History, receiver: Receiver, tmp_path: Path
+) -> None:
+    receiver.status = 500
+    bounded = build_collector(database, load_settings(configured(tmp_path, receiver, most=3)), history.clock)
+    with database.write() as session:
+        follow(session, START, [Condition("bill_frozen", f"c{n}", f"c{n} stands still") for n in range(7)])
+    await looked_often(alarms_of(bounded), history, 300)
+    assert len(receiver.told) == 3
+    await bounded.account.close()
 
 
 async def test_a_storm_is_told_at_a_bounded_rate_and_nothing_of_it_is_lost(

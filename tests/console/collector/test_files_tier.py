@@ -45,7 +45,7 @@ provider = "exports"
 market = "reserved"
 instances = ["gpu-1"]
 """
-DAY = timedelta(days=1)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
 HOURLY_USD = 2
 EVERY_S = 7200
@@ -72,6 +72,15 @@ class Days:
         path = self.folder / f"{name or f'{day:%Y-%m-%d}'}.csv"
         head = "resource,kind,start,end,amount,currency"
         path.write_text(f"{head}\ngpu-1,instance,{day:%FT%TZ},{end:%FT%TZ},{usd},USD\n", encoding="utf-8")
+        at = self.clock.now().timestamp() - 10
+        os.utime(path, (at, at))
+
+    def state_hours(self, day: datetime) -> None:
+        """A day's file with a row an hour."""
+        hours = [day + n * HOUR for n in range(24)]
+        rows = [f"gpu-1,instance,{one:%FT%TZ},{one + HOUR:%FT%TZ},{HOURLY_USD},USD\n" for one in hours]
+        path = self.folder / f"{day:%Y-%m-%d}.csv"
+        path.write_text(f"resource,kind,start,end,amount,currency\n{''.join(rows)}", encoding="utf-8")
         at = self.clock.now().timestamp() - 10
         os.utime(path, (at, at))
 
@@ -140,6 +149,20 @@ def test_each_day_is_billed_in_its_own_day_to_the_nano_dollar(days: Days) -> Non
     assert week.nusd == 4 * 24 * HOURLY_USD * USD
     parts = [days.spend(first + n * DAY, first + (n + 3) * DAY) for n in range(2)]
     assert [one.nusd if isinstance(one, Spend) else one for one in parts] == [3 * 24 * HOURLY_USD * USD] * 2
+    assert check(days.database) == []
+
+
+def test_hours_that_come_once_a_day_are_all_counted(days: Days) -> None:
+    for _ in range(5):
+        now = days.clock.now()
+        days.state_hours(now.replace(hour=0, minute=0) - DAY)
+        for _ in range(12):
+            asyncio.run(days.collector.tick(days.fence))
+            days.clock.advance(EVERY_S)
+    first = MONDAY + DAY
+    spent = days.spend(first, first + 3 * DAY)
+    assert isinstance(spent, Spend)
+    assert spent.nusd == 3 * 24 * HOURLY_USD * USD
     assert check(days.database) == []
 
 

@@ -140,6 +140,23 @@ async def test_an_ssh_config_that_cannot_be_used_is_one_line(sshd: Sshd, tmp_pat
             assert str(tmp_path / "config") in (await host.reach() or "")
 
 
+async def test_an_identity_file_that_cannot_be_looked_for_is_one_line(sshd: Sshd, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text(f"Host *\n  IdentityFile {'k' * 300}\n", encoding="utf-8")  # no file's name is so long
+    async with host_at(sshd.target(key_file=None, config_file=config)) as host:
+        assert "cannot be read: File name too long" in (await host.reach() or "")
+
+
+async def test_a_way_that_cannot_be_worked_out_is_one_line(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise KeyError(4711)  # a user without a name, as containers have
+
+    target = sshd.target(proxy_jump="jump")
+    monkeypatch.setattr("getpass.getuser", nobody)
+    async with host_at(target) as host:
+        assert await host.reach() == "its way leads nowhere: 4711"
+
+
 async def test_a_host_behind_a_jump_host_is_reached_and_both_keys_are_checked(sshd: Sshd, tmp_path: Path) -> None:
     with running_sshd(tmp_path / "jump") as jump:
         (jump.folder / "authorized").write_bytes((sshd.folder / "authorized").read_bytes())

@@ -91,6 +91,14 @@ async def test_an_agent_that_never_answers_costs_its_own_time_only(sshd: Sshd, a
         assert len(sshd.sessions()) == 1
 
 
+async def test_a_secret_that_no_header_carries_is_not_quoted(sshd: Sshd, answering: Answering) -> None:
+    host, url = SshHost("h100-a", sshd.target()), f"http://127.0.0.1:{answering.port}"
+    for transport in (SshTransport(host, answering.port), None):
+        async with AgentClient("h100-a", url, "SECRET\nTWO", transport=transport) as agent:
+            assert await ask_agent(agent, 10) == "GET /control/usage: LocalProtocolError"
+    await host.close()
+
+
 @pytest.mark.parametrize("body", [b"not JSON", b"[1]", b"\xff"])
 async def test_an_answer_that_is_no_json_object_is_an_agent_that_is_unreachable(
     sshd: Sshd, answering: Answering, body: bytes

@@ -85,7 +85,8 @@ class Forgets(Hyperstack):
     """Never looks among the deleted."""
 
     async def bills(self, known: Collection[str]) -> Batch[BillReading]:
-        return await super().bills(())
+        found = await super().bills(())
+        return replace(found, items=tuple(one for one in found.items if one.active))
 
 
 class Raises(Hyperstack):

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 import stamina
+from structlog.testing import capture_logs
 
 from console.providers.exchange import ReadFailed, asked_twice, connection, provider_now
 from store.clock import SetClock
@@ -43,6 +44,15 @@ async def test_a_lost_connection_is_named() -> None:
     async with connection("http://127.0.0.1:1", {"api_key": "key"}) as client:
         with pytest.raises(ReadFailed, match=r"^no answer: ConnectError$"):
             await asked_twice(lambda: client.get("/"))
+
+
+async def test_a_header_that_is_refused_is_not_in_the_log_with_its_key() -> None:
+    async def ask() -> httpx.Response:
+        raise httpx.LocalProtocolError("Illegal header value b'Bearer SECRET'")
+
+    with capture_logs() as logs, pytest.raises(ReadFailed, match=r"^no answer: LocalProtocolError$"):
+        await asked_twice(ask)
+    assert "SECRET" not in str(logs)
 
 
 def test_a_date_within_half_a_minute_is_the_providers_clock() -> None:

@@ -159,19 +159,41 @@ def test_an_old_an_empty_and_a_missing_folder_are_not_zero(exports: Exports) -> 
     assert "changed in the future" in exports.bills()[1][0]
 
 
+OLD = "2026-11-20T00:00:00Z,2026-11-20T01:00:00Z"
+RECENT = "2026-11-24T09:00:00Z,2026-11-24T10:00:00Z"
+
+
 def test_a_bucket_that_is_long_over_is_told_again_only_when_it_changes(exports: Exports) -> None:
-    old = "2026-11-20T00:00:00Z,2026-11-20T01:00:00Z"
-    exports.write("a.csv", HEAD + row("1", old) + row("2", "2026-11-24T09:00:00Z,2026-11-24T10:00:00Z"))
-    assert set(exports.totals()) == {"gpu-1 24 09"}  # at the first contact, the past is nobody's news
-    recent = exports.bills()[0]["gpu-1 24 09"].counter
+    exports.write("a.csv", HEAD + row("1", OLD) + row("2", RECENT))
+    items, _ = exports.bills()
+    assert set(items) == {"gpu-1 20 00", "gpu-1 24 09"}  # nobody knows whether somebody has counted it
+    old, recent = (items[key].counter for key in sorted(items))
     assert set(exports.totals(recent)) == {"gpu-1 24 09"}
-    exports.write("b.csv", HEAD + row("1.5", old))
+    exports.write("b.csv", HEAD + row("1.5", OLD))
     items, _ = exports.bills(recent)
     assert items["gpu-1 20 00"].raw == "1.5"
     assert items["gpu-1 20 00"].final
+    assert set(exports.totals(old, recent)) == {"gpu-1 20 00", "gpu-1 24 09"}  # it was stored
     assert set(exports.totals(recent)) == {"gpu-1 24 09"}
     exports.again()
     assert set(exports.totals(recent)) == {"gpu-1 20 00", "gpu-1 24 09"}  # it may have changed meanwhile
+
+
+def test_news_of_a_tick_that_was_not_stored_is_told_again(exports: Exports) -> None:
+    exports.write("a.csv", HEAD + row("1", OLD) + row("2", RECENT))
+    exports.bills()
+    exports.write("b.csv", HEAD + row("1.5", OLD) + row("3", OLD, resource="gpu-2"))
+    for _ in range(3):  # the store has not heard of them
+        assert set(exports.totals()) == {"gpu-1 20 00", "gpu-2 20 00", "gpu-1 24 09"}
+
+
+def test_a_first_look_is_told_once_more(exports: Exports) -> None:
+    exports.write("a.csv", HEAD + row("1", OLD))
+    told = []
+    for _ in range(5):
+        told.append(len(exports.totals()))
+        exports.clock.advance(300)
+    assert told == [1, 0, 1, 0, 0]
 
 
 def test_what_no_file_states_any_more_has_vanished(exports: Exports) -> None:

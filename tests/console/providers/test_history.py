@@ -87,9 +87,9 @@ async def test_a_deleted_a_recreated_and_a_credited_resource(
     assert of(batch.items, ResourceKind.INSTANCE, "8430") == 1_350_000_000
     assert of(batch.items, ResourceKind.INSTANCE, "8429") == 6 * 10**9 - 500_000_000  # both identities together
     bills = await cloud.bills([])
-    assert [one.total_nusd for one in bills.items if one.ref.id == "8429" and one.name == "h100-a"] == [
-        4 * 10**9 - 500_000_000
-    ]
+    assert [
+        one.total_nusd for one in bills.items if one.ref.id == "8429" and one.name == "h100-a" and one.active
+    ] == [4 * 10**9 - 500_000_000]
 
 
 async def test_more_resources_than_a_page(clock: SetClock) -> None:

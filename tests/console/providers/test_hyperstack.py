@@ -1,7 +1,7 @@
 """The adapter: what is sound is kept, the rest is a problem, and an action is sent once."""
 
-from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import httpx
@@ -123,7 +123,67 @@ async def test_a_vanished_resource_is_looked_for_among_the_deleted(
     simulator.world.vanish(machine, is_listed=is_listed)
     batch = await cloud.bills(known)
     assert (batch.vanished == ()) is is_listed
-    assert [reading.final for reading in batch.items].count(True) == int(is_listed)
+    assert [reading.active for reading in batch.items].count(False) == int(is_listed)
+
+
+def ended_at(minute: int, total: str = "1.5", id_: int = 9, **changes: str) -> str:
+    """A row of the deleted, created at 07:00 and terminated at a minute of seven o'clock."""
+    times = {"create_time": '"2026-11-24T07:00:00Z"', "terminate_time": f'"2026-11-24T07:{minute:02}:00Z"'}
+    return row(total, id_, **{**times, "bill_per_minute": "null", **changes})
+
+
+def account(live: Sequence[str], deleted: Sequence[str]) -> Hyperstack:
+    """An account with these rows; the lists may be changed later."""
+    return scripted(lambda asked: usage(*(deleted if asked.url.params.get("deleted") else live)))
+
+
+@pytest.mark.parametrize(("minute", "is_final"), [(59, False), (46, False), (45, True)])
+async def test_a_deleted_resource_is_final_when_its_fields_have_caught_up(minute: int, is_final: bool) -> None:
+    (bill,) = (
+        await account((), (ended_at(minute),)).bills(("hyperstack:usage:vm:9:2026-11-24T07:00:00+00:00",))
+    ).items
+    assert bill.final is is_final
+    assert bill.ends_at is None  # it is a lifetime's bill: we have seen it live
+
+
+async def test_what_lived_between_two_ticks_is_billed_as_a_closed_period() -> None:
+    cloud = account((row(),), (ended_at(50),))
+    batch = await cloud.bills(())
+    assert batch.complete
+    bill = next(one for one in batch.items if one.ref.id == "9")
+    assert (bill.raw, bill.active, bill.final) == ("1.5", False, False)
+    assert (bill.started_at, bill.ends_at) == (NOW - timedelta(hours=1), NOW - timedelta(minutes=10))
+    assert len((await cloud.bills(())).items) == 2  # the store has not heard of it
+    assert len((await cloud.bills((bill.counter,))).items) == 2
+    assert len((await cloud.bills(())).items) == 1  # it has
+
+
+async def test_what_ended_and_was_billed_is_told_for_an_hour_after_a_restart() -> None:
+    clock = SetClock(NOW)
+    rows = {"": (row(),), "true": (ended_at(0), ended_at(1, id_=10))}
+
+    def answer(asked: httpx.Request) -> httpx.Response:
+        return usage(*rows[asked.url.params.get("deleted", "")], date=format_datetime(clock.now(), usegmt=True))
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://cloud/v1")
+    cloud, told = Hyperstack("cloud", "key", clock=clock, client=client), []
+    for _ in range(4):
+        told.append(len((await cloud.bills(())).items))
+        clock.advance(1800)
+    rows["true"] = (ended_at(0), ended_at(1, "1.6", id_=10))
+    told.append(len((await cloud.bills(())).items))
+    assert told == [3, 3, 1, 1, 2]  # a last cent is told, however late
+    await cloud.close()
+
+
+async def test_what_was_deleted_long_ago_spoils_nothing() -> None:
+    old = {"create_time": '"2026-10-01T00:00:00Z"', "terminate_time": '"2026-11-20T00:00:00Z"'}
+    deleted = [row("-1", 7, **old), row("1.5", 8, **old)]
+    batch = await account((row(),), deleted).bills(())
+    assert batch.complete
+    assert [one.ref.id for one in batch.items] == ["1"]
+    deleted.append(ended_at(50, "-1"))
+    assert "resource 9" in (await account((row(),), deleted).bills(())).problems[0]
 
 
 async def test_sound_rows_are_kept_beside_unsound_ones() -> None:
