@@ -183,7 +183,7 @@ class AgentSettings(_Section):
         """The secret that the control API asks for.
 
         Raises:
-            SettingsError: the variable is unset, the file cannot be read or is empty, or it is not one word.
+            SettingsError: the variable is unset, the file cannot be read or is empty, or it is not one line.
         """
         where = f"{self.path}: control_secret"
         return read_key(where, self.path.parent, self.control_secret_env, self.control_secret_file)

@@ -358,7 +358,7 @@ class Settings(Section):
 
         Raises:
             SettingsError: the variable is unset, the file or credential cannot be read or is empty, or it is not
-                one word.
+                one line.
         """
         return read_key(where, self.path.parent, env, file, credential)
 

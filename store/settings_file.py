@@ -60,15 +60,15 @@ def read_secret(where: str, folder: Path, env: str | None, file: Path | None, cr
 
 
 def read_key(where: str, folder: Path, env: str | None, file: Path | None, credential: str | None = None) -> str:
-    """A secret that a header carries: one word. What refuses another would quote it, and so show it.
+    """A secret that a header carries: one line. What refuses another would quote it, and so show it.
 
     Raises:
-        SettingsError: as `read_secret`; or it has blanks, line breaks or other letters than ASCII.
+        SettingsError: as `read_secret`; or it has line breaks, tabs or other letters than ASCII.
     """
     key = read_secret(where, folder, env, file, credential)
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        problem = "the secret has a blank, a line break or a letter that no header carries"
-        raise SettingsError(where, problem, "copy it again, as one word")
+    if not (key.isascii() and key.isprintable()):
+        problem = "the secret has a line break or a letter that no header carries"
+        raise SettingsError(where, problem, "copy it again, as one line")
     return key
 
 

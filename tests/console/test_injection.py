@@ -160,9 +160,11 @@ async def test_what_is_copied_is_one_line_that_a_shell_may_be_given(hostile: Hos
 
 def test_an_alarm_and_a_log_line_are_harmless() -> None:
     row = AlarmRow(id=1, kind="clock_jump", subject=HOSTILE, text=HOSTILE, at=datetime.now(UTC))
-    ((_, title, text),) = _messages([row], 5)
+    (message,) = _messages([row], 5)
     event = _harmless(None, "info", {"event": HOSTILE, "n": 3})
-    assert not [char for char in f"{title}{text}{event['event']}" if not char.isprintable() and char != "\n"]
+    assert not [
+        char for char in f"{message.title}{message.text}{event['event']}" if not char.isprintable() and char != "\n"
+    ]
     assert event["n"] == 3
 
 
