@@ -212,6 +212,24 @@ async def test_nothing_is_dated_by_a_clock_that_has_jumped_until_a_provider_agre
     await collector.account.close()
 
 
+@pytest.mark.parametrize("by", [timedelta(hours=1), timedelta(hours=-1)])
+async def test_a_clock_corrected_while_a_provider_is_asked_dates_no_tick(
+    settings: Settings, database: Database, fence: int, simulator: Simulator, by: timedelta
+) -> None:
+    """The provider agrees with the corrected clock, and knows nothing of the instant at which the tick began."""
+
+    class Corrected(SystemClock):
+        def now(self) -> datetime:
+            return super().now() + (timedelta() if len(simulator.requests) > asked else by)
+
+    asked = len(simulator.requests)
+    collector = build_collector(database, settings, Corrected())
+    with pytest.raises(ClockApart, match="while the providers were asked; nothing was written"):
+        await collector.tick(fence)
+    assert await collector.tick(fence)
+    await collector.account.close()
+
+
 async def test_who_steps_down_while_asking_for_the_lead_has_none(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
