@@ -15,7 +15,8 @@ from console.collector.backfill import Backfill
 from console.collector.operations import Operations
 from console.collector.rules import Rules
 from console.collector.tick import Collector, in_store
-from store.errors import FenceLost, MtokError
+from console.errors import ClockApart
+from store.errors import ClockBehind, FenceLost, MtokError
 from store.leader import acquire, release, yield_lead
 
 log = structlog.get_logger()
@@ -106,7 +107,7 @@ class Schedule:
         await self._as_leader("backfill", self._backfill.run)
 
     async def _ticked(self, fence: int) -> None:
-        if await self._collector.tick(fence):
+        if await self._completes(fence):
             self._incomplete = 0
             await self._alarms.heartbeat()
             return
@@ -117,6 +118,14 @@ class Schedule:
         if heir is not None:
             log.warning("lead yielded", incomplete_ticks=self._incomplete, to=heir)
             self._fence, self._incomplete = None, 0
+
+    async def _completes(self, fence: int) -> bool:
+        """Run a tick; answers whether it was complete. One that our clock cannot date is not."""
+        try:
+            return await self._collector.tick(fence)
+        except (ClockApart, ClockBehind) as error:
+            log.error("not done", what="tick", problem=str(error))
+            return False
 
     async def _thin(self) -> None:
         await self._as_leader("thin", self._collector.thin)

@@ -25,7 +25,7 @@ from store.database import Database, open_database
 from store.errors import ClockBehind, FenceLost, SettingsError, StoreUnreachable
 from store.gate import Reason
 from store.leader import acquire
-from store.tables import BillSample, Gap, OperationRow, ProviderTick, ResourceRow, Tick
+from store.tables import BillSample, Gap, JournalEntry, OperationRow, ProviderTick, ResourceRow, Tick
 from store.verdicts import last_verdict
 
 
@@ -66,6 +66,13 @@ async def test_a_collector_that_lost_the_lead_writes_nothing(
         assert session.exec(select(Tick)).all() == []
 
 
+class Jumping(SystemClock):
+    by_s = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.by_s)
+
+
 async def until(holds: Callable[[], bool]) -> None:
     for _ in range(100):
         if await asyncio.to_thread(holds):
@@ -96,6 +103,27 @@ async def test_a_schedule_leads_ticks_at_once_and_steps_down(collector: Collecto
     stop.set()
     await task
     assert acquire(database, "another", 60) is not None
+
+
+async def test_a_leader_whose_clock_nobody_vouches_for_yields_to_another(
+    settings: Settings, database: Database
+) -> None:
+    def yielded() -> bool:
+        with database.read() as session:
+            return bool(session.exec(select(JournalEntry).where(JournalEntry.what == "lead yielded")).all())
+
+    clock = Jumping()
+    collector = build_collector(database, settings, clock)
+    stop = asyncio.Event()
+    task = asyncio.create_task(Schedule(collector).run(stop))
+    await until(lambda: collector.ticked_s is not None)
+    assert acquire(database, "another", 60) is None
+    clock.by_s = 86_400
+    await until(yielded)
+    assert acquire(database, "another", 60) is not None
+    stop.set()
+    await task
+    await collector.account.close()
 
 
 async def test_a_second_collector_stands_by(settings: Settings, database: Database) -> None:
@@ -183,12 +211,6 @@ async def test_nothing_is_dated_by_a_clock_that_has_jumped_until_a_provider_agre
     settings: Settings, database: Database, fence: int
 ) -> None:
     """A tick a day ahead would keep every true one out; and a moment's dark is no reason to hibernate a fleet."""
-
-    class Jumping(SystemClock):
-        by_s = 0.0
-
-        def now(self) -> datetime:
-            return super().now() + timedelta(seconds=self.by_s)
 
     clock = Jumping()
     collector = build_collector(database, settings, clock)
