@@ -14,14 +14,16 @@ from store.tables import Candidate, Leadership
 
 _YIELDS_FOR = timedelta(minutes=10)  # two collectors whose provider is down must not hand the lead to and fro
 _FORGOTTEN_AFTER = timedelta(hours=1)
+_MOST_TTLS = 10  # a longer lead was dated by a clock that has been set back since; settings may differ somewhat
 _LED = text("SELECT owner, expires_at FROM leadership WHERE id = 1").columns(owner=String, expires_at=UTCDateTime)
 
 
 def acquire(database: Database, owner: str, ttl_s: float) -> int | None:
     """Take or keep the lead for `ttl_s` seconds; answers the fence, or None while another leads.
 
-    The holder keeps its fence; a new holder gets the next one. Whoever asks is a candidate for as long; one
-    that has yielded takes the lead back only when no other candidate is there.
+    The holder keeps its fence; a new holder gets the next one. A time that ends too far ahead to be true is over:
+    should its holder live, the fence keeps it off. Whoever asks is a candidate for as long; one that has yielded
+    takes the lead back only when no other candidate is there.
     """
     with database.write() as session:
         now = database.now(session)
@@ -33,7 +35,8 @@ def acquire(database: Database, owner: str, ttl_s: float) -> int | None:
         if row is None:
             session.add(Leadership(owner=owner, fence=1, expires_at=expires_at))
             return 1
-        is_free = row.expires_at <= now
+        is_false = row.owner != owner and row.expires_at - now > timedelta(seconds=_MOST_TTLS * ttl_s)
+        is_free = row.expires_at <= now or is_false
         if not is_free and row.owner != owner:
             return None
         if is_free and _has_yielded(candidate, now) and _others(session, owner, now):

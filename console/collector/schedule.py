@@ -5,6 +5,7 @@ import os
 import socket
 import uuid
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
@@ -12,6 +13,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from console.collector.alarms import Alarms, Channels
 from console.collector.backfill import Backfill
+from console.collector.clock_jumps import ClockJumps
 from console.collector.operations import Operations
 from console.collector.rules import Rules
 from console.collector.tick import Collector, in_store
@@ -71,9 +73,11 @@ class Schedule:
         await self._lead()
         self._scheduler.start()
         self._now("tick")
+        watch = asyncio.create_task(self._watch_clock(look_s))
         try:
             await stop.wait()
         finally:
+            watch.cancel()
             self._scheduler.shutdown(wait=False)
             await self._operations.stop()
             await self._step_down()
@@ -82,7 +86,17 @@ class Schedule:
         self._scheduler.add_job(job, "interval", seconds=every_s, id=name, name=name)
 
     def _now(self, name: str) -> None:
-        self._scheduler.modify_job(name, next_run_time=self._collector.clock.now())
+        now = datetime.now(UTC)  # the clock that the scheduler itself goes by
+        self._scheduler.modify_job(name, next_run_time=now)
+
+    async def _watch_clock(self, every_s: float) -> None:
+        """Everything is due when the wall clock has jumped: set back, nothing would be until it has caught up."""
+        jumps = ClockJumps(self._collector.clock)
+        while True:
+            if jumps.look():
+                for job in self._scheduler.get_jobs():
+                    self._now(job.id)
+            await asyncio.sleep(every_s)
 
     async def _lead(self) -> None:
         self._asked_at_s = self._collector.clock.monotonic_s()

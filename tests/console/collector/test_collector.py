@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -127,7 +127,7 @@ async def test_a_leader_whose_clock_nobody_vouches_for_yields_to_another(
 
 
 async def test_a_second_collector_stands_by(settings: Settings, database: Database) -> None:
-    acquire(database, "first", 600)
+    acquire(database, "first", 15)
     collector = build_collector(database, settings, SystemClock())
     stop = asyncio.Event()
     schedule = Schedule(collector)
@@ -249,6 +249,30 @@ async def test_a_clock_corrected_while_a_provider_is_asked_dates_no_tick(
     with pytest.raises(ClockApart, match="while the providers were asked; nothing was written"):
         await collector.tick(fence)
     assert await collector.tick(fence)
+    await collector.account.close()
+
+
+async def test_a_clock_set_back_stops_no_schedule(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Jumping()
+    clock.by_s = 3600
+
+    class SchedulersClock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return clock.now().astimezone(tz)
+
+    monkeypatch.setattr("apscheduler.schedulers.base.datetime", SchedulersClock)
+    monkeypatch.setattr("console.collector.schedule.datetime", SchedulersClock)
+    collector = build_collector(database, settings, clock)
+    stop, schedule = asyncio.Event(), Schedule(collector)
+    task = asyncio.create_task(schedule.run(stop))
+    await until(lambda: schedule.leads)
+    clock.by_s = 0  # the provider has never agreed with the clock: the first tick of all is stored after this
+    await until(lambda: collector.ticked_s is not None)
+    stop.set()
+    await task
     await collector.account.close()
 
 
