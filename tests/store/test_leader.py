@@ -1,14 +1,18 @@
 """One leads, by the database's clock; whoever has lost the lead writes nothing."""
 
 import time
+import uuid
+from contextlib import suppress
 
 import pytest
+from sqlmodel import Session
 
 from store.database import Database
-from store.errors import FenceLost
+from store.errors import FenceLost, StoreUnreachable
 from store.leader import acquire, check_fence, leader, raise_fence, release, yield_lead
 from store.tables import Candidate
 from tests.conftest import START
+from tests.databases import opened, postgres_database
 
 
 def test_one_leads_until_its_time_is_over(database: Database) -> None:
@@ -73,3 +77,36 @@ def test_a_candidate_that_has_gone_is_no_heir(database: Database) -> None:
     assert yield_lead(database, "a", 1) is None
     with pytest.raises(FenceLost):
         yield_lead(database, "a", 7)
+
+
+def test_a_leader_that_stops_amid_a_write_holds_no_lock_for_ever(
+    postgres: str, migrated: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.leader._PATIENCE", {"lock": "100ms", "idle": "2s"})
+    name = f"mtok_{uuid.uuid4().hex}"
+    with (
+        postgres_database(postgres, name, migrated) as url,
+        opened(url) as first,
+        opened(url) as second,
+    ):
+        assert acquire(first, "a", 3600) == 1
+        with pytest.raises(StoreUnreachable, match="lock timeout"), first.write() as session:
+            take_over_from(first, session, second)
+        with pytest.raises(StoreUnreachable):
+            stop_amid_a_write(first, second)
+        assert acquire(second, "b", 60) == 2
+
+
+def take_over_from(first: Database, session: Session, second: Database) -> int | None:
+    check_fence(first, session, 1)
+    return acquire(second, "b", 60)
+
+
+def stop_amid_a_write(first: Database, second: Database) -> None:
+    """As long as it takes: the lead cannot be had while the row is locked."""
+    with first.write() as session:
+        check_fence(first, session, 1)
+        for _ in range(300):
+            with suppress(StoreUnreachable):
+                acquire(second, "b", 60)
+                return
