@@ -61,6 +61,7 @@ def read_ahead(read: Callable[[], T]) -> Iterator[Ahead[T]]:
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
+        os.close(reading)  # else it would wait for itself to read, for ever, when the first one is killed
         _tell(writing, read)
     os.close(writing)
     ahead: Ahead[T] = Ahead(pid, reading)

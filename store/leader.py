@@ -14,16 +14,25 @@ from store.tables import Candidate, Leadership
 
 _YIELDS_FOR = timedelta(minutes=10)  # two collectors whose provider is down must not hand the lead to and fro
 _FORGOTTEN_AFTER = timedelta(hours=1)
+_MOST_TTLS = 10  # a longer lead was dated by a clock that has been set back since; settings may differ somewhat
+# PostgreSQL: nobody waits for a row longer than with SQLite, and the server ends the transaction of a leader that
+# has stopped or lost its power; none of ours thinks for so long between two statements
+_PATIENCE = {"lock": "5s", "idle": "15s"}
+_LIMITED = text(
+    "SELECT set_config('lock_timeout', :lock, true), set_config('idle_in_transaction_session_timeout', :idle, true)"
+)
 _LED = text("SELECT owner, expires_at FROM leadership WHERE id = 1").columns(owner=String, expires_at=UTCDateTime)
 
 
 def acquire(database: Database, owner: str, ttl_s: float) -> int | None:
     """Take or keep the lead for `ttl_s` seconds; answers the fence, or None while another leads.
 
-    The holder keeps its fence; a new holder gets the next one. Whoever asks is a candidate for as long; one
-    that has yielded takes the lead back only when no other candidate is there.
+    The holder keeps its fence; a new holder gets the next one. A time that ends too far ahead to be true is over:
+    should its holder live, the fence keeps it off. Whoever asks is a candidate for as long; one that has yielded
+    takes the lead back only when no other candidate is there.
     """
     with database.write() as session:
+        _limit(database, session)
         now = database.now(session)
         expires_at = now + timedelta(seconds=ttl_s)
         candidate = session.get(Candidate, owner) or Candidate(owner=owner, expires_at=expires_at)
@@ -33,7 +42,8 @@ def acquire(database: Database, owner: str, ttl_s: float) -> int | None:
         if row is None:
             session.add(Leadership(owner=owner, fence=1, expires_at=expires_at))
             return 1
-        is_free = row.expires_at <= now
+        is_false = row.owner != owner and row.expires_at - now > timedelta(seconds=_MOST_TTLS * ttl_s)
+        is_free = row.expires_at <= now or is_false
         if not is_free and row.owner != owner:
             return None
         if is_free and _has_yielded(candidate, now) and _others(session, owner, now):
@@ -93,6 +103,7 @@ def raise_fence(database: Database, fence: int, seen: int, now: datetime) -> Non
 def release(database: Database, owner: str) -> None:
     """Step down, so that another may lead at once."""
     with database.write() as session:
+        _limit(database, session)
         row = session.get(Leadership, 1, with_for_update=True)
         candidate = session.get(Candidate, owner)
         if row is not None and row.owner == owner:
@@ -107,6 +118,7 @@ def check_fence(database: Database, session: Session, fence: int) -> None:
     Raises:
         FenceLost: another collector leads, or our time has run out.
     """
+    _limit(database, session)
     now = database.now(session)
     still = (
         update(Leadership)
@@ -115,6 +127,12 @@ def check_fence(database: Database, session: Session, fence: int) -> None:
     )
     if session.connection().execute(still).rowcount != 1:
         raise FenceLost(fence)
+
+
+def _limit(database: Database, session: Session) -> None:
+    """Bound this transaction, since it is to lock the row; readers, copies and migrations are not concerned."""
+    if database.engine.dialect.name == "postgresql":
+        session.connection().execute(_LIMITED, _PATIENCE)
 
 
 def leader(database: Database, session: Session) -> tuple[str, datetime] | None:

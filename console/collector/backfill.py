@@ -5,6 +5,7 @@ what it says of the missing time is stored as `derived` samples at the days' edg
 neighbours. A counter first seen today is placed at the day's start, or at its creation; a vanished one is settled.
 """
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -51,6 +52,8 @@ class Backfill:
             placed = await self._place(provider, missing)
             if placed:
                 added += await in_store(self._keep, fence, placed)
+            for one in placed:
+                self._done(one.missing)
         return added
 
     def _is_new(self, missing: Missing) -> bool:
@@ -63,22 +66,39 @@ class Backfill:
             return list(missing_samples(session, provider, self._collector.clock.now(), policy.zone, longest))
 
     async def _place(self, provider: Provider, missing: list[Missing]) -> list[_Placed]:
-        """Ask for each distinct window once; a bill that cannot be read places nothing."""
+        """Ask for each distinct window once; a bill that cannot be read, or not in time, places nothing."""
         placed = [_Placed(one, 0, "0 (created then)") for one in missing if one.ask is None]
-        for window in sorted({one.ask for one in missing if one.ask is not None}):
-            batch = await provider.billed(*window)
-            if batch.problems:
-                log.warning("no backfill", provider=provider.name, problems=list(batch.problems))
-                continue
-            bills = {(str(one.ref.kind), one.ref.id): one for one in batch.items}
-            asked = [one for one in missing if one.ask == window]
-            self._asked.update((one.counter_id, one.at) for one in asked)
-            for one in asked:
-                bill = bills.get(one.resource)
-                if bill is not None:
-                    text = f"{format_nusd(one.base_nusd)} {'+' if one.sign > 0 else '-'} {bill.raw} (windowed bill)"
-                    placed.append(_Placed(one, one.base_nusd + one.sign * bill.nusd, text))
+        within_s = self._collector.settings.collector.bills_within.total_seconds()
+        try:
+            async with asyncio.timeout(within_s):  # the next tick waits for this
+                for window in sorted({one.ask for one in missing if one.ask is not None}):
+                    asked = [one for one in missing if one.ask == window]
+                    placed += await self._billed(provider, window, asked)
+        except TimeoutError:
+            log.warning("no backfill", provider=provider.name, problems=[f"no answer within {within_s:g} s"])
         return placed
+
+    async def _billed(
+        self, provider: Provider, window: tuple[datetime, datetime], asked: list[Missing]
+    ) -> list[_Placed]:
+        batch = await provider.billed(*window)
+        if batch.problems:
+            log.warning("no backfill", provider=provider.name, problems=list(batch.problems))
+            return []
+        bills = {(str(one.ref.kind), one.ref.id): one for one in batch.items}
+        placed = []
+        for one in asked:
+            bill = bills.get(one.resource)
+            if bill is None:
+                self._done(one)
+                continue
+            text = f"{format_nusd(one.base_nusd)} {'+' if one.sign > 0 else '-'} {bill.raw} (windowed bill)"
+            placed.append(_Placed(one, one.base_nusd + one.sign * bill.nusd, text))
+        return placed
+
+    def _done(self, missing: Missing) -> None:
+        if missing.ask is not None:
+            self._asked.add((missing.counter_id, missing.at))
 
     def _keep(self, fence: int, placed: list[_Placed]) -> int:
         database, now, added = self._collector.database, self._collector.clock.now(), 0

@@ -1,5 +1,6 @@
 """From settings to a collector: the adapters, the agents' clients, and every secret that leading needs."""
 
+from console.collector.alarms import Channels
 from console.collector.tick import Account, Collector
 from console.hosts.agent_client import AgentClient
 from console.hosts.host import SshHost
@@ -107,7 +108,7 @@ def build_collector(database: Database, settings: Settings, clock: Clock) -> Col
 
 
 def why_not_lead(settings: Settings) -> str | None:
-    """Which secret or SSH key this process lacks to lead, or None when it holds them all."""
+    """Which secret, SSH key or alarm's URL this process lacks to lead, or None when it holds them all."""
     try:
         for name in settings.providers:
             provider_key(settings, name)
@@ -117,6 +118,7 @@ def why_not_lead(settings: Settings) -> str | None:
                 if agent.ssh_key_file is not None:
                     where = f"tier {tier.name}, agent {agent.name}: ssh_key_file"
                     read_text(where, settings.path.parent / agent.ssh_key_file.expanduser())
+        Channels(settings)
     except SettingsError as error:
         return str(error)
     return None

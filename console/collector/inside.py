@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from console.settings import Settings
 from store.clock import SystemClock
@@ -24,7 +24,7 @@ def collecting(database: Database, settings: Settings, *, wanted: bool) -> Itera
     from store.logs import silence_logs
 
     silence_logs()
-    ready, ended = threading.Event(), threading.Event()
+    ready = threading.Event()
     handle: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     async def work() -> None:
@@ -36,7 +36,6 @@ def collecting(database: Database, settings: Settings, *, wanted: bool) -> Itera
             await Schedule(collector).run(stop)
         finally:
             await collector.account.close()
-            ended.set()
 
     thread = threading.Thread(target=lambda: asyncio.run(work()), name="collector", daemon=True)
     thread.start()
@@ -45,7 +44,7 @@ def collecting(database: Database, settings: Settings, *, wanted: bool) -> Itera
         yield "this console collects when nobody else does"
     finally:
         loop, stop = handle[0]
-        if not ended.is_set():
+        with suppress(RuntimeError):  # its loop is closed: it has ended already
             loop.call_soon_threadsafe(stop.set)
         thread.join(_ENDS_WITHIN_S)
 

@@ -250,10 +250,22 @@ def _failure(sight: Sight, target: Target, underway: State) -> str | None:
 
 
 def _late(sight: Sight) -> str:
-    if any(call.ended == NO_CAPACITY or call.answer == NO_CAPACITY for call in sight.calls):
+    """Why a wake was given up: for want of capacity only where nothing bills: such a wake is not put to sleep."""
+    had_none = any(call.ended == NO_CAPACITY or call.answer == NO_CAPACITY for call in sight.calls)
+    if had_none and not any(_may_bill(sight, target) for target in sight.targets):
         return f"no_capacity: {len(sight.calls)} attempts; {_states(sight)}"
     silent = [f"{name}: {agent.problem}" for name, agent in sight.agents.items() if agent.problem]
     return f"wake_timeout: reached {sight.phase}; {'; '.join([_states(sight), *silent])}"
+
+
+def _may_bill(sight: Sight, target: Target) -> bool:
+    """Whether an instance is up, or may still come up: then its last attempt has not come out yet."""
+    if target.state != State.ASLEEP:
+        return target.state != State.GONE
+    last = next((call for call in reversed(sight.calls) if call.resource_id == target.id), None)
+    if last is None or last.ended or last.answer == REFUSED:
+        return False
+    return _ended(sight, target, last) is None
 
 
 def _states(sight: Sight) -> str:

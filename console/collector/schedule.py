@@ -5,6 +5,7 @@ import os
 import socket
 import uuid
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
@@ -12,10 +13,12 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from console.collector.alarms import Alarms, Channels
 from console.collector.backfill import Backfill
+from console.collector.clock_jumps import ClockJumps
 from console.collector.operations import Operations
 from console.collector.rules import Rules
 from console.collector.tick import Collector, in_store
-from store.errors import FenceLost, MtokError
+from console.errors import ClockApart
+from store.errors import ClockBehind, FenceLost, MtokError
 from store.leader import acquire, release, yield_lead
 
 log = structlog.get_logger()
@@ -70,9 +73,11 @@ class Schedule:
         await self._lead()
         self._scheduler.start()
         self._now("tick")
+        watch = asyncio.create_task(self._watch_clock(look_s))
         try:
             await stop.wait()
         finally:
+            watch.cancel()
             self._scheduler.shutdown(wait=False)
             await self._operations.stop()
             await self._step_down()
@@ -81,7 +86,17 @@ class Schedule:
         self._scheduler.add_job(job, "interval", seconds=every_s, id=name, name=name)
 
     def _now(self, name: str) -> None:
-        self._scheduler.modify_job(name, next_run_time=self._collector.clock.now())
+        now = datetime.now(UTC)  # the clock that the scheduler itself goes by
+        self._scheduler.modify_job(name, next_run_time=now)
+
+    async def _watch_clock(self, every_s: float) -> None:
+        """Everything is due when the wall clock has jumped: set back, nothing would be until it has caught up."""
+        jumps = ClockJumps(self._collector.clock)
+        while True:
+            if jumps.look():
+                for job in self._scheduler.get_jobs():
+                    self._now(job.id)
+            await asyncio.sleep(every_s)
 
     async def _lead(self) -> None:
         self._asked_at_s = self._collector.clock.monotonic_s()
@@ -106,7 +121,7 @@ class Schedule:
         await self._as_leader("backfill", self._backfill.run)
 
     async def _ticked(self, fence: int) -> None:
-        if await self._collector.tick(fence):
+        if await self._completes(fence):
             self._incomplete = 0
             await self._alarms.heartbeat()
             return
@@ -117,6 +132,14 @@ class Schedule:
         if heir is not None:
             log.warning("lead yielded", incomplete_ticks=self._incomplete, to=heir)
             self._fence, self._incomplete = None, 0
+
+    async def _completes(self, fence: int) -> bool:
+        """Run a tick; answers whether it was complete. One that our clock cannot date is not."""
+        try:
+            return await self._collector.tick(fence)
+        except (ClockApart, ClockBehind) as error:
+            log.error("not done", what="tick", problem=str(error))
+            return False
 
     async def _thin(self) -> None:
         await self._as_leader("thin", self._collector.thin)

@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 import structlog
 
 from console.collector.addresses import follow_addresses, recall_addresses
-from console.collector.clock_jumps import ClockTrust
+from console.collector.clock_jumps import ClockJumps, ClockTrust
 from console.collector.leases import Leases
 from console.collector.sources import (
     ProviderAnswer,
@@ -90,7 +90,7 @@ class Collector:
 
         Raises:
             FenceLost: another collector leads; nothing was written.
-            ClockApart: no provider has vouched for our clock; nothing was written.
+            ClockApart: no provider has vouched for our clock, or it jumped meanwhile; nothing was written.
             StoreUnreachable: nothing was written.
         """
         async with self._alone:
@@ -107,9 +107,13 @@ class Collector:
                 await self._tick(fence)
 
     async def _tick(self, fence: int) -> bool:
+        jumps = ClockJumps(self.clock)
+        jumps.look()
         at, start_s = self.clock.now(), self.clock.monotonic_s()
         bills, usage = await self._ask()
-        doubt = self._doubt(bills)
+        jump_s, doubt = jumps.look(), self._doubt(bills)
+        if jump_s:  # whoever vouches for the clock now says nothing of `at`
+            raise ClockApart(at, f"jumped by {jump_s:+.0f} s while the providers were asked")
         if doubt is not None:
             raise ClockApart(at, doubt)
         elapsed_ms = round((self.clock.monotonic_s() - start_s) * 1000)

@@ -2,8 +2,11 @@
 
 import os
 import pickle
+import select
+import signal
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -76,6 +79,25 @@ def test_it_ends_where_nobody_asks(forked: list[int]) -> None:
     with pytest.raises(KeyError), read_ahead(lambda: time.sleep(60)):
         raise KeyError
     assert has_gone(forked[0])
+
+
+def test_the_copy_of_a_killed_process_ends_too(forked: list[int]) -> None:
+    """Nobody reads any more, and more is said than a pipe holds: it holds no end of its own that could."""
+    own, theirs = os.pipe()
+    first = os.fork()
+    if first == 0:
+        os.setsid()
+        os.close(own)
+        with read_ahead(lambda: "x" * 3_000_000):
+            os._exit(0)
+    os.close(theirs)
+    os.waitpid(first, 0)
+    try:
+        assert select.select([own], [], [], 30)[0]  # the copy held the other end as long as it lived
+    finally:
+        os.close(own)
+        with suppress(ProcessLookupError):
+            os.killpg(first, signal.SIGKILL)
 
 
 def test_a_process_with_threads_is_not_copied(forked: list[int]) -> None:

@@ -139,7 +139,7 @@ def test_two_collectors_and_three_consoles_at_once(store_url: str) -> None:
             reader.start()
         refused = 0
         for minute in range(40):
-            assert acquire(second, "another", 60) is None
+            assert acquire(second, "another", 600) is None
             leading.tick(leading.bill(minute), totals=leading.totals(0, minute))
             usurper = History.__new__(History)
             usurper.__dict__.update(leading.__dict__, database=second, fence=leading.fence + 1)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ from store.database import Database, open_database
 from store.errors import ClockBehind, FenceLost, SettingsError, StoreUnreachable
 from store.gate import Reason
 from store.leader import acquire
-from store.tables import BillSample, Gap, OperationRow, ProviderTick, ResourceRow, Tick
+from store.tables import BillSample, Gap, JournalEntry, OperationRow, ProviderTick, ResourceRow, Tick
 from store.verdicts import last_verdict
 
 
@@ -66,6 +66,13 @@ async def test_a_collector_that_lost_the_lead_writes_nothing(
         assert session.exec(select(Tick)).all() == []
 
 
+class Jumping(SystemClock):
+    by_s = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.by_s)
+
+
 async def until(holds: Callable[[], bool]) -> None:
     for _ in range(100):
         if await asyncio.to_thread(holds):
@@ -98,8 +105,29 @@ async def test_a_schedule_leads_ticks_at_once_and_steps_down(collector: Collecto
     assert acquire(database, "another", 60) is not None
 
 
+async def test_a_leader_whose_clock_nobody_vouches_for_yields_to_another(
+    settings: Settings, database: Database
+) -> None:
+    def yielded() -> bool:
+        with database.read() as session:
+            return bool(session.exec(select(JournalEntry).where(JournalEntry.what == "lead yielded")).all())
+
+    clock = Jumping()
+    collector = build_collector(database, settings, clock)
+    stop = asyncio.Event()
+    task = asyncio.create_task(Schedule(collector).run(stop))
+    await until(lambda: collector.ticked_s is not None)
+    assert acquire(database, "another", 60) is None
+    clock.by_s = 86_400
+    await until(yielded)
+    assert acquire(database, "another", 60) is not None
+    stop.set()
+    await task
+    await collector.account.close()
+
+
 async def test_a_second_collector_stands_by(settings: Settings, database: Database) -> None:
-    acquire(database, "first", 600)
+    acquire(database, "first", 15)
     collector = build_collector(database, settings, SystemClock())
     stop = asyncio.Event()
     schedule = Schedule(collector)
@@ -184,12 +212,6 @@ async def test_nothing_is_dated_by_a_clock_that_has_jumped_until_a_provider_agre
 ) -> None:
     """A tick a day ahead would keep every true one out; and a moment's dark is no reason to hibernate a fleet."""
 
-    class Jumping(SystemClock):
-        by_s = 0.0
-
-        def now(self) -> datetime:
-            return super().now() + timedelta(seconds=self.by_s)
-
     clock = Jumping()
     collector = build_collector(database, settings, clock)
     assert await collector.tick(fence)
@@ -209,6 +231,48 @@ async def test_nothing_is_dated_by_a_clock_that_has_jumped_until_a_provider_agre
     with pytest.raises((ClockApart, ClockBehind)):
         await collector.tick(fence)
     assert Reason.DARK in (await collector.decide(fence)).reasons
+    await collector.account.close()
+
+
+@pytest.mark.parametrize("by", [timedelta(hours=1), timedelta(hours=-1)])
+async def test_a_clock_corrected_while_a_provider_is_asked_dates_no_tick(
+    settings: Settings, database: Database, fence: int, simulator: Simulator, by: timedelta
+) -> None:
+    """The provider agrees with the corrected clock, and knows nothing of the instant at which the tick began."""
+
+    class Corrected(SystemClock):
+        def now(self) -> datetime:
+            return super().now() + (timedelta() if len(simulator.requests) > asked else by)
+
+    asked = len(simulator.requests)
+    collector = build_collector(database, settings, Corrected())
+    with pytest.raises(ClockApart, match="while the providers were asked; nothing was written"):
+        await collector.tick(fence)
+    assert await collector.tick(fence)
+    await collector.account.close()
+
+
+async def test_a_clock_set_back_stops_no_schedule(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Jumping()
+    clock.by_s = 3600
+
+    class SchedulersClock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return clock.now().astimezone(tz)
+
+    monkeypatch.setattr("apscheduler.schedulers.base.datetime", SchedulersClock)
+    monkeypatch.setattr("console.collector.schedule.datetime", SchedulersClock)
+    collector = build_collector(database, settings, clock)
+    stop, schedule = asyncio.Event(), Schedule(collector)
+    task = asyncio.create_task(schedule.run(stop))
+    await until(lambda: schedule.leads)
+    clock.by_s = 0  # the provider has never agreed with the clock: the first tick of all is stored after this
+    await until(lambda: collector.ticked_s is not None)
+    stop.set()
+    await task
     await collector.account.close()
 
 

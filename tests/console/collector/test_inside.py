@@ -1,5 +1,6 @@
 """A console that holds every secret collects by itself when nobody else does."""
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,4 +52,29 @@ def test_it_does_not_collect_unasked_or_without_a_secret(
     (tmp_path / "key").unlink()
     with collecting(database, settings, wanted=True) as note:
         assert "cannot read" in note
+    assert ticks(database) == 0
+
+
+def test_it_does_not_collect_without_an_alarm_channel_s_secret(
+    database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    text = (tmp_path / "mtok.toml").read_text(encoding="utf-8")
+    text += '[[alarms.channels]]\nname = "pager"\nurl_file = "no-such-file"\n'
+    (tmp_path / "mtok.toml").write_text(text, encoding="utf-8")
+    with collecting(database, load_settings(tmp_path / "mtok.toml"), wanted=True) as note:
+        assert "does not collect" in note
+        assert "pager" in note
+    assert ticks(database) == 0
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_collector_that_cannot_begin_does_not_break_the_end_of_the_screen(
+    database: Database, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key").unlink()  # between the question and the start
+    monkeypatch.setattr("console.collector.inside._why_not", lambda _: None)
+    with collecting(database, settings, wanted=True):
+        for thread in threading.enumerate():
+            if thread.name == "collector":
+                thread.join(30)
     assert ticks(database) == 0

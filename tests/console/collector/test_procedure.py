@@ -216,6 +216,24 @@ def test_a_restore_that_falls_back_found_no_capacity() -> None:
     assert end.detail.startswith("no_capacity: 1 attempts")
 
 
+@pytest.mark.parametrize(
+    ("phase", "states", "found"),
+    [
+        (Phase.RUNNING, [State.RUNNING], {"ended": "applied"}),
+        (Phase.ACCEPTED, [State.WAKING], {"moved_at": ago(20)}),
+        (Phase.ACCEPTED, [State.ASLEEP], {}),  # accepted, and nothing has come of it yet
+        (Phase.ACCEPTED, [State.ASLEEP, State.RUNNING], {"ended": "no_capacity"}),
+    ],
+)
+def test_a_wake_that_found_capacity_late_has_timed_out_since_it_bills(
+    phase: Phase, states: list[State], found: dict[str, object]
+) -> None:
+    calls = (call(WAKE, 400, answer="no_capacity", ended="no_capacity"), call(WAKE, 30, n=2, **found))
+    end = next_want(sight(WAKE, phase, *states, requested_at=ago(601), calls=calls))
+    assert isinstance(end, End)
+    assert end.detail.startswith(f"wake_timeout: reached {phase}; 8429 is ")
+
+
 def wants(phase: Phase, agent: AgentSight, **changes: object) -> object:
     seen = sight(WAKE, phase, State.RUNNING, agents={"h100-a": agent})
     return next_want(replace(seen, **changes))  # type: ignore[arg-type]

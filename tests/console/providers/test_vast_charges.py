@@ -1,5 +1,6 @@
 """Charges as counters: rounding never adds up, windows are told only where they can be known."""
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -20,6 +21,7 @@ from console.providers.vast_simulator_world import VastWorld
 from console.settings import load_settings
 from store.clock import SetClock
 from store.database import Database, open_database
+from store.errors import FenceLost
 from store.figures import figures
 from store.leader import acquire
 from store.money import parse_nusd
@@ -182,7 +184,10 @@ async def test_on_the_first_day_what_was_billed_before_midnight_is_placed_exactl
     fence = acquire(database, "test", 10**6)
     assert fence is not None
     await collector.tick(fence)
-    assert await Backfill(collector).run(fence) == 4
+    backfill = Backfill(collector)
+    with pytest.raises(FenceLost):
+        await backfill.run(fence + 1)
+    assert await backfill.run(fence) == 4  # what could not be kept is asked for again
     midnight_s = int(clock.now().replace(hour=0).timestamp())
     with database.read() as session:
         opened = {one.counter.split(":")[2]: one.opening_nusd for one in session.exec(select(BillCounter))}
@@ -191,6 +196,25 @@ async def test_on_the_first_day_what_was_billed_before_midnight_is_placed_exactl
         f"{kinds[one.kind]}-{one.id}": parse_nusd(str(rounded(one.total_nusd(midnight_s))))
         for one in simulator.world.resources
     }
+
+
+async def test_a_bill_that_does_not_come_in_time_holds_no_tick_up_and_is_asked_for_again(
+    collector: Collector, database: Database, simulator: VastSimulator, clock: SetClock, tmp_path: Path
+) -> None:
+    clock.advance(86_400)
+    fence = acquire(database, "test", 10**6)
+    assert fence is not None
+    await collector.tick(fence)
+    backfill, section = Backfill(collector), collector.settings.collector
+    hasty = section.model_copy(update={"bills_within": timedelta(milliseconds=100)})
+    collector.settings = collector.settings.model_copy(update={"collector": hasty})
+    simulator.faults.set("hang")
+    begun_s = time.monotonic()
+    assert await backfill.run(fence) == 0
+    assert time.monotonic() - begun_s < 5  # the connection's own patience is longer
+    simulator.faults.set(None)
+    collector.settings = collector.settings.model_copy(update={"collector": section})
+    assert await backfill.run(fence) == 4
 
 
 async def test_a_window_is_the_difference_of_two_running_totals(simulator: VastSimulator, clock: SetClock) -> None:
