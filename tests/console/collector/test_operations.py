@@ -89,7 +89,7 @@ async def test_a_lost_answer_is_resolved_by_reading_and_never_by_sending_again(
     await collector.tick(fence)
     simulator.faults.set(fault, "/core/virtual-machines/8429/hibernate", 1)
     ask(database, OperationKind.HIBERNATE)
-    row = await carry_out(Operations(collector), database, fence, steps=80)
+    row = await carry_out(Operations(collector), database, fence)
     assert row.phase == Phase.ASLEEP
     assert "sleep ambiguous" in told(database)
     with database.read() as session:
@@ -106,7 +106,7 @@ async def test_an_action_without_effect_ends_as_not_applied_after_three_attempts
     await collector.tick(fence)
     simulator.faults.set("ignored", "/core/virtual-machines/8429/hibernate")
     ask(database, OperationKind.HIBERNATE)
-    row = await carry_out(Operations(collector), database, fence, steps=120)
+    row = await carry_out(Operations(collector), database, fence)
     assert row.outcome == "failed"
     assert row.detail.startswith("not_applied: 8429 is ACTIVE after 3 attempts")
     assert sent(simulator, "/hibernate") == 3
@@ -119,7 +119,7 @@ async def test_a_state_that_cannot_be_read_sends_nothing(
     ask(database, OperationKind.HIBERNATE)
     operations = Operations(collector)
     simulator.faults.set("429", "/core/virtual-machines/8429", 1)
-    assert (await carry_out(operations, database, fence, steps=80)).phase == Phase.ASLEEP
+    assert (await carry_out(operations, database, fence)).phase == Phase.ASLEEP
     assert "sleep unsent" in told(database)
     assert sent(simulator, "/hibernate") == 1
 
@@ -146,7 +146,7 @@ async def test_a_restore_without_capacity_is_tried_again_with_pauses_and_then_gi
     simulator.faults.set(fault)
     simulator.world.restore_s = 1
     ask(database, OperationKind.WAKE)
-    row = await carry_out(operations, database, fence, steps=120)
+    row = await carry_out(operations, database, fence)
     assert row.outcome == "failed"
     assert row.detail.startswith(details)
     assert sent(simulator, "/hibernate-restore") == row.calls >= 2
@@ -163,7 +163,7 @@ async def test_a_restore_that_finds_capacity_at_last_is_done(
     ask(database, OperationKind.WAKE)
     await operations.advance(fence)
     simulator.faults.set(None)
-    assert (await carry_out(operations, database, fence, steps=80)).outcome == "done"
+    assert (await carry_out(operations, database, fence)).outcome == "done"
     assert state(simulator) == "ACTIVE"
 
 
