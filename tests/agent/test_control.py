@@ -99,15 +99,6 @@ def test_a_probe_asks_for_the_control_secret(agent: RunningAgent) -> None:
     assert agent.call(f"{agent.control}/control/probe", method="POST", key="wrong")[0] == 401
 
 
-def test_the_first_answer_comes_within_a_second_of_the_start(tmp_path: Path, slow_model: Path) -> None:
-    began_s = time.monotonic()
-    with running_agent(write_settings(tmp_path, slow_model), loading=True) as agent:
-        agent.usage()
-        took_s = time.monotonic() - began_s
-    print(f"first control answer after {took_s:.2f} s")
-    assert took_s < 3  # on a busy machine; `make bench` holds it to one second
-
-
 def test_figures_of_every_label_are_for_the_control_secret_alone(agent: RunningAgent) -> None:
     body = {"model": agent.model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 3}
     usage = agent.post("/v1/chat/completions", body)[1]["usage"]
