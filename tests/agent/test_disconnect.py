@@ -51,7 +51,7 @@ def test_what_is_made_after_a_client_has_gone_is_a_token_or_two(paced: RunningAg
     else:
         assert delivered == 0
         assert completion <= 0.5 / (STEP_MS / 1000) + 15
-    assert time.monotonic() - left_s < 3
+    assert time.monotonic() - left_s < 10  # its tokens would take longer
 
 
 async def test_a_block_ends_where_it_waits_when_the_client_goes() -> None:

@@ -54,7 +54,7 @@ def test_a_client_that_does_not_finish_its_request_is_dropped(limited: RunningAg
         began_s = time.monotonic()
         with contextlib.suppress(ConnectionResetError):
             assert client.recv(100) == b""
-        assert 0.3 < time.monotonic() - began_s < 3
+        assert 0.3 < time.monotonic() - began_s < 10
     assert limited.usage()["in_flight"] == 0
 
 
@@ -65,7 +65,7 @@ def test_a_client_that_drips_its_headers_is_dropped_too(limited: RunningAgent) -
             for character in HEAD:
                 client.sendall(character.encode())
                 time.sleep(0.05)
-        assert time.monotonic() - began_s < 3
+        assert time.monotonic() - began_s < 10
 
 
 def test_a_second_request_on_a_connection_has_its_own_time(limited: RunningAgent) -> None:
