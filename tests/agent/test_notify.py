@@ -36,7 +36,9 @@ def test_an_agent_is_ready_alive_and_stopping(tmp_path: Path, model_dir: Path, m
     settings = write_settings(tmp_path, model_dir)
     process = subprocess.Popen([*SERVE, str(settings)], env=environment, stderr=subprocess.DEVNULL)
     try:
-        assert heard(manager).splitlines()[0] == "READY=1"
+        while (first := heard(manager)) == "WATCHDOG=1":  # a slow machine loads for longer than one beat takes
+            pass
+        assert first.splitlines()[0] == "READY=1"
         assert heard(manager) == "WATCHDOG=1"
         assert heard(manager) == "WATCHDOG=1"
         process.send_signal(signal.SIGTERM)
