@@ -11,7 +11,7 @@ from store.errors import CopyRefused
 from store.tables import Candidate, Leadership
 
 _ROWS_AT_ONCE = 2_000
-_HALF = 2**30  # SQLite's sum ends in an error at 2**63, which a year of minutes of one counter's totals reaches
+_PART = 2**30  # SQLite's sum ends in an error at 2**63, which a year of minutes of one counter's totals reaches
 
 
 def copy_store(source: Database, target: Database) -> dict[str, int]:
@@ -53,7 +53,7 @@ def _batches(connection: Connection, table: Table) -> Iterator[Sequence[dict[str
 def _compared(out: Connection, into: Connection, table: Table, url: str) -> int:
     """Rows and sums of both sides; every total must have arrived."""
     summed = [column for column in table.c if column.name.endswith(("_nusd", "_tokens", "_ms"))]
-    sums = [func.sum(part) for column in summed for part in (column // _HALF, column % _HALF)]
+    sums = [func.sum(part) for column in summed for part in (column // _PART, column % _PART)]
     digest = select(func.count(), *sums).select_from(table)
     sent, taken = tuple(out.execute(digest).one()), tuple(into.execute(digest).one())
     if [int(value or 0) for value in sent] != [int(value or 0) for value in taken]:

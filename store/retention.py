@@ -54,7 +54,7 @@ def thin(database: Database, policy: Retention, now: datetime) -> Thinned:
     for cutoff, by_day in ((now - policy.minutes_for, False), (now - policy.hours_for, True)):
         for start, end in _chunks(database, cutoff, policy.zone):
             with database.read() as session:  # most days have been thinned before: nobody waits for those
-                is_due = bool(_split(session, start, end, firsts, policy.zone, by_day=by_day)[1])
+                is_due = bool(_kept_and_gone(session, start, end, firsts, policy.zone, by_day=by_day)[1])
             if is_due:
                 with database.write() as session:
                     _thin_chunk(session, start, end, firsts, policy.zone, by_day=by_day)
@@ -94,7 +94,7 @@ def _thin_chunk(
     session: Session, start: datetime, end: datetime, firsts: Collection[datetime], zone: ZoneInfo, *, by_day: bool
 ) -> None:
     """Thin `(start, end]`: a tick exactly on an edge is the one that this edge snaps to."""
-    kept, gone = _split(session, start, end, firsts, zone, by_day=by_day)
+    kept, gone = _kept_and_gone(session, start, end, firsts, zone, by_day=by_day)
     if not gone:
         return  # another one has thinned it meanwhile
     for name, key in _OF_COUNTERS.items():
@@ -105,7 +105,7 @@ def _thin_chunk(
         )
 
 
-def _split(
+def _kept_and_gone(
     session: Session, start: datetime, end: datetime, firsts: Collection[datetime], zone: ZoneInfo, *, by_day: bool
 ) -> tuple[list[datetime], list[datetime]]:
     """The ticks of `(start, end]` that are kept and those that are not, oldest first.

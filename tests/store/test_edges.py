@@ -1,15 +1,13 @@
 """Why an edge cannot be given, in one sentence, by whichever tick kept it from being complete."""
 
 from datetime import timedelta
-from typing import Any
-
-from sqlalchemy import event
 
 from store.edges import snap_tiers
 from store.readings import AgentReading
 from store.unknown import Unknown
 from store.window import Window
 from tests.conftest import START, History
+from tests.databases import statements
 
 MINUTE = timedelta(minutes=1)
 
@@ -47,15 +45,8 @@ def test_a_fleet_that_has_stopped_is_asked_why_in_one_statement(history: History
     tiers = [f"tier{n}" for n in range(50)]
     history.tick(problem="HTTP 500")
     windows = [Window(history.clock.now() - length * MINUTE, history.clock.now()) for length in (5, 60, 1440)]
-    statements: list[str] = []
-
-    def counted(*args: Any) -> None:
-        statements.append(args[2])
-
-    event.listen(history.database.engine, "before_cursor_execute", counted)
-    with history.database.read() as session:
+    with statements(history.database) as sent, history.database.read() as session:
         found = snap_tiers(session, ["h100", *tiers], windows)
-    event.remove(history.database.engine, "before_cursor_execute", counted)
-    assert sum("tier_ticks.problem" in one for one in statements) == 1
+    assert sum("tier_ticks.problem" in one for one in sent) == 1
     assert found["h100"] == [Unknown("no complete tick yet: HTTP 500")] * 3
     assert found["tier49"] == [Unknown("no complete tick yet")] * 3

@@ -2,14 +2,12 @@
 
 import pickle
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import event
 from sqlmodel import select
 
 from store.fleet import Fleet, TierSpec, read_fleet
@@ -22,6 +20,7 @@ from store.unknown import Unknown
 from store.words import Market
 from tests.conftest import History
 from tests.console.fleet_world import FleetWorld, fleet_world
+from tests.databases import statements
 
 STEP = timedelta(minutes=2)
 
@@ -51,19 +50,6 @@ def besides_figures(fleet: Fleet) -> Fleet:
     """All but the figures, which are held until a tick changes them."""
     tiers = tuple(replace(tier, figures={}, trend=()) for tier in fleet.tiers)
     return replace(fleet, figures_at=fleet.at, tiers=tiers)
-
-
-@contextmanager
-def statements(world: FleetWorld) -> Iterator[list[str]]:
-    """Every statement that is sent meanwhile."""
-    sent: list[str] = []
-
-    def hear(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        sent.append(statement)
-
-    event.listen(world.database.engine, "before_cursor_execute", hear)
-    yield sent
-    event.remove(world.database.engine, "before_cursor_execute", hear)
 
 
 def ask_for_sleep(world: FleetWorld) -> None:
@@ -120,7 +106,7 @@ def test_every_change_is_seen_at_once(world: FleetWorld, reader: FleetReader) ->
 def test_while_nothing_changes_two_questions_are_enough(world: FleetWorld, reader: FleetReader) -> None:
     first = reader.read(world.clock.now())
     world.clock.advance(1)
-    with statements(world) as sent:
+    with statements(world.database) as sent:
         again = reader.read(world.clock.now())
     assert len([one for one in sent if "SELECT" in one]) <= 3
     assert again.tiers is first.tiers
@@ -131,7 +117,7 @@ def test_what_another_process_has_read_is_as_good(world: FleetWorld, reader: Fle
     first = reader.read(world.clock.now())
     other = FleetReader(world.database, world.settings.tier_specs, world.settings.gate_policy, STEP)
     other.memory = pickle.loads(pickle.dumps(reader.memory))
-    with statements(world) as sent:
+    with statements(world.database) as sent:
         assert other.read(world.clock.now()) == first
     assert len([one for one in sent if "SELECT" in one]) <= 3
     world.tick()
@@ -148,7 +134,7 @@ def test_a_whole_fleet_takes_no_more_questions_than_one_tier(world: FleetWorld, 
     specs, policy, now = world.settings.tier_specs, world.settings.gate_policy, world.clock.now()
 
     def asked(count: int) -> int:
-        with statements(world) as sent:
+        with statements(world.database) as sent:
             read_fleet(world.database, specs[:count], policy, now, STEP)
         return len(sent)
 
