@@ -89,10 +89,10 @@ async def test_a_stream_outlives_the_closing_only_for_so_long_and_ends_as_length
         async with httpx.AsyncClient(base_url=agent.public, headers=headers, timeout=60) as http:
             streams = [asyncio.create_task(ask(http, wanted)) for _ in range(8)]  # side by side none ends by itself
             await asyncio.sleep(0.3)
+            closing_s = time.monotonic()  # before the lease is sent: its own answer may come late
             await asyncio.to_thread(agent.lease, "closed", "manual")
-            closed_s = time.monotonic()
             answers = await asyncio.gather(*streams)
-            took_s = time.monotonic() - closed_s
+            took_s = time.monotonic() - closing_s
         assert took_s > 0.4
         counts = [whole["usage"]["completion_tokens"] for _, whole in answers]
         assert {(status, whole["finish"]) for status, whole in answers} == {(200, "length")}
