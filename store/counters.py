@@ -6,13 +6,16 @@ from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
+    BigInteger,
+    BindParameter,
     ColumnElement,
     Integer,
     Row,
-    ScalarSelect,
     Select,
     Subquery,
+    TextualSelect,
     bindparam,
+    column,
     func,
     select,
     text,
@@ -38,8 +41,8 @@ USAGE_FIELDS = (
 )
 Totals = tuple[int, ...]
 
-
 _AT_ONCE = 100  # SQLite takes 500 terms of a compound select
+_COUNTS = f"tier != '{IGNORED}'"
 Item = TypeVar("Item")
 
 
@@ -93,11 +96,9 @@ _COUNTER = (
 
 
 @cache
-def _bill_totals(edges: int) -> Select[Any]:
-    totals = [_newest("total_nusd", f"at{k}").label(f"edge{k}") for k in range(edges)]
-    columns = [getattr(BillCounter, name) for name in _COUNTER]
-    named = col(BillCounter.tier).in_(bindparam("tiers", expanding=True))
-    return select(*columns, *totals).where(named).order_by(col(BillCounter.id))
+def _bill_totals(edges: int) -> TextualSelect:
+    at_edges = {f"edge{k}": f"at{k}" for k in range(edges)}
+    return _at_edges(_COUNTER, "total_nusd", at_edges, "tier IN :tiers", bindparam("tiers", expanding=True))
 
 
 def debit_rows(session: Session, start: datetime, end: datetime) -> Sequence[Row[Any]]:
@@ -106,11 +107,9 @@ def debit_rows(session: Session, start: datetime, end: datetime) -> Sequence[Row
 
 
 @cache
-def _debits() -> Select[Any]:
-    columns = [getattr(BillCounter, name) for name in ("id", "tier", "counter", "currency", "unsettled_at")]
-    at_start = _newest("debits_nusd", "start").label("at_start")
-    at_end = _newest("debits_nusd", "end").label("at_end")
-    return select(*columns, at_start, at_end).where(col(BillCounter.tier) != IGNORED).order_by(col(BillCounter.id))
+def _debits() -> TextualSelect:
+    names = ("id", "tier", "counter", "currency", "unsettled_at")
+    return _at_edges(names, "debits_nusd", {"at_start": "start", "at_end": "end"}, _COUNTS)
 
 
 def debits_at(session: Session, edges: Sequence[datetime]) -> Sequence[Row[Any]]:
@@ -119,11 +118,26 @@ def debits_at(session: Session, edges: Sequence[datetime]) -> Sequence[Row[Any]]
 
 
 @cache
-def _debits_at(edges: int) -> Select[Any]:
+def _debits_at(edges: int) -> TextualSelect:
     names = ("id", "tier", "counter", "currency", "first_seen_at", "unsettled_at")
-    columns = [getattr(BillCounter, name) for name in names]
-    totals = [_newest("debits_nusd", f"at{k}").label(f"edge{k}") for k in range(edges)]
-    return select(*columns, *totals).where(col(BillCounter.tier) != IGNORED).order_by(col(BillCounter.id))
+    return _at_edges(names, "debits_nusd", {f"edge{k}": f"at{k}" for k in range(edges)}, _COUNTS)
+
+
+def _at_edges(
+    names: Sequence[str], field: str, edges: Mapping[str, str], which: str, *values: BindParameter[Any]
+) -> TextualSelect:
+    """Counters by their columns `names`, and `field` of each one's last sample at or before every edge.
+
+    `edges`: by the name of such a column, the parameter that says when. As text: see `edges_table`.
+    """
+    newest = (
+        "SELECT {} FROM bill_samples WHERE counter_id = bill_counters.id AND at <= :{} ORDER BY at DESC LIMIT 1"
+    )
+    at_edges = [f"({newest.format(field, instant)}) AS {name}" for name, instant in edges.items()]
+    rows = text(f"SELECT {', '.join([*names, *at_edges])} FROM bill_counters WHERE {which} ORDER BY id")  # noqa: S608 - our own names
+    instants = (bindparam(instant, type_=UTCDateTime) for instant in edges.values())
+    columns = (*(getattr(BillCounter, name) for name in names), *(column(name, BigInteger) for name in edges))
+    return rows.bindparams(*instants, *values).columns(*columns)
 
 
 def samples_of(
@@ -141,21 +155,6 @@ def samples_of(
     query = model_select(BillCounter, BillSample).outerjoin(BillSample, is_it)
     query = query.where(which, BillCounter.first_seen_at <= at)
     return session.exec(query.order_by(col(BillCounter.id))).all()
-
-
-def _newest(column: str, instant: str) -> ScalarSelect[Any]:
-    """A column of a counter's last sample at or before the parameter `instant`."""
-    return (
-        select(getattr(BillSample, column))
-        .where(
-            col(BillSample.counter_id) == BillCounter.id,
-            col(BillSample.at) <= bindparam(instant, type_=UTCDateTime),
-        )
-        .order_by(col(BillSample.at).desc())
-        .limit(1)
-        .correlate(BillCounter)
-        .scalar_subquery()
-    )
 
 
 def usage_rows(

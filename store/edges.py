@@ -43,8 +43,21 @@ def snap_tiers(
     session: Session, tiers: Sequence[str], windows: Sequence[Window]
 ) -> dict[str, list[Edges | Unknown]]:
     """By tier, the edges of each of `windows`."""
-    asked = list(dict.fromkeys(edge for window in windows for edge in (window.start, window.end)))
-    known = complete_of(session, tiers, asked)
+    return snap_known(session, tiers, windows, complete_of(session, tiers, ends_of(windows)))
+
+
+def ends_of(windows: Sequence[Window]) -> list[datetime]:
+    """Where `windows` begin and end, each instant once."""
+    return list(dict.fromkeys(end for window in windows for end in (window.start, window.end)))
+
+
+def snap_known(
+    session: Session,
+    tiers: Sequence[str],
+    windows: Sequence[Window],
+    known: Mapping[str, Mapping[datetime, TierEdge]],
+) -> dict[str, list[Edges | Unknown]]:
+    """By tier, the edges of each of `windows`, for which `complete_of` has been asked."""
     new = [tier for tier in tiers if any(window.start not in known[tier] for window in windows)]
     firsts = _firsts(session, new)
     told = cache(lambda until: problems_of(session, tiers, until))  # when a fleet has stopped, all of it is asked

@@ -12,7 +12,7 @@ from sqlmodel import Session
 
 from store.capacity import load_of
 from store.counters import Totals, bill_rows, usage_rows
-from store.edges import TierEdge, complete_of, snap_tiers
+from store.edges import TierEdge, complete_of, ends_of, snap_known
 from store.money import per_mtok_nusd
 from store.pace import Pace, paces_at
 from store.spend import Spend, slowest_step, spend_of, told, too_short
@@ -21,6 +21,7 @@ from store.usage import AtEdge, Usage, openings, usage_of
 from store.window import Edges, Window
 
 T = TypeVar("T")
+Trend = tuple[int | Unknown, ...]
 NO_TOKENS = Unknown("no tokens")
 _NO_TICKS = Unknown("no two complete ticks")
 
@@ -90,13 +91,30 @@ def figures_of(
 
     `then`: as somebody read them at that past instant, who knew of no bill's later movements, and of no later bill.
     """
-    snapped = snap_tiers(session, tiers, windows)
+    found = figures_and_trends(session, tiers, windows, (), then)
+    return {tier: figures for tier, (figures, _) in found.items()}
+
+
+def figures_and_trends(
+    session: Session,
+    tiers: Sequence[str],
+    windows: Sequence[Window],
+    steps: Sequence[datetime],
+    then: datetime | None = None,
+) -> dict[str, tuple[tuple[Figures, ...], Trend]]:
+    """By tier, `figures_of` and its trend over `steps`, all of it read together."""
+    known = complete_of(session, tiers, list(dict.fromkeys([*ends_of(windows), *steps])))
+    snapped = snap_known(session, tiers, windows, known)
     used = {
         tier: {at for edge in edges if isinstance(edge, Edges) for at in (edge.start_at, edge.end_at)}
+        | {known[tier][step].at for step in steps if step in known[tier]}
         for tier, edges in snapped.items()
     }
     read = _readings(session, used, then)
-    return {tier: tuple(map(read[tier].figures, windows, snapped[tier])) for tier in tiers}
+    return {
+        tier: (tuple(map(read[tier].figures, windows, edges)), _trend(read[tier], known[tier], steps))
+        for tier, edges in snapped.items()
+    }
 
 
 def _readings(
@@ -153,29 +171,23 @@ class _Reading:
         return Figures(window, edges, spend, usage)
 
 
-def trend(session: Session, tier: str, now: datetime, step: timedelta, count: int) -> tuple[int | Unknown, ...]:
-    """$/Mtok output of the last `count` steps, oldest first: what a sparkline draws."""
-    return trends(session, [tier], now, step, count)[tier]
+def trend(session: Session, tier: str, steps: Sequence[datetime]) -> Trend:
+    """$/Mtok output between each two of `steps`, oldest first: what a sparkline draws."""
+    return figures_and_trends(session, [tier], (), steps)[tier][1]
 
 
-def trends(
-    session: Session, tiers: Sequence[str], now: datetime, step: timedelta, count: int, then: datetime | None = None
-) -> dict[str, tuple[int | Unknown, ...]]:
-    """By tier, $/Mtok output of the last `count` steps, oldest first; `then`: see `figures_of`."""
-    asked = [now - step * left for left in range(count, -1, -1)]
-    complete = complete_of(session, tiers, asked)
-    used = {tier: {edge.at for edge in known.values()} for tier, known in complete.items()}
-    read = _readings(session, used, then)
-    return {tier: _trend(read[tier], known, asked, step) for tier, known in complete.items()}
+def steps_until(now: datetime, step: timedelta, count: int) -> list[datetime]:
+    """The ends of the last `count` steps, and where the first one begins."""
+    return [now - step * left for left in range(count, -1, -1)]
 
 
-def _trend(
-    reading: "_Reading", known: Mapping[datetime, TierEdge], asked: Sequence[datetime], step: timedelta
-) -> tuple[int | Unknown, ...]:
-    slowest = slowest_step(reading.paces, asked[-1])
-    if slowest > step:  # a bar would be a whole step's money, or none
-        return (Unknown(f"bills every {told(slowest)}"),) * (len(asked) - 1)
-    return tuple(_point(reading, known.get(start), known.get(end)) for start, end in pairwise(asked))
+def _trend(reading: "_Reading", known: Mapping[datetime, TierEdge], steps: Sequence[datetime]) -> Trend:
+    if not steps:
+        return ()
+    slowest = slowest_step(reading.paces, steps[-1])
+    if slowest > steps[-1] - steps[-2]:  # a bar would be a whole step's money, or none
+        return (Unknown(f"bills every {told(slowest)}"),) * (len(steps) - 1)
+    return tuple(_point(reading, known.get(start), known.get(end)) for start, end in pairwise(steps))
 
 
 def _point(reading: _Reading, start: TierEdge | None, end: TierEdge | None) -> int | Unknown:

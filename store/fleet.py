@@ -13,7 +13,7 @@ from store.anatomy import Reached, phases_in
 from store.capacity import implied_nusd
 from store.counters import currencies_of
 from store.database import Database
-from store.figures import Figures, figures_of, trends
+from store.figures import Figures, Trend, figures_and_trends, steps_until
 from store.fleet_rows import TierRows, read_rows
 from store.gate import GatePolicy, Verdict
 from store.keys import KeyUsage, summed_keys
@@ -78,7 +78,7 @@ class TierView:
     seen: str
     rate_nusd_per_hour: int | Unknown
     figures: Mapping[str, Figures]
-    trend: tuple[int | Unknown, ...]
+    trend: Trend
     in_flight: int | Unknown
     engine: str
     problem: str | None
@@ -215,13 +215,12 @@ def figured(
     trend_step: timedelta,
     *,
     is_past: bool = False,
-) -> dict[str, tuple[Mapping[str, Figures], tuple[int | Unknown, ...]]]:
+) -> dict[str, tuple[Mapping[str, Figures], Trend]]:
     """By tier, its figures by window name, and its trend; `is_past`: as they were read when `now` was now."""
     windows = [named_window(name, now, policy.zone) for name in WINDOWS]
-    then = now if is_past else None
-    found = figures_of(session, tiers, windows, then)
-    points = trends(session, tiers, now, trend_step, TREND_POINTS, then)
-    return {tier: (dict(zip(WINDOWS, found[tier], strict=True)), points[tier]) for tier in tiers}
+    steps = steps_until(now, trend_step, TREND_POINTS)
+    found = figures_and_trends(session, tiers, windows, steps, now if is_past else None)
+    return {tier: (dict(zip(WINDOWS, figures, strict=True)), trend) for tier, (figures, trend) in found.items()}
 
 
 def _tier(
@@ -229,7 +228,7 @@ def _tier(
     rows: TierRows,
     currency: str,
     windows: Mapping[str, Figures],
-    points: tuple[int | Unknown, ...],
+    points: Trend,
 ) -> TierView:
     instances, agents = rows.instances, rows.agents
     gpus, no_gpu = gpus_of(agents)

@@ -16,7 +16,7 @@ from console.settings import load_settings
 from store.check import check
 from store.clock import SetClock
 from store.database import Database, open_database
-from store.figures import figures, trend
+from store.figures import figures, steps_until, trend
 from store.fleet import read_fleet
 from store.gate import Reason, Verdict
 from store.journal import latest
@@ -237,7 +237,7 @@ async def test_a_closed_day_reconciles_with_its_file(tmp_path: Path) -> None:
 def test_no_bar_of_the_trend_is_a_whole_days_money(days: Days) -> None:
     days.go_on(MONDAY + 2 * DAY)
     with days.database.read() as session:
-        points = trend(session, "on-prem", days.clock.now(), timedelta(hours=4), 4)
+        points = trend(session, "on-prem", steps_until(days.clock.now(), timedelta(hours=4), 4))
     assert set(points) == {Unknown("bills every 24 h")}
 
 
