@@ -60,7 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complete()
     if words[:1] == ["agent"]:
         return agent(words[1:])
-    return run_command(app, words)
+    if words[:1] != ["console"]:
+        return run_command(app, words)
+    gc.disable()  # to look for garbage while importing is a tenth of the start; what runs on switches it on again
+    try:
+        return run_command(app, words)
+    finally:
+        gc.enable()
 
 
 def complete() -> int:
@@ -134,7 +140,6 @@ def console(
 
         print_status(config, as_json=json)
         return 0
-    gc.disable()  # to look for garbage while importing is a tenth of the start; the screen switches it on again
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would read every package's metadata for them
     from console.instants import instant_of
     from console.screen import Wish, open_console, serve_console

@@ -1,22 +1,27 @@
-"""What an engineer can look at: each question is one consistent view of the store, of now or of a past minute."""
+"""What an engineer can look at: each question is one consistent view of the store, of now or of a past minute.
+
+What only another screen than the first one asks is imported when it asks: a console's start waits for every module.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from console.settings import Settings
-from store.budget_curve import BudgetCurve, VerdictChange, budget_curve, limit_at, verdict_changes
 from store.clock import Clock
 from store.database import Database
 from store.fleet import Fleet
 from store.fleet_reader import FleetMemory, FleetReader
 from store.gate import FLEET
-from store.hours import Band, bands
-from store.journal_read import Entry, entries
-from store.points import Point, points_of
-from store.replay import read_fleet_at, tick_after, tick_before
-from store.resources import ResourceView, resources
-from store.sources import SourceHealth, sources
 from store.window import Window, named_window
+
+if TYPE_CHECKING:
+    from store.budget_curve import BudgetCurve, VerdictChange
+    from store.hours import Band
+    from store.journal_read import Entry
+    from store.points import Point
+    from store.resources import ResourceView
+    from store.sources import SourceHealth
 
 
 class Reading:
@@ -49,64 +54,88 @@ class Reading:
         Raises:
             NothingRecorded: no tick had come by then.
         """
+        from store.replay import read_fleet_at
+
         specs, policy = self.settings.tier_specs, self.settings.gate_policy
         return read_fleet_at(self.database, specs, policy, at, self._trend_step)
 
     def minute_before(self, at: datetime) -> datetime | None:
         """The instant of the tick before `at`; None where nothing older is recorded."""
+        from store.replay import tick_before
+
         with self.database.read() as session:
             return tick_before(session, at)
 
     def minute_after(self, at: datetime) -> datetime | None:
         """The instant of the tick after `at`; None where there is no newer one yet."""
+        from store.replay import tick_after
+
         with self.database.read() as session:
             return tick_after(session, at)
 
-    def points(self, tier: str, window: Window | str, count: int, at: datetime | None = None) -> tuple[Point, ...]:
+    def points(
+        self, tier: str, window: Window | str, count: int, at: datetime | None = None
+    ) -> tuple["Point", ...]:
         """A window of one tier in `count` steps; one given by its name ends at `at`."""
         return self.points_of([tier], window, count, at)[tier]
 
     def points_of(
         self, tiers: Sequence[str], window: Window | str, count: int, at: datetime | None = None
-    ) -> Mapping[str, tuple[Point, ...]]:
+    ) -> Mapping[str, tuple["Point", ...]]:
         """The same window of several tiers."""
+        from store.points import points_of
+
         if isinstance(window, str):
             window = named_window(window, at or self.clock.now(), self.settings.gate_policy.zone)
         with self.database.read() as session:
             return points_of(session, tiers, window, count, at)
 
-    def bands(self, days: int, at: datetime | None = None, tiers: Sequence[str] | None = None) -> tuple[Band, ...]:
+    def bands(
+        self, days: int, at: datetime | None = None, tiers: Sequence[str] | None = None
+    ) -> tuple["Band", ...]:
         """Each whole hour of the last days, of `tiers` or of all that the settings name."""
+        from store.hours import bands
+
         names = tiers if tiers is not None else [spec.name for spec in self.settings.tier_specs]
         with self.database.read() as session:
             return bands(session, names, at or self.clock.now(), days, at)
 
-    def resources(self, tier: str, at: datetime | None = None) -> tuple[ResourceView, ...]:
+    def resources(self, tier: str, at: datetime | None = None) -> tuple["ResourceView", ...]:
         """A tier's instances and volumes with their bills."""
+        from store.resources import resources
+
         with self.database.read() as session:
             return resources(session, tier, at)
 
-    def budget_curve(self, count: int, at: datetime | None = None, scope: str = FLEET) -> BudgetCurve:
+    def budget_curve(self, count: int, at: datetime | None = None, scope: str = FLEET) -> "BudgetCurve":
         """A day's debits against its limit; of a past instant the limit is the one that was recorded."""
+        from store.budget_curve import budget_curve, limit_at
+
         policy = self.settings.gate_policy
         with self.database.read() as session:
             limit = None if at is None else limit_at(session, policy, at, scope)
             return budget_curve(session, policy, at or self.clock.now(), count, scope, limit)
 
-    def verdict_changes(self, count: int, at: datetime | None = None) -> tuple[VerdictChange, ...]:
+    def verdict_changes(self, count: int, at: datetime | None = None) -> tuple["VerdictChange", ...]:
         """The last verdicts, newest first."""
+        from store.budget_curve import verdict_changes
+
         with self.database.read() as session:
             return verdict_changes(session, at or self.clock.now(), count)
 
-    def sources(self, at: datetime | None = None) -> tuple[SourceHealth, ...]:
+    def sources(self, at: datetime | None = None) -> tuple["SourceHealth", ...]:
         """How every provider and every agent answers."""
+        from store.sources import sources
+
         with self.database.read() as session:
             return sources(session, sorted(self.settings.providers), at or self.clock.now())
 
     def journal(
         self, count: int, *, before_id: int | None = None, text: str = "", at: datetime | None = None
-    ) -> tuple[Entry, ...]:
+    ) -> tuple["Entry", ...]:
         """Entries of the journal, newest first; see `store.journal_read.entries`."""
+        from store.journal_read import entries
+
         with self.database.read() as session:
             return entries(session, count, before_id=before_id, text=text, until=at)
 

@@ -1,5 +1,6 @@
 """`mtok console`: the screen, a log of lines, or one look, on one store."""
 
+import gc
 import os
 import sys
 import time
@@ -57,6 +58,7 @@ def open_console(config: Path | None, wish: Wish) -> int:
             if wish.is_plain:
                 from console.plain import run_plain
 
+                gc.enable()  # which `console.cli` put off
                 return run_plain(service, wish.greeting or note)
             return _run(service, look, replace(wish, greeting=wish.greeting or note), ahead)
 
@@ -70,6 +72,7 @@ def serve_console(config: Path | None, wish: Wish, port: int) -> int:
     """
     from console.web import serve
 
+    gc.enable()
     if wish.is_plain:
         raise SettingsError("--web", "a browser draws the screen, not --plain", "leave one of them out")
     with opened(config, read_only=True) as (settings, _):

@@ -2,12 +2,15 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import model_validator
 
-from console.providers.protocol import Provider
 from console.providers.registry import Facts, Opening, Options, ProviderKind
 from console.setting_types import Duration
+
+if TYPE_CHECKING:
+    from console.providers.protocol import Provider
 
 
 class FilesOptions(Options):
@@ -31,7 +34,7 @@ class FilesOptions(Options):
         return self
 
 
-def _open(opening: Opening) -> Provider:
+def _open(opening: Opening) -> "Provider":
     from console.providers.files import Files
 
     assert isinstance(opening.options, FilesOptions)

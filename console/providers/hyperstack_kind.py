@@ -4,13 +4,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from console.providers.protocol import Provider
 from console.providers.registry import Facts, Opening, Options, ProviderKind, SimulatorSpec
-from console.providers.trial import Trial
 from console.setting_types import Currency
 from store.clock import SetClock
 from store.money import USD
+
+if TYPE_CHECKING:
+    from console.providers.protocol import Provider
+    from console.providers.trial import Trial
 
 
 class HyperstackOptions(Options):
@@ -19,7 +22,7 @@ class HyperstackOptions(Options):
     currency: Currency = USD
 
 
-def _open(opening: Opening) -> Provider:
+def _open(opening: Opening) -> "Provider":
     from console.providers.hyperstack import Hyperstack
 
     assert isinstance(opening.options, HyperstackOptions)
@@ -28,7 +31,7 @@ def _open(opening: Opening) -> Provider:
 
 
 @contextmanager
-def _trial(clock: SetClock) -> Iterator[Trial]:
+def _trial(clock: SetClock) -> Iterator["Trial"]:
     from console.providers.simulator_trial import trial
 
     with trial(clock) as running:

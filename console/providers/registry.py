@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from console.errors import KindBroken, KindUnknown
-from console.providers.protocol import Provider, Ref
-from console.providers.trial import Trial
 from store.clock import Clock, SetClock
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+    from console.providers.protocol import Provider, Ref
+    from console.providers.trial import Trial
 
 GROUP = "mtok.providers"
 BUILT_IN: Mapping[str, str] = {
@@ -82,7 +83,7 @@ class Opening:
     options: Options
     clock: Clock
     folder: Path
-    named: tuple[Ref, ...] = ()
+    named: tuple["Ref", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class SimulatorSpec:
     """
 
     module: str
-    trial: Callable[[SetClock], AbstractContextManager[Trial]]
+    trial: Callable[[SetClock], AbstractContextManager["Trial"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class ProviderKind:
     title: str
     base_url: str
     facts: Facts
-    open: Callable[[Opening], Provider]
+    open: Callable[[Opening], "Provider"]
     options: type[Options] = Options
     needs_key: bool = True
     is_simulated: bool = False

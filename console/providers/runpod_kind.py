@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from console.providers.protocol import Provider
 from console.providers.registry import Facts, Opening, Options, ProviderKind, SimulatorSpec
-from console.providers.trial import Trial
 from console.setting_types import Duration
 from store.clock import SetClock
+
+if TYPE_CHECKING:
+    from console.providers.protocol import Provider
+    from console.providers.trial import Trial
 
 
 class RunPodOptions(Options):
@@ -18,7 +21,7 @@ class RunPodOptions(Options):
     bill_step: Duration | None = None
 
 
-def _open(opening: Opening) -> Provider:
+def _open(opening: Opening) -> "Provider":
     from console.providers.runpod import RunPod
 
     assert isinstance(opening.options, RunPodOptions)
@@ -27,7 +30,7 @@ def _open(opening: Opening) -> Provider:
 
 
 @contextmanager
-def _trial(clock: SetClock) -> Iterator[Trial]:
+def _trial(clock: SetClock) -> Iterator["Trial"]:
     from console.providers.runpod_simulator_trial import trial
 
     with trial(clock) as running:

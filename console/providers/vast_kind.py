@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from console.providers.protocol import Provider
 from console.providers.registry import Facts, Opening, Options, ProviderKind, SimulatorSpec
-from console.providers.trial import Trial
 from store.clock import SetClock
 from store.errors import SettingsError
+
+if TYPE_CHECKING:
+    from console.providers.protocol import Provider
+    from console.providers.trial import Trial
 
 
 class VastOptions(Options):
@@ -30,7 +32,7 @@ class SimulatedVastOptions(VastOptions):
     windows: Literal["day", "second"] = "second"
 
 
-def _open(opening: Opening) -> Provider:
+def _open(opening: Opening) -> "Provider":
     from console.providers.vast import Vast
 
     assert isinstance(opening.options, VastOptions)
@@ -51,7 +53,7 @@ def _open(opening: Opening) -> Provider:
 
 
 @contextmanager
-def _trial(clock: SetClock) -> Iterator[Trial]:
+def _trial(clock: SetClock) -> Iterator["Trial"]:
     from console.providers.vast_simulator_trial import trial
 
     with trial(clock) as running:

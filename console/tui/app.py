@@ -136,9 +136,6 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
     def on_store_read(self, message: StoreRead) -> None:
         """Show it, under a dialog too."""
         self._has_read()
-        if not gc.isenabled():  # the start is over
-            gc.freeze()
-            gc.enable()
         if not self.screen_stack:  # a reading may end while the app closes its screens
             return
         if self.view.at not in (None, message.fleet.at):  # stepped on meanwhile: that minute is read next
@@ -160,6 +157,9 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
 
     def _has_read(self) -> None:
         """Whoever was turned away meanwhile gets their reading now."""
+        if not gc.isenabled():  # the start is over
+            gc.freeze()
+            gc.enable()
         self._reading_since_s = None
         if self._is_wanted:
             self.read_soon()

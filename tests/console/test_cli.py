@@ -1,5 +1,6 @@
 """The command line: data on stdout, one clear line on stderr, an exit code, and no traceback."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -32,6 +33,23 @@ def test_status_is_json_or_text(world: FleetWorld) -> None:
     assert (code, err) == (0, "")
     assert [tier["tier"] for tier in json.loads(out)["tiers"]] == ["h100", "l40", "a100"]
     assert "SIMULATED PROVIDER" in mtok("status", *config(world))[1]
+
+
+@pytest.mark.parametrize(
+    ("option", "runs"), [("--plain", "console.plain.run_plain"), ("--web", "console.web.serve")]
+)
+def test_a_console_that_stays_collects_garbage(
+    world: FleetWorld, option: str, runs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def run(*_: object) -> int:
+        seen.append(gc.isenabled())
+        return 0
+
+    monkeypatch.setattr(runs, run)
+    assert mtok("console", "--no-collect", option, *config(world))[0] == 0
+    assert seen == [True]
 
 
 @pytest.mark.parametrize("words", [("counter", "list"), ("explain", "h200")])

@@ -1,6 +1,7 @@
 """The screen as an engineer uses it: a real store, a real service, keys."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -219,6 +220,21 @@ async def test_a_dark_provider_and_a_dead_collector_are_said(world: FleetWorld, 
             connection.exec_driver_sql("UPDATE leadership SET expires_at = '2020-01-01 00:00:00.000000'")
         await until(pilot, lambda: "COLLECTOR DEAD" in text_of(app, "banners"))
         assert "Estimate by quoted rates: $4.15/h" in text_of(app, "banners")
+
+
+@pytest.mark.parametrize("is_silent", [False, True])
+async def test_garbage_is_collected_from_the_first_reading_on(
+    world: FleetWorld, tmp_path: Path, is_silent: bool
+) -> None:
+    if is_silent:
+        with world.database.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE ticks RENAME TO gone")
+    gc.disable()  # as `console.cli` starts it
+    try:
+        async with app_of(world, tmp_path).run_test() as pilot:
+            await until(pilot, gc.isenabled)
+    finally:
+        gc.enable()
 
 
 async def test_a_silent_store_leaves_the_figures_marked_and_comes_back(world: FleetWorld, tmp_path: Path) -> None:
