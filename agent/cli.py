@@ -30,12 +30,12 @@ Json = Annotated[bool, typer.Option("--json", help="As JSON, one object a line."
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; every error is one line on stderr and an exit code."""
-    return run_command(app, sys.argv[1:] if argv is None else argv)
+    return run_command(app, sys.argv[1:] if argv is None else argv, "mtok agent")
 
 
 @app.command()
 def serve(config: Config = Path("agent.toml")) -> None:
-    """Serve until SIGTERM: the OpenAI API on one address, the control API on another."""
+    """Serve until SIGTERM. The OpenAI API is on one address, the control API on another."""
     _one_thread()
     import uvloop
 
@@ -70,7 +70,7 @@ def check(
         str | None, typer.Option("--engine", metavar="NAME", help="Only what this engine needs; no settings.")
     ] = None,
 ) -> None:
-    """Whether it could serve: settings, secrets, addresses, storage, ledger, model; one line each."""
+    """Whether it could serve. A line each: settings, secrets, addresses, storage, ledger, model."""
     from agent.check import check_agent, check_engine
 
     if engine is not None:
@@ -91,7 +91,7 @@ def bench(
     usd_per_hour: Annotated[str | None, typer.Option(metavar="USD", help="A quoted rate: what it implies.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """Measure prefill and throughput by batch, and keep the capacity that follows, for the figure `load`.
+    """Measure prefill and throughput by batch. The capacity that follows is kept, for the figure `load`.
 
     A running agent is asked through its control API: it needs an open lease, and refuses while others are served;
     a request that comes in meanwhile is served, and ends the benchmark. Where no agent runs, the engine is opened

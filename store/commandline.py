@@ -10,12 +10,14 @@ import typer
 from store.errors import ExitCode, MtokError
 from store.printable import printable, printable_lines
 
+_OWN = ("agent", "console", "store")
 
-def run_command(app: typer.Typer, words: Sequence[str]) -> int:
-    """Run `app` with `words`; nothing that a user can do ends in a traceback."""
+
+def run_command(app: typer.Typer, words: Sequence[str], name: str = "mtok") -> int:
+    """Run `app`, called `name` in its help, with `words`; nothing that a user can do ends in a traceback."""
     stdout = sys.stdout  # None where it was closed; typer puts another in its place where a pipe breaks
     try:
-        code = _run(app, words)
+        code = _run(app, words, name)
         if stdout is not None:
             stdout.flush()  # what cannot be written fails here, and not as Python ends
         return code
@@ -38,15 +40,24 @@ def _let_go(stdout: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
 
 
-def _run(app: typer.Typer, words: Sequence[str]) -> int:
+def _run(app: typer.Typer, words: Sequence[str], name: str) -> int:
     try:
-        result = app(list(words), standalone_mode=False)
+        result = app(list(words), prog_name=name, standalone_mode=False)
     except MtokError as error:
         print(printable_lines(f"mtok: {error}"), file=sys.stderr)
         return int(error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         return int(ExitCode.INTERRUPTED)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in _OWN:
+            raise
+        extras = "pip install 'mtok[console]', or 'mtok[agent]' for what serves"
+        print(f"mtok: the package {error.name} is not installed; {extras}", file=sys.stderr)
+        return int(ExitCode.USAGE)
     except typer.TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # typer's word for a group of commands, named alone
+            print(printable_lines(str(error)), file=sys.stderr)
+            return int(ExitCode.USAGE)
         print(printable(f"mtok: {str(error).rstrip('.')}; see --help"), file=sys.stderr)
         return int(ExitCode.USAGE)
     except SystemExit as ended:

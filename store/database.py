@@ -109,7 +109,10 @@ def open_database(url: str, *, read_only: bool = False) -> Database:
         if is_read_only:
             engine.dispose()
             engine = create_engine(url, **_options(url), **read_only_options(engine.dialect.name))
-    except (SQLAlchemyError, ImportError) as error:
+    except ImportError as error:
+        remedy = "pip install 'mtok[postgres]' for PostgreSQL"
+        raise StoreUnreachable(shown_url(url), _reason(error), remedy) from error
+    except SQLAlchemyError as error:
         raise StoreUnreachable(shown_url(url), _reason(error)) from error
     except ValueError:  # SQLAlchemy 2.1 raises it for a port; what it quotes may be a part of the password
         raise StoreUnreachable(shown_url(url), "its address cannot be read") from None

@@ -64,8 +64,10 @@ class StoreError(MtokError):
 class StoreUnreachable(StoreError):
     """The store cannot be opened, or does not answer."""
 
-    def __init__(self, url: str, reason: str) -> None:
-        super().__init__(f"store {url}: {reason}; check the path, its rights and the free space")
+    def __init__(
+        self, url: str, reason: str, remedy: str = "check the path, its rights and the free space"
+    ) -> None:
+        super().__init__(f"store {url}: {reason}; {remedy}")
         self.url, self.reason = url, reason
 
 

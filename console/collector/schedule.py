@@ -83,7 +83,13 @@ class Schedule:
             await self._step_down()
 
     def _add(self, name: str, job: Callable[[], Awaitable[None]], every_s: float) -> None:
-        self._scheduler.add_job(job, "interval", seconds=every_s, id=name, name=name)
+        self._scheduler.add_job(self._until_stopped, "interval", (name, job), seconds=every_s, id=name, name=name)
+
+    async def _until_stopped(self, name: str, job: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await job()
+        except asyncio.CancelledError:  # by the scheduler as it ends, which would take it for a fault of ours
+            log.info("stopped", during=name)
 
     def _now(self, name: str) -> None:
         now = datetime.now(UTC)  # the clock that the scheduler itself goes by

@@ -23,7 +23,8 @@ def find_wheel(given: Path | None, scratch: Path) -> Path:
         )
     root = Path(__file__).parents[2]
     if not (root / "pyproject.toml").is_file():
-        raise SettingsError("--wheel", "this mtok runs from no checkout, so none can be built", "give --wheel FILE")
+        remedy = "give --wheel FILE, which `pip wheel --no-deps --wheel-dir dist .` makes in a checkout"
+        raise SettingsError("--wheel", "this mtok runs from no checkout, so none can be built", remedy)
     command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(scratch), str(root)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_BUILDS_WITHIN_S, check=False)

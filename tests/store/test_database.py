@@ -1,5 +1,6 @@
 """A store is opened whole, in the right version, or refused with one clear line."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,12 @@ def test_a_store_that_cannot_be_opened_is_one_line(url: str) -> None:
     with pytest.raises(StoreUnreachable) as caught:
         open_database(url)
     assert "\n" not in str(caught.value)
+
+
+def test_a_driver_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StoreUnreachable, match=r"pip install 'mtok\[postgres\]'"):
+        open_database("postgresql+psycopg://host/mtok")
 
 
 def interrupted_write(database: Database) -> None:

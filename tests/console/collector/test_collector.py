@@ -105,6 +105,23 @@ async def test_a_schedule_leads_ticks_at_once_and_steps_down(collector: Collecto
     assert acquire(database, "another", 60) is not None
 
 
+async def test_to_stop_amid_a_tick_is_no_fault(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
+    begun = asyncio.Event()
+
+    async def hangs(fence: int) -> bool:
+        begun.set()
+        return await asyncio.Event().wait()
+
+    collector.tick = hangs  # type: ignore[method-assign]
+    stop = asyncio.Event()
+    task = asyncio.create_task(Schedule(collector).run(stop))
+    await asyncio.wait_for(begun.wait(), 20)
+    stop.set()
+    await task
+    await asyncio.sleep(0.1)  # what the scheduler has cancelled ends by itself
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
 async def test_a_leader_whose_clock_nobody_vouches_for_yields_to_another(
     settings: Settings, database: Database
 ) -> None:
