@@ -22,6 +22,7 @@ from typing import Any
 from console.demo.hosts import mtok
 from console.demo.world import World
 from store.money import parse_nusd
+from tests.prepared import prepare_agents
 
 DARK_AFTER_S = 6.0
 MAX_IN_FLIGHT_S = 2.0
@@ -280,6 +281,7 @@ def running_fleet(state: Path, times: Mapping[str, str] = _TIMES) -> Iterator[Fl
     disks: list[SmallDisk] = []
 
     def adapt(world: World) -> None:
+        prepare_agents(world.state)
         first = world.agents[0]
         cables.append(Cable(first.control_port))
         text = world.settings.read_text(encoding="utf-8")

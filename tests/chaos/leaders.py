@@ -31,6 +31,7 @@ from store.leader import leader
 from store.operations import OperationKind, OperationRefused, Phase, current, last_of, seen_state
 from store.tables import JournalEntry, OperationCall, OperationRow, Tick
 from tests.chaos.fleet import with_times
+from tests.prepared import prepare_agents
 
 TIER, INSTANCE = "l40", 8433
 _TIMES = {
@@ -124,6 +125,7 @@ def running_pair(state: Path, store_url: str | None = None) -> Iterator[Pair]:
     """Provider (simulated), three agents (reference engine), load, two collectors: until the block ends."""
 
     def adapt(world: World) -> None:
+        prepare_agents(world.state)
         text = with_times(world.settings.read_text(encoding="utf-8"), _TIMES)
         if store_url is not None:
             text = text.replace("sqlite:///mtok.db", store_url)
