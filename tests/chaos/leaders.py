@@ -30,7 +30,7 @@ from store.leader import leader
 from store.operations import OperationKind, OperationRefused, Phase, current, last_of, seen_state
 from store.tables import JournalEntry, OperationCall, OperationRow, Tick
 from tests.chaos.fleet import with_times
-from tests.prepared import prepare_agents
+from tests.prepared import prepare_demo, use_null_engine
 
 TIER, INSTANCE = "l40", 8433
 _TIMES = {
@@ -121,15 +121,17 @@ class Pair:
 
 
 @contextmanager
-def running_pair(state: Path, store_url: str | None = None) -> Iterator[Pair]:
-    """Provider (simulated), three agents (reference engine), load, two collectors: until the block ends."""
+def running_pair(state: Path, store_url: str | None = None, *, is_light: bool = False) -> Iterator[Pair]:
+    """Provider (simulated), three agents (reference engine or a light one), load, two collectors, for the block."""
 
     def adapt(world: World) -> None:
-        prepare_agents(world.state)
+        prepare_demo(world.state)
         text = with_times(world.settings.read_text(encoding="utf-8"), _TIMES)
         if store_url is not None:
             text = text.replace("sqlite:///mtok.db", store_url)
         world.settings.write_text(text, encoding="utf-8")
+        if is_light:
+            use_null_engine(world)
 
     world = World(state, adapt)
     world.start()

@@ -20,7 +20,7 @@ FEW = [(OperationKind.HIBERNATE, Phase.PROVIDER), (OperationKind.WAKE, Phase.RUN
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """A fleet for the whole file: what it has come through before is accounted for again each time."""
-    with running_pair(tmp_path_factory.mktemp("leaders")) as running:
+    with running_pair(tmp_path_factory.mktemp("leaders"), is_light=not IN_FULL) as running:
         yield running
 
 

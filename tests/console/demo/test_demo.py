@@ -20,7 +20,7 @@ import openai
 import pytest
 
 from tests.commands import mtok_json
-from tests.prepared import prepare_agents
+from tests.prepared import prepare_demo
 
 pytestmark = pytest.mark.processes
 
@@ -97,7 +97,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
 def played_with(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
     """A demo with which more is done than its own load does. The last of its tests ends it."""
     state = tmp_path_factory.mktemp("demo") / "state"
-    prepare_agents(state)
+    prepare_demo(state)
     with running_demo(state) as running:
         yield running
 
@@ -272,7 +272,7 @@ def test_everything_ends_with_the_demo_also_when_it_is_killed(played_with: Runni
 
 
 def test_everything_ends_with_the_demo_at_ctrl_c(tmp_path: Path) -> None:
-    prepare_agents(state := tmp_path / "state")
+    prepare_demo(state := tmp_path / "state")
     with running_demo(state, served=0) as demo:
         assert len(processes_of(state)) >= 6
         demo.process.send_signal(signal.SIGINT)
