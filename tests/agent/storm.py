@@ -78,6 +78,9 @@ async def run_storm(settings: Path, clients: int, lives: int, life_s: float) -> 
                 storm.kills_s.append(time.time())
                 os.kill(agent.process.pid, signal.SIGKILL)
             else:
+                async with asyncio.timeout(60):
+                    while len(storm.answers) <= clients:  # noqa: ASYNC110 - on a slow machine the last life is longer
+                        await asyncio.sleep(0.1)
                 storm.ends = True
                 await asyncio.gather(*tasks)
                 while (await asyncio.to_thread(agent.usage))["in_flight"]:  # noqa: ASYNC110 - nothing says so
