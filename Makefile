@@ -31,7 +31,8 @@ PROPERTIES := tests/store/test_properties.py tests/console/test_reconcile.py tes
   tests/agent/test_untrusted.py tests/console/test_said_by_others.py tests/agent/engine/test_exllamav2_properties.py
 PROCESSES := tests/console/providers/test_vast_sdk.py tests/console/collector/test_crashes.py tests/chaos/test_leaders.py \
   tests/console/tui/test_over_ssh.py tests/console/tui/test_interrupted.py tests/agent/test_storm.py \
-  tests/agent/test_crash.py tests/agent/test_openapi.py tests/agent/test_locust.py tests/agent/engine/test_oracle.py
+  tests/agent/test_crash.py tests/agent/test_openapi.py tests/agent/test_locust.py tests/agent/engine/test_oracle.py \
+  tests/test_wheel.py tests/console/hosts/test_install.py
 PROVING := MTOK_VAST_SDK=.venv-vast/bin/python MTOK_HYPOTHESIS=prove MTOK_PROVE=1 $(BIN)/pytest -rP --durations=0 --durations-min=1
 
 prove: $(ENGINE) prove-exllamav2 ## the long suites: 10,000 examples a property and requests of schemathesis, Locust, transformers

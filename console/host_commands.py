@@ -67,9 +67,10 @@ def install_host(config: Path | None, name: str, wanted: Wanted) -> int:
         HostStepFailed: something on it is not as it must be.
     """
     settings = load_settings(find_settings(config))
+    hosts = chosen(settings, name)  # before a wheel is built for them
     with tempfile.TemporaryDirectory(prefix="mtok-") as scratch:
         wheel = find_wheel(wanted.wheel, Path(scratch))
-        for tier, agent in chosen(settings, name):
+        for tier, agent in hosts:
             asyncio.run(_install(settings, tier, agent, _plan(settings, tier, agent, wanted, wheel)))
     return int(ExitCode.OK)
 

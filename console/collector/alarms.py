@@ -12,6 +12,7 @@ from console.collector.clock_jumps import ClockJumps
 from console.collector.deliveries import RATE_OVER_S, Deliveries
 from console.collector.tick import Collector, in_store
 from console.settings import Settings
+from console.trust import trusted
 from store.alarms import conditions, follow, tell, told_since, untold
 from store.journal import note
 from store.leader import check_fence
@@ -95,7 +96,7 @@ class Alarms:
         if self._heartbeat_url is None:
             return
         try:
-            async with httpx.AsyncClient(timeout=_HEARTBEAT_WITHIN_S) as http:
+            async with httpx.AsyncClient(timeout=_HEARTBEAT_WITHIN_S, verify=trusted()) as http:
                 (await http.get(self._heartbeat_url)).raise_for_status()
         except (httpx.HTTPError, httpx.InvalidURL) as error:  # their texts may quote the URL, and that is a key
             answer = error.response if isinstance(error, httpx.HTTPStatusError) else None

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from console.errors import AgentUnreachable, HostUnreachable
 from console.hosts.agent_machine import AgentMachine, Instant, machine_of
+from console.trust import trusted
 from store.errors import SettingsError
 from store.keys import KeyUsage
 from store.lease import LeaseGrant
@@ -99,6 +100,7 @@ class AgentClient:
             headers={"Authorization": f"Bearer {secret}"},
             timeout=timeout_s,
             transport=transport,
+            verify=trusted(),
         )
 
     async def usage(self) -> AgentUsage:

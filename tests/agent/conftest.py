@@ -1,6 +1,7 @@
 """A model made once, and an agent in a process of its own."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 import urllib.error
@@ -20,10 +22,13 @@ from typing import Any
 import pytest
 
 from agent.engine.make import ensure_model
+from agent.ledger_sql import connect
+from store.file_modes import make_private
 
 # they compare us with programs that only `make prove` installs
 collect_ignore = [] if os.environ.get("MTOK_PROVE") else ["engine/test_oracle.py", "test_locust.py"]
 KEY, SECRET = "a key", "a secret"
+SUMS = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens", "delivered_tokens")
 SERVE = [sys.executable, "-c", "import sys; from agent.cli import main; sys.exit(main())", "serve", "--config"]
 
 
@@ -62,10 +67,27 @@ def addresses(settings: Path) -> tuple[str, str]:
     return f"{scheme}://{found['public_address']}", f"http://{found['control_address']}"
 
 
+@functools.cache
+def empty_ledger() -> bytes:
+    """A ledger of no identity yet. To make one an agent loads SQLModel, which is nearly half of its start."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.db"
+        connect(path).close()
+        return path.read_bytes()
+
+
+def put_empty_ledger(path: Path) -> None:
+    """An empty ledger where there is none."""
+    if not path.exists():
+        make_private(path, 0o600)
+        path.write_bytes(empty_ledger())
+
+
 @dataclass
 class RunningAgent:
-    """An agent's process and both its APIs."""
+    """An agent's process and both its APIs. `home` holds its settings, its keys and its ledger."""
 
+    home: Path
     process: subprocess.Popen[bytes]
     public: str
     control: str
@@ -114,12 +136,14 @@ class RunningAgent:
 
 @contextlib.contextmanager
 def running_agent(
-    settings: Path, *, loading: bool = False, tls: ssl.SSLContext | None = None
+    settings: Path, *, loading: bool = False, tls: ssl.SSLContext | None = None, makes_ledger: bool = False
 ) -> Iterator[RunningAgent]:
     """An agent that serves, or with `loading` answers at all; ended with SIGTERM, unless it has ended before."""
+    if not makes_ledger:
+        put_empty_ledger(settings.with_name("ledger.db"))
     process = subprocess.Popen([*SERVE, str(settings)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     public, control = addresses(settings)
-    running = RunningAgent(process, public, control, tls)
+    running = RunningAgent(settings.parent, process, public, control, tls)
     try:
         for _ in range(300):
             with contextlib.suppress(urllib.error.URLError):
@@ -136,9 +160,20 @@ def running_agent(
             process.stderr.close()
 
 
-@pytest.fixture
-def agent(tmp_path: Path, model_dir: Path) -> Iterator[RunningAgent]:
-    """An agent with an open lease."""
-    with running_agent(write_settings(tmp_path, model_dir)) as running:
-        running.lease()
+@pytest.fixture(scope="session")
+def standing(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Iterator[RunningAgent]:
+    """The process behind `agent`."""
+    with running_agent(write_settings(tmp_path_factory.mktemp("agent"), model_dir)) as running:
         yield running
+
+
+@pytest.fixture
+def agent(standing: RunningAgent) -> RunningAgent:
+    """An agent with an open lease, that every test may use which only adds to what is in its ledger."""
+    assert standing.lease()[0] == 200
+    return standing
+
+
+def risen(before: Any, after: Any) -> dict[str, int]:
+    """By how much each sum of a usage has grown between two readings."""
+    return {name: after[name] - before[name] for name in after if name in SUMS}

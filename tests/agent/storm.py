@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.agent.conftest import KEY, SERVE, RunningAgent, addresses
+from tests.agent.conftest import KEY, SERVE, RunningAgent, addresses, put_empty_ledger
 
 CHAT = "/v1/chat/completions"
 
@@ -78,6 +78,9 @@ async def run_storm(settings: Path, clients: int, lives: int, life_s: float) -> 
                 storm.kills_s.append(time.time())
                 os.kill(agent.process.pid, signal.SIGKILL)
             else:
+                async with asyncio.timeout(60):
+                    while len(storm.answers) <= clients:  # noqa: ASYNC110 - on a slow machine the last life is longer
+                        await asyncio.sleep(0.1)
                 storm.ends = True
                 await asyncio.gather(*tasks)
                 while (await asyncio.to_thread(agent.usage))["in_flight"]:  # noqa: ASYNC110 - nothing says so
@@ -90,9 +93,10 @@ async def run_storm(settings: Path, clients: int, lives: int, life_s: float) -> 
 @contextlib.asynccontextmanager
 async def _agent(settings: Path) -> AsyncIterator[RunningAgent]:
     public, control = addresses(settings)
+    put_empty_ledger(settings.with_name("ledger.db"))
     log = (settings.parent / "agent.log").open("ab")
     process = subprocess.Popen([*SERVE, str(settings)], stdout=log, stderr=log)  # noqa: ASYNC220
-    agent = RunningAgent(process, public, control)
+    agent = RunningAgent(settings.parent, process, public, control)
     try:
         for _ in range(600):
             with contextlib.suppress(OSError):

@@ -39,26 +39,29 @@ def test_a_key_is_made_listed_and_revoked(
     assert run(capsys, "key", "create", "mtok.x", *config)[0] == 2
 
 
-def test_requests_are_shown_beside_a_running_agent(agent: RunningAgent, tmp_path: Path) -> None:
+def test_requests_are_shown_beside_a_running_agent(agent: RunningAgent, capsys: pytest.CaptureFixture[str]) -> None:
     body = {"model": agent.model, "prompt": "Hello", "max_tokens": 3}
     for _ in range(3):
         agent.post("/v1/completions", body)
-    command = [*SERVE[:3], "requests", "--config", str(tmp_path / "agent.toml")]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    config = ("--config", str(agent.home / "agent.toml"))
+    code, out, err = run(capsys, "requests", "--last", "3", *config)
+    assert (code, err) == (0, "")
+    text = out.splitlines()
     assert text[0].startswith("started")
     assert len(text) == 4
-    assert "completions" in text[1]
-    as_json = subprocess.run([*command, "--json", "--last", "2"], capture_output=True, text=True, check=True)
-    lines = [json.loads(line) for line in as_json.stdout.splitlines()]
+    assert all("completions" in line for line in text[1:])
+    code, out, _ = run(capsys, "requests", "--json", "--last", "2", *config)
+    lines = [json.loads(line) for line in out.splitlines()]
     assert [line["label"] for line in lines] == ["tests", "tests"]
     assert sum(line["completion_tokens"] for line in lines) <= agent.usage()["completion_tokens"]
     assert all(line["outcome"] in ("length", "finished") for line in lines)
 
 
-def test_tail_goes_on_with_each_request_as_it_ends(agent: RunningAgent, tmp_path: Path) -> None:
+def test_tail_goes_on_with_each_request_as_it_ends(agent: RunningAgent) -> None:
     body = {"model": agent.model, "prompt": "Hello", "max_tokens": 3}
     agent.post("/v1/completions", body)
-    command = [*SERVE[:3], "requests", "--tail", "--json", "--config", str(tmp_path / "agent.toml")]
+    command = [*SERVE[:3], "requests", "--tail", "--last", "1", "--json"]
+    command += ["--config", str(agent.home / "agent.toml")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tail:
         ends = threading.Timer(20, tail.kill)
         ends.start()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.agent.conftest import SECRET, RunningAgent, running_agent, write_settings
+from tests.agent.conftest import SECRET, RunningAgent, risen, running_agent, write_settings
 
 pytestmark = pytest.mark.processes
 
@@ -68,15 +68,20 @@ def test_a_stop_does_not_wait_for_a_model_that_is_being_loaded(tmp_path: Path, s
 
 
 def test_a_probe_is_one_entry_under_its_own_label(agent: RunningAgent) -> None:
+    agent.probe()
+    before = agent.usage()
     code, body = agent.probe()
     assert (code, body["completion_tokens"]) == (200, 1)
     assert body["first_token_ms"] >= 0
-    assert agent.probe({"max_tokens": 3})[1]["completion_tokens"] in (1, 2, 3)
-    usage = agent.usage()
-    assert set(usage["labels"]) == {"mtok.probe"}
-    assert usage["labels"]["mtok.probe"]["requests"] == usage["requests"] == 2
-    assert usage["completion_tokens"] == usage["delivered_tokens"] >= 2
-    assert usage["in_flight"] == 0
+    made = agent.probe({"max_tokens": 3})[1]["completion_tokens"]
+    assert made in (1, 2, 3)
+    after = agent.usage()
+    grown = risen(before, after)
+    assert grown == risen(before["labels"].pop("mtok.probe"), after["labels"].pop("mtok.probe"))
+    assert before["labels"] == after["labels"]
+    assert grown["requests"] == 2
+    assert grown["completion_tokens"] == grown["delivered_tokens"] == 1 + made
+    assert after["in_flight"] == 0
 
 
 @pytest.mark.parametrize("body", [{"max_tokens": 0}, {"max_tokens": 10**9}, {"tokens": 1}, [], b"{"])
@@ -101,13 +106,15 @@ def test_a_probe_asks_for_the_control_secret(agent: RunningAgent) -> None:
 
 def test_figures_of_every_label_are_for_the_control_secret_alone(agent: RunningAgent) -> None:
     body = {"model": agent.model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 3}
-    usage = agent.post("/v1/chat/completions", body)[1]["usage"]
+    agent.post("/v1/chat/completions", body)
     agent.probe()
+    labels = agent.usage()["labels"]
     request = urllib.request.Request(
         f"{agent.control}/control/metrics", headers={"Authorization": f"Bearer {SECRET}"}
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
         text = answer.read().decode()
-    assert f'mtok_agent_prompt_tokens_total{{label="tests"}} {usage["prompt_tokens"]}.0' in text
-    assert 'mtok_agent_requests_total{label="mtok.probe"} 1.0' in text
+    for metric, label in (("prompt_tokens", "tests"), ("requests", "mtok.probe")):
+        assert labels[label][metric] > 0
+        assert f'mtok_agent_{metric}_total{{label="{label}"}} {labels[label][metric]}.0' in text
     assert agent.call(f"{agent.control}/control/metrics", key="wrong")[0] == 401

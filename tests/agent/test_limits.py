@@ -182,29 +182,25 @@ def test_a_quota_cuts_an_answer_to_the_token_and_then_refuses(tmp_path: Path, mo
         assert agent.usage()["labels"]["daily"]["requests"] == 1
 
 
-async def test_a_quota_holds_for_many_at_once(tmp_path: Path, model_dir: Path) -> None:
-    with running_agent(write_settings(tmp_path, model_dir)) as agent:
-        agent.lease()
-        key = create_key(tmp_path / "keys", "daily", tokens_per_day=1000)
-        await asyncio.sleep(0.3)
-        body = chat(agent, max_tokens=400, temperature=0)
-        calls = [asyncio.to_thread(agent.call, f"{agent.public}{CHAT}", body, key=key) for _ in range(8)]
-        answers = await asyncio.gather(*calls)
-        used = sum(answer["usage"]["total_tokens"] for status, answer in answers if status == 200)
-        assert 900 <= used <= 1000 + 8 * 8
+async def test_a_quota_holds_for_many_at_once(agent: RunningAgent) -> None:
+    key = create_key(agent.home / "keys", "many", tokens_per_day=1000)
+    await asyncio.sleep(0.3)
+    body = chat(agent, max_tokens=400, temperature=0)
+    calls = [asyncio.to_thread(agent.call, f"{agent.public}{CHAT}", body, key=key) for _ in range(8)]
+    answers = await asyncio.gather(*calls)
+    used = sum(answer["usage"]["total_tokens"] for status, answer in answers if status == 200)
+    assert 900 <= used <= 1000 + 8 * 8
 
 
-def test_keys_come_and_go_without_a_restart(tmp_path: Path, model_dir: Path) -> None:
-    with running_agent(write_settings(tmp_path, model_dir)) as agent:
-        agent.lease()
-        key = create_key(tmp_path / "keys", "new", requests_per_minute=2)
-        time.sleep(0.3)  # it looks at the file four times a second
-        answers = [agent.call(f"{agent.public}{CHAT}", chat(agent), key=key) for _ in range(3)]
-        assert [status for status, _ in answers] == [200, 200, 429]
-        assert answers[2][1]["error"]["code"] == "rate_limit_exceeded"
-        revoke_key(tmp_path / "keys", "new")
-        time.sleep(0.3)
-        assert agent.call(f"{agent.public}{CHAT}", chat(agent), key=key)[0] == 401
+def test_keys_come_and_go_without_a_restart(agent: RunningAgent) -> None:
+    key = create_key(agent.home / "keys", "new", requests_per_minute=2)
+    time.sleep(0.3)  # it looks at the file four times a second
+    answers = [agent.call(f"{agent.public}{CHAT}", chat(agent), key=key) for _ in range(3)]
+    assert [status for status, _ in answers] == [200, 200, 429]
+    assert answers[2][1]["error"]["code"] == "rate_limit_exceeded"
+    revoke_key(agent.home / "keys", "new")
+    time.sleep(0.3)
+    assert agent.call(f"{agent.public}{CHAT}", chat(agent), key=key)[0] == 401
 
 
 def test_the_control_api_may_be_a_unix_socket(tmp_path: Path, model_dir: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from openai.types.chat import ChatCompletion
 
 from agent.engine.tokenizer import ChatTokenizer
-from tests.agent.conftest import KEY, RunningAgent, running_agent, write_settings
+from tests.agent.conftest import KEY, RunningAgent
 
 pytestmark = pytest.mark.processes
 MESSAGES: Any = [{"role": "user", "content": "Tell me about leases and ledgers."}]
@@ -23,31 +23,23 @@ SCHEMA: Any = {
 }
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Iterator[RunningAgent]:
-    """One agent for the whole file."""
-    with running_agent(write_settings(tmp_path_factory.mktemp("agent"), model_dir)) as running:
-        running.lease()
-        yield running
-
-
 @pytest.fixture
-async def client(served: RunningAgent) -> AsyncIterator[openai.AsyncOpenAI]:
+async def client(agent: RunningAgent) -> AsyncIterator[openai.AsyncOpenAI]:
     """The official client, without retries of its own."""
-    async with openai.AsyncOpenAI(base_url=f"{served.public}/v1", api_key=KEY, max_retries=0) as client:
+    async with openai.AsyncOpenAI(base_url=f"{agent.public}/v1", api_key=KEY, max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
-async def chat(client: openai.AsyncOpenAI, served: RunningAgent) -> Any:
+async def chat(client: openai.AsyncOpenAI, agent: RunningAgent) -> Any:
     """Ask for a chat; the ledger must hold what the client was told."""
-    model = served.model
+    model = agent.model
 
     async def ask(**parameters: Any) -> ChatCompletion:
-        before = served.usage()
+        before = agent.usage()
         wanted = {"max_tokens": 8, "temperature": 0, **parameters}
         answer: ChatCompletion = await client.chat.completions.create(model=model, messages=MESSAGES, **wanted)
-        check_ledger(before, served.usage(), answer.usage)
+        check_ledger(before, agent.usage(), answer.usage)
         return answer
 
     return ask
@@ -144,7 +136,7 @@ async def test_logprobs_are_of_the_raw_logits(chat: Any) -> None:
     assert hot.choices[0].logprobs.content[0].top_logprobs[0].logprob == content[0].logprob
 
 
-async def test_logprobs_stay_with_text_that_is_held_back(client: Any, served: RunningAgent, chat: Any) -> None:
+async def test_logprobs_stay_with_text_that_is_held_back(client: Any, agent: RunningAgent, chat: Any) -> None:
     whole = text(await chat(max_tokens=20))
     stops = [
         whole[3] + "\0",
@@ -152,7 +144,7 @@ async def test_logprobs_stay_with_text_that_is_held_back(client: Any, served: Ru
         whole[12:15],
     ]  # two beginnings that come to nothing, and one that ends
     stream = await client.chat.completions.create(
-        model=served.model,
+        model=agent.model,
         messages=MESSAGES,
         max_tokens=20,
         temperature=0,
@@ -197,11 +189,11 @@ async def test_a_schema_that_cannot_be_kept_to_is_refused(chat: Any, schema: Any
 
 
 @pytest.mark.parametrize("n", [1, 3])
-async def test_a_stream_says_what_the_whole_says(client: Any, served: RunningAgent, chat: Any, n: int) -> None:
+async def test_a_stream_says_what_the_whole_says(client: Any, agent: RunningAgent, chat: Any, n: int) -> None:
     whole = await chat(n=n, temperature=1, seed=3)
-    before = served.usage()
+    before = agent.usage()
     stream = await client.chat.completions.create(
-        model=served.model,
+        model=agent.model,
         messages=MESSAGES,
         max_tokens=8,
         temperature=1,
@@ -220,7 +212,7 @@ async def test_a_stream_says_what_the_whole_says(client: Any, served: RunningAge
             ends[choice.index] = choice.finish_reason or ends[choice.index]
     assert texts == [text(whole, index) for index in range(n)]
     assert ends == [choice.finish_reason for choice in whole.choices]
-    check_ledger(before, served.usage(), usage)
+    check_ledger(before, agent.usage(), usage)
 
 
 @pytest.mark.parametrize(
@@ -234,22 +226,22 @@ async def test_a_stream_says_what_the_whole_says(client: Any, served: RunningAge
     ids=["text", "texts", "tokens", "lists of tokens"],
 )
 async def test_completions_take_every_kind_of_prompt(
-    client: Any, served: RunningAgent, model_dir: Path, prompt: Any, choices: int
+    client: Any, agent: RunningAgent, model_dir: Path, prompt: Any, choices: int
 ) -> None:
-    before = served.usage()
-    answer = await client.completions.create(model=served.model, prompt=prompt, max_tokens=4, n=2, temperature=0)
+    before = agent.usage()
+    answer = await client.completions.create(model=agent.model, prompt=prompt, max_tokens=4, n=2, temperature=0)
     assert [choice.index for choice in answer.choices] == list(range(2 * choices))
     assert answer.choices[0].text == answer.choices[1].text
-    check_ledger(before, served.usage(), answer.usage)
+    check_ledger(before, agent.usage(), answer.usage)
     tokens = ChatTokenizer(model_dir)
     prompts = [prompt] if choices == 1 else prompt
     counts = [len(tokens.encode(one)) if isinstance(one, str) else len(one) for one in prompts]
     assert answer.usage.prompt_tokens == 2 * sum(counts)
 
 
-async def test_completions_have_logprobs_of_their_own_shape(client: Any, served: RunningAgent) -> None:
+async def test_completions_have_logprobs_of_their_own_shape(client: Any, agent: RunningAgent) -> None:
     answer = await client.completions.create(
-        model=served.model, prompt="Once", max_tokens=6, logprobs=3, temperature=0
+        model=agent.model, prompt="Once", max_tokens=6, logprobs=3, temperature=0
     )
     logprobs = answer.choices[0].logprobs
     assert len(logprobs.tokens) == len(logprobs.token_logprobs) == len(logprobs.top_logprobs) == 6
@@ -258,21 +250,21 @@ async def test_completions_have_logprobs_of_their_own_shape(client: Any, served:
     assert "".join(logprobs.tokens) == answer.choices[0].text
 
 
-async def test_an_answer_can_be_sent_back_as_it_came(client: Any, served: RunningAgent, chat: Any) -> None:
+async def test_an_answer_can_be_sent_back_as_it_came(client: Any, agent: RunningAgent, chat: Any) -> None:
     message = (await chat()).choices[0].message
     history = [*MESSAGES, message.model_dump(), {"role": "user", "content": [{"type": "text", "text": "Go on"}]}]
-    assert await client.chat.completions.create(model=served.model, messages=history, max_tokens=2)
+    assert await client.chat.completions.create(model=agent.model, messages=history, max_tokens=2)
 
 
-async def test_models_are_listed_and_found(client: Any, served: RunningAgent) -> None:
+async def test_models_are_listed_and_found(client: Any, agent: RunningAgent) -> None:
     (model,) = [model async for model in client.models.list()]
-    assert (await client.models.retrieve(model.id)).id == model.id == served.model
+    assert (await client.models.retrieve(model.id)).id == model.id == agent.model
     with pytest.raises(openai.NotFoundError) as caught:
         await client.models.retrieve("some/other")
     assert caught.value.code == "model_not_found"
 
 
-async def test_errors_are_the_clients_own(client: Any, served: RunningAgent, chat: Any) -> None:
+async def test_errors_are_the_clients_own(client: Any, agent: RunningAgent, chat: Any) -> None:
     with pytest.raises(openai.BadRequestError, match="maximum context length is 4096 tokens") as caught:
         await chat(max_tokens=5000)
     assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "messages")
@@ -284,6 +276,6 @@ async def test_errors_are_the_clients_own(client: Any, served: RunningAgent, cha
         await client.with_options(api_key="another").models.list()
 
 
-async def test_without_a_limit_the_answer_fits_the_context(client: Any, served: RunningAgent) -> None:
-    answer = await client.completions.create(model=served.model, prompt=[7] * 4090, temperature=0)
+async def test_without_a_limit_the_answer_fits_the_context(client: Any, agent: RunningAgent) -> None:
+    answer = await client.completions.create(model=agent.model, prompt=[7] * 4090, temperature=0)
     assert answer.usage.completion_tokens <= 6

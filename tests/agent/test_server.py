@@ -1,23 +1,38 @@
 """An agent in a process of its own, as clients and the collector meet it."""
 
 import asyncio
+import contextlib
+import http.client
 import json
 import os
 import signal
 import socket
 import subprocess
 import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+import structlog
 
-from tests.agent.conftest import KEY, SECRET, SERVE, RunningAgent, running_agent, write_settings
+from agent.cli import main
+from tests.agent.conftest import (
+    KEY,
+    SECRET,
+    SERVE,
+    RunningAgent,
+    addresses,
+    put_empty_ledger,
+    risen,
+    running_agent,
+    write_settings,
+)
 
 pytestmark = pytest.mark.processes
 CHAT = "/v1/chat/completions"
-WITH_USAGE = {"include_usage": True}
 
 
 def chat(agent: RunningAgent, **changes: Any) -> dict[str, Any]:
@@ -26,7 +41,7 @@ def chat(agent: RunningAgent, **changes: Any) -> dict[str, Any]:
 
 
 def test_no_lease_no_serving(tmp_path: Path, model_dir: Path) -> None:
-    with running_agent(write_settings(tmp_path, model_dir)) as agent:
+    with running_agent(write_settings(tmp_path, model_dir), makes_ledger=True) as agent:
         status, body = agent.post(CHAT, chat(agent))
         assert (status, body["error"]["code"], body["error"]["type"]) == (503, "no_lease", "service_unavailable")
         assert int(body["retry_after"]) > 0
@@ -38,14 +53,17 @@ def test_no_lease_no_serving(tmp_path: Path, model_dir: Path) -> None:
 
 
 def test_an_older_lease_is_answered_with_the_one_in_force(agent: RunningAgent) -> None:
-    agent.seq = -1
-    status, body = agent.lease("closed", "dark")
-    assert status == 409
-    assert body["seq"] == [1, 1]
-    assert body["verdict"] == "open"
+    in_force = agent.seq
+    for older in (in_force - 1, in_force):
+        agent.seq = older - 1
+        status, body = agent.lease("closed", "dark")
+        assert status == 409
+        assert body["seq"] == [1, in_force]
+        assert body["verdict"] == "open"
 
 
 def test_usage_is_always_on_an_answer(agent: RunningAgent) -> None:
+    before = agent.usage()
     status, body = agent.post(CHAT, chat(agent, seed=7))
     assert status == 200
     usage = body["usage"]
@@ -54,14 +72,16 @@ def test_usage_is_always_on_an_answer(agent: RunningAgent) -> None:
     again = agent.post(CHAT, chat(agent, seed=7))[1]
     assert again["choices"] == body["choices"]  # a seed repeats
     totals = agent.usage()
-    assert totals["completion_tokens"] == usage["completion_tokens"] + again["usage"]["completion_tokens"]
-    assert totals["labels"]["tests"]["requests"] == 2
+    grown = risen(before, totals)
+    assert grown["completion_tokens"] == usage["completion_tokens"] + again["usage"]["completion_tokens"]
+    assert grown["requests"] == 2
+    assert totals["labels"]["tests"]["requests"] >= 2
     assert totals["busy_ms"] >= 0
 
 
 async def test_clients_of_the_openai_package_and_the_ledger_agree(agent: RunningAgent) -> None:
     client = openai.AsyncOpenAI(base_url=f"{agent.public}/v1", api_key=KEY)
-    model = agent.model
+    model, before = agent.model, agent.usage()
 
     async def one(n: int) -> int:
         messages: Any = [{"role": "user", "content": f"Count to {n}."}]
@@ -83,15 +103,17 @@ async def test_clients_of_the_openai_package_and_the_ledger_agree(agent: Running
     received = await asyncio.gather(*(one(n) for n in range(20)))
     await client.close()
     usage = agent.usage()
-    assert usage["completion_tokens"] == sum(received)
-    assert usage["delivered_tokens"] == sum(received)
-    assert usage["requests"] == 20
+    grown = risen(before, usage)
+    assert grown["completion_tokens"] == sum(received)
+    assert grown["delivered_tokens"] == sum(received)
+    assert grown["requests"] == 20
     assert usage["in_flight"] == 0
 
 
 def test_a_stream_is_framed_to_the_byte(agent: RunningAgent) -> None:
     body = chat(agent, stream=True, stream_options={"include_usage": True})
-    frames = raw_post(agent, body).split("\n\n")
+    with posted(agent, body) as answer:
+        frames = answer.read().decode().split("\n\n")
     assert frames[-2:] == ["data: [DONE]", ""]
     events = [json.loads(one.removeprefix("data: ")) for one in frames[:-2]]
     assert events[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
@@ -101,14 +123,14 @@ def test_a_stream_is_framed_to_the_byte(agent: RunningAgent) -> None:
     assert {event["object"] for event in events} == {"chat.completion.chunk"}
 
 
-def raw_post(agent: RunningAgent, body: dict[str, Any]) -> str:
-    import urllib.request
-
+@contextlib.contextmanager
+def posted(agent: RunningAgent, body: dict[str, Any]) -> Iterator[http.client.HTTPResponse]:
+    """The answer to a chat that streams, as it comes."""
     headers = {"Authorization": f"Bearer {KEY}"}
     request = urllib.request.Request(f"{agent.public}{CHAT}", json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request, timeout=30) as answer:
         assert answer.headers["Content-Type"].startswith("text/event-stream")
-        return str(answer.read().decode())
+        yield answer
 
 
 @pytest.mark.parametrize(
@@ -152,9 +174,9 @@ def raw_post(agent: RunningAgent, body: dict[str, Any]) -> str:
     ],
 )
 def test_a_malformed_request_is_answered_in_openais_shape(
-    shared: RunningAgent, changes: dict[str, Any], status: int, code: str, param: str
+    agent: RunningAgent, changes: dict[str, Any], status: int, code: str, param: str
 ) -> None:
-    answered, body = shared.post(CHAT, chat(shared, **changes))
+    answered, body = agent.post(CHAT, chat(agent, **changes))
     error = body["error"]
     assert (answered, error["code"], error["param"]) == (status, code, param)
     assert error["type"] == "invalid_request_error"
@@ -162,45 +184,38 @@ def test_a_malformed_request_is_answered_in_openais_shape(
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"\xff\xfe", b'{"model": NaN}'])
-def test_what_is_no_json_is_a_400(shared: RunningAgent, raw: bytes) -> None:
-    status, body = shared.post(CHAT, raw)
+def test_what_is_no_json_is_a_400(agent: RunningAgent, raw: bytes) -> None:
+    status, body = agent.post(CHAT, raw)
     assert status == 400
     assert body["error"]["type"] == "invalid_request_error"
 
 
-def test_completions_take_text_and_token_ids(shared: RunningAgent) -> None:
-    text = shared.post("/v1/completions", {"model": shared.model, "prompt": "Hello", "max_tokens": 4})[1]
+def test_completions_take_text_and_token_ids(agent: RunningAgent) -> None:
+    text = agent.post("/v1/completions", {"model": agent.model, "prompt": "Hello", "max_tokens": 4})[1]
     assert text["object"] == "text_completion"
-    ids = {"model": shared.model, "prompt": [10, 11, 12], "max_tokens": 4}
-    assert shared.post("/v1/completions", ids)[1]["usage"]["prompt_tokens"] == 3
-    assert shared.post("/v1/completions", {**ids, "prompt": [10**9]})[0] == 400
-    assert shared.post("/v1/completions", {**ids, "prompt": []})[0] == 400
+    ids = {"model": agent.model, "prompt": [10, 11, 12], "max_tokens": 4}
+    assert agent.post("/v1/completions", ids)[1]["usage"]["prompt_tokens"] == 3
+    assert agent.post("/v1/completions", {**ids, "prompt": [10**9]})[0] == 400
+    assert agent.post("/v1/completions", {**ids, "prompt": []})[0] == 400
 
 
-def test_keys_and_secrets_are_asked_for(shared: RunningAgent) -> None:
-    assert shared.call(f"{shared.public}/v1/models", key="wrong")[0] == 401
-    assert shared.call(f"{shared.control}/control/usage", key=KEY)[0] == 401
-    assert shared.call(f"{shared.public}/control/usage", key=SECRET)[0] == 404
+def test_keys_and_secrets_are_asked_for(agent: RunningAgent) -> None:
+    assert agent.call(f"{agent.public}/v1/models", key="wrong")[0] == 401
+    assert agent.call(f"{agent.control}/control/usage", key=KEY)[0] == 401
+    assert agent.call(f"{agent.public}/control/usage", key=SECRET)[0] == 404
 
 
-def test_it_says_what_it_is(shared: RunningAgent) -> None:
-    model = shared.call(f"{shared.public}/v1/models")[1]["data"][0]
+def test_it_says_what_it_is(agent: RunningAgent) -> None:
+    model = agent.call(f"{agent.public}/v1/models")[1]["data"][0]
     assert "random weights" in model["mtok"]["engine_label"]
-    status = shared.call(f"{shared.control}/control/status", key=SECRET)[1]
+    status = agent.call(f"{agent.control}/control/status", key=SECRET)[1]
     assert status["engine"]["name"] == "reference"
     assert isinstance(status["gpu"], list) or status["gpu"]["unknown"].startswith("no GPU figures: ")
-    assert "random weights" in shared.call(f"{shared.public}/health")[1]["engine"]
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Any:
-    """One agent for the tests that change nothing."""
-    with running_agent(write_settings(tmp_path_factory.mktemp("agent"), model_dir)) as running:
-        running.lease()
-        yield running
+    assert "random weights" in agent.call(f"{agent.public}/health")[1]["engine"]
 
 
 def test_a_client_that_goes_away_ends_its_request_and_is_accounted_for(agent: RunningAgent) -> None:
+    before = agent.usage()
     host, port = agent.public.removeprefix("http://").split(":")
     raw = json.dumps(chat(agent, max_tokens=4000, temperature=0, stream=True)).encode()
     with socket.create_connection((host, int(port))) as client:
@@ -213,12 +228,13 @@ def test_a_client_that_goes_away_ends_its_request_and_is_accounted_for(agent: Ru
         time.sleep(0.3)
     for _ in range(100):
         usage = agent.usage()
-        if usage["in_flight"] == 0 and usage["requests"]:
+        grown = risen(before, usage)
+        if usage["in_flight"] == 0 and grown["requests"]:
             break
         time.sleep(0.05)
-    assert usage["requests"] == 1
-    assert 0 < usage["completion_tokens"] < 4000
-    assert usage["delivered_tokens"] <= usage["completion_tokens"]
+    assert grown["requests"] == 1
+    assert 0 < grown["completion_tokens"] < 4000
+    assert grown["delivered_tokens"] <= grown["completion_tokens"]
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
@@ -260,8 +276,10 @@ def test_a_kill_loses_no_finished_request(tmp_path: Path, model_dir: Path) -> No
             ],
             stderr=subprocess.DEVNULL,
         )
-        time.sleep(1.8)  # long enough for a checkpoint
-        before = agent.usage()
+        deadline = time.monotonic() + 20
+        while (before := agent.usage())["completion_tokens"] == sum(done):  # until the stream's first checkpoint
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         os.kill(agent.process.pid, signal.SIGKILL)
         agent.process.wait()
         stream.wait(10)
@@ -276,29 +294,42 @@ def test_a_kill_loses_no_finished_request(tmp_path: Path, model_dir: Path) -> No
 
 
 def test_a_stop_ends_requests_with_full_usage(tmp_path: Path, model_dir: Path) -> None:
-    settings = write_settings(tmp_path, model_dir)
+    settings = write_settings(tmp_path, model_dir, "[limits]\ndrain_s = 0.5\n")
     with running_agent(settings) as agent:
         agent.lease()
-        stop_soon = subprocess.Popen(["sh", "-c", f"sleep 0.5; kill {agent.process.pid}"])
-        text = raw_post(agent, chat(agent, max_tokens=4000, temperature=0, stream=True, stream_options=WITH_USAGE))
-        stop_soon.wait()
+        body = chat(agent, max_tokens=4000, temperature=0, stream=True, stream_options={"include_usage": True})
+        with posted(agent, body) as answer:
+            first = answer.readline()
+            agent.process.terminate()
+            text = (first + answer.read()).decode()
         assert agent.process.wait(15) == 0
     events = [json.loads(one.removeprefix("data: ")) for one in text.split("\n\n") if one.startswith("data: {")]
     assert events[-2]["choices"][0]["finish_reason"] == "length"
+    assert 0 < events[-1]["usage"]["completion_tokens"] < 4000
     with running_agent(settings) as again:
         assert again.usage()["completion_tokens"] == events[-1]["usage"]["completion_tokens"]
 
 
-def fault(settings: Path) -> tuple[int, str]:
-    done = subprocess.run([*SERVE, str(settings)], capture_output=True, text=True, timeout=30, check=False)
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stderr.strip().splitlines()[-1]
+@pytest.fixture
+def fault(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[Path], tuple[int, str]]]:
+    """The exit code of an agent that does not begin to serve, and its last line."""
+
+    def run(settings: Path) -> tuple[int, str]:
+        code, err = main(["serve", "--config", str(settings)]), capsys.readouterr().err
+        assert "Traceback" not in err
+        return code, err.strip().splitlines()[-1]
+
+    yield run
+    structlog.reset_defaults()  # it had begun to log
 
 
-def test_a_port_in_use_is_one_line(tmp_path: Path, model_dir: Path) -> None:
+def test_a_port_in_use_is_one_line(
+    agent: RunningAgent, tmp_path: Path, model_dir: Path, fault: Callable[[Path], tuple[int, str]]
+) -> None:
     settings = write_settings(tmp_path, model_dir)
-    with running_agent(settings):
-        code, line = fault(settings)
+    own, taken = addresses(settings)[0], agent.public
+    settings.write_text(settings.read_text(encoding="utf-8").replace(own[7:], taken[7:]), encoding="utf-8")
+    code, line = fault(settings)
     assert code == 2
     assert "public_address: cannot listen on" in line
 
@@ -315,7 +346,11 @@ def test_a_port_in_use_is_one_line(tmp_path: Path, model_dir: Path) -> None:
     ],
 )
 def test_a_fault_in_the_settings_is_one_line(
-    tmp_path: Path, model_dir: Path, change: tuple[str, str], names: str
+    tmp_path: Path,
+    model_dir: Path,
+    fault: Callable[[Path], tuple[int, str]],
+    change: tuple[str, str],
+    names: str,
 ) -> None:
     settings = write_settings(tmp_path, model_dir)
     text = settings.read_text(encoding="utf-8")
@@ -330,7 +365,11 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()
     (model / "config.json").write_text("{}", encoding="utf-8")
-    code, line = fault(write_settings(tmp_path, model))
-    assert code == 1
+    settings = write_settings(tmp_path, model)
+    put_empty_ledger(tmp_path / "ledger.db")
+    done = subprocess.run([*SERVE, str(settings)], capture_output=True, text=True, timeout=30, check=False)
+    line = done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 1
     assert "model" in line
     assert "config.json" in line

@@ -104,7 +104,7 @@ def agent(home: Path, tokens_per_step: int, step_ms: float = 0.0) -> Iterator[Se
     public, control = addresses(settings)
     port = int(public.rpartition(":")[2])
     with _served([*SERVE, str(settings)], port, "/health", {}) as (process, start_s):
-        RunningAgent(process, public, control).lease(ttl_s=3600)
+        RunningAgent(home, process, public, control).lease(ttl_s=3600)
         yield Served(port, KEY, "null", process, start_s)
 
 

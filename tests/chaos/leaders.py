@@ -8,7 +8,6 @@ import json
 import os
 import random
 import signal
-import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +30,7 @@ from store.leader import leader
 from store.operations import OperationKind, OperationRefused, Phase, current, last_of, seen_state
 from store.tables import JournalEntry, OperationCall, OperationRow, Tick
 from tests.chaos.fleet import with_times
+from tests.prepared import prepare_demo, use_null_engine
 
 TIER, INSTANCE = "l40", 8433
 _TIMES = {
@@ -48,11 +48,12 @@ _ENDS_WITHIN_S = 60.0
 
 @dataclass
 class Pair:
-    """A fleet under two collectors, any of which may lead."""
+    """A fleet under two collectors, any of which may lead. `asked`: the operations so far, by their ids."""
 
     world: World
     database: Database
     service: Service
+    asked: list[int] = field(default_factory=list)
     collectors: dict[str, Child] = field(default_factory=dict)
     took_over: int = 0
 
@@ -120,14 +121,17 @@ class Pair:
 
 
 @contextmanager
-def running_pair(state: Path, store_url: str | None = None) -> Iterator[Pair]:
-    """Provider (simulated), three agents (reference engine), load, two collectors: until the block ends."""
+def running_pair(state: Path, store_url: str | None = None, *, is_light: bool = False) -> Iterator[Pair]:
+    """Provider (simulated), three agents (reference engine or a light one), load, two collectors, for the block."""
 
     def adapt(world: World) -> None:
+        prepare_demo(world.state)
         text = with_times(world.settings.read_text(encoding="utf-8"), _TIMES)
         if store_url is not None:
             text = text.replace("sqlite:///mtok.db", store_url)
         world.settings.write_text(text, encoding="utf-8")
+        if is_light:
+            use_null_engine(world)
 
     world = World(state, adapt)
     world.start()
@@ -145,9 +149,10 @@ def running_pair(state: Path, store_url: str | None = None) -> Iterator[Pair]:
 
 @dataclass(frozen=True)
 class Account:
-    """What two collectors did. `noticed`: answers refused or broken at the tiers that were left alone.
+    """What two collectors did since both stood. `killed`, `stopped`: how many of them in this part of it.
 
-    `verdicts`: every change of the gate's mind since both stood, with its reason.
+    `noticed`: answers refused or broken meanwhile at the tiers that were left alone. `verdicts`: every change of
+    the gate's mind, with its reason.
     """
 
     operations: int
@@ -176,59 +181,50 @@ class Account:
         return found
 
 
-def at_random(duration_s: float, seed: int, store_url: str | None = None) -> Account:
+def at_random(pair: Pair, duration_s: float, seed: int) -> Account:
     """Let a tier sleep and wake for so long, while a collector at a time is stopped or killed."""
     dice, done = random.Random(seed), {"killed": 0, "stopped": 0}
-    with (
-        tempfile.TemporaryDirectory(prefix="mtok-leaders-") as folder,
-        running_pair(Path(folder), store_url) as pair,
-    ):
-        before, asked, end = pair.received(), [], time.monotonic() + duration_s
-        while time.monotonic() < end:
-            name = dice.choice(sorted(pair.collectors))
-            word = dice.choice(("killed", "stopped"))
-            done[word] += 1
-            os.kill(pair.collectors[name].pid, signal.SIGKILL if word == "killed" else signal.SIGSTOP)
-            _go_on(pair, asked, dice.uniform(1, 5))
-            if word == "killed":
-                pair.collectors[name].stop()
-                pair.start(name)
-            else:
-                os.kill(pair.collectors[name].pid, signal.SIGCONT)
-            _go_on(pair, asked, dice.uniform(1, 4))
-        return _account(pair, asked, before, **done)
+    before, end = pair.received(), time.monotonic() + duration_s
+    while time.monotonic() < end:
+        name = dice.choice(sorted(pair.collectors))
+        word = dice.choice(("killed", "stopped"))
+        done[word] += 1
+        os.kill(pair.collectors[name].pid, signal.SIGKILL if word == "killed" else signal.SIGSTOP)
+        _go_on(pair, dice.uniform(1, 5))
+        if word == "killed":
+            pair.collectors[name].stop()
+            pair.start(name)
+        else:
+            os.kill(pair.collectors[name].pid, signal.SIGCONT)
+        _go_on(pair, dice.uniform(1, 4))
+    return _account(pair, before, **done)
 
 
-def at_each_phase(phases: Sequence[tuple[OperationKind, Phase]], store_url: str | None = None) -> Account:
+def at_each_phase(pair: Pair, phases: Sequence[tuple[OperationKind, Phase]]) -> Account:
     """Kill the leader when an operation reaches each phase."""
-    killed = 0
-    with (
-        tempfile.TemporaryDirectory(prefix="mtok-leaders-") as folder,
-        running_pair(Path(folder), store_url) as pair,
-    ):
-        before, asked = pair.received(), []
-        for kind, phase in phases:
-            other = OperationKind.WAKE if kind is OperationKind.HIBERNATE else OperationKind.HIBERNATE
-            if _kind_due(pair) is not kind:
-                _whole(pair, asked, other)
-            id_ = _whole(pair, asked, kind, until=phase)
-            name = pair.leading()
-            if name is not None and not pair.is_over(id_):
-                os.kill(pair.collectors[name].pid, signal.SIGKILL)
-                killed += 1
-                pair.collectors[name].stop()
-            wait_until(lambda i=id_: pair.is_over(i), f"the {kind} ends")  # type: ignore[misc]
-            if name is not None:
-                pair.collectors[name].stop()
-                pair.start(name)
-        return _account(pair, asked, before, killed=killed, stopped=0)
+    before, killed = pair.received(), 0
+    for kind, phase in phases:
+        other = OperationKind.WAKE if kind is OperationKind.HIBERNATE else OperationKind.HIBERNATE
+        if _kind_due(pair) is not kind:
+            _whole(pair, other)
+        id_ = _whole(pair, kind, until=phase)
+        name = pair.leading()
+        if name is not None and not pair.is_over(id_):
+            os.kill(pair.collectors[name].pid, signal.SIGKILL)
+            killed += 1
+            pair.collectors[name].stop()
+        wait_until(lambda i=id_: pair.is_over(i), f"the {kind} ends")  # type: ignore[misc]
+        if name is not None:
+            pair.collectors[name].stop()
+            pair.start(name)
+    return _account(pair, before, killed=killed, stopped=0)
 
 
-def _whole(pair: Pair, asked: list[int], kind: OperationKind, until: Phase | None = None) -> int:
+def _whole(pair: Pair, kind: OperationKind, until: Phase | None = None) -> int:
     """Ask for an operation, and wait until it is over, or has reached a phase."""
     found: list[int] = []
     wait_until(lambda: _asked(pair, kind, found), f"a {kind} can be asked for")
-    asked.append(found[0])
+    pair.asked.append(found[0])
     wait_until(lambda: pair.is_over(found[0]) or pair.row(found[0]).phase == until, f"the {kind} goes on", 0.003)
     return found[0]
 
@@ -247,19 +243,19 @@ def _kind_due(pair: Pair) -> OperationKind:
     return OperationKind.WAKE if slept else OperationKind.HIBERNATE
 
 
-def _go_on(pair: Pair, asked: list[int], seconds: float) -> None:
+def _go_on(pair: Pair, seconds: float) -> None:
     """For so long, ask for the next operation whenever the last one is over."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if not asked or pair.is_over(asked[-1]):
+        if not pair.asked or pair.is_over(pair.asked[-1]):
             id_ = pair.ask(_kind_due(pair))
-            asked += [] if id_ is None else [id_]
+            pair.asked += [] if id_ is None else [id_]
         time.sleep(0.1)
 
 
-def _account(pair: Pair, asked: Sequence[int], before: dict[str, Any], *, killed: int, stopped: int) -> Account:
-    if asked:
-        wait_until(lambda: pair.is_over(asked[-1]), "the last operation ends")
+def _account(pair: Pair, before: dict[str, Any], *, killed: int, stopped: int) -> Account:
+    if pair.asked:
+        wait_until(lambda: pair.is_over(pair.asked[-1]), "the last operation ends")
     wait_until(lambda: _calls_judged(pair), "every attempt is accounted for")
     after = pair.received()
     with pair.database.read() as session:
@@ -268,7 +264,7 @@ def _account(pair: Pair, asked: Sequence[int], before: dict[str, Any], *, killed
         rows = session.exec(select(OperationRow).where(col(OperationRow.outcome).is_not(None))).all()
         told = session.exec(select(JournalEntry).where(JournalEntry.what == "verdict")).all()
     return Account(
-        operations=len(asked),
+        operations=len(pair.asked),
         outcomes=tuple(str(row.outcome) for row in rows),
         effects=pair.effects(),
         calls=len(calls),

@@ -9,24 +9,47 @@ from pathlib import Path
 
 import pytest
 import typer
+from sqlmodel import SQLModel, func, select
 
 from agent.cli import app as agent_app
 from console.cli import app
 from console.store_commands import counter_bodies
 from store.commandline import run_command
-from store.database import open_database
+from store.database import Database, open_database
 from tests.commands import mtok
 from tests.conftest import add_ended_buckets
 from tests.console.fleet_world import FleetWorld, fleet_world
 from tests.databases import statements
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> FleetWorld:
-    made = fleet_world(tmp_path)
+def told(folder: Path) -> FleetWorld:
+    made = fleet_world(folder)
     for _ in range(4):
         made.tick()
     return made
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> FleetWorld:
+    return told(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetWorld]:
+    """A world for commands that cannot be done: at their end it is as it was."""
+    made = told(tmp_path_factory.mktemp("refusing"))
+    before = rows_of(made.database)
+    yield made
+    assert rows_of(made.database) == before
+
+
+def rows_of(database: Database) -> dict[str, int]:
+    """How many rows each table has."""
+    with database.read() as session:
+        tables = SQLModel.metadata.sorted_tables
+        return {
+            table.name: session.execute(select(func.count()).select_from(table)).scalar_one() for table in tables
+        }
 
 
 def config(world: FleetWorld) -> tuple[str, str]:
@@ -147,9 +170,9 @@ def test_csv_goes_to_stdout_or_a_file(world: FleetWorld, tmp_path: Path) -> None
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(
-    world: FleetWorld, tmp_path: Path, words: tuple[str, ...], code: int, says: str
+    refusing: FleetWorld, tmp_path: Path, words: tuple[str, ...], code: int, says: str
 ) -> None:
-    more = () if "--config" in words or words[0] in ("demo", "nonsense", "agent") else config(world)
+    more = () if "--config" in words or words[0] in ("demo", "nonsense", "agent") else config(refusing)
     got, out, err = mtok(*words, *more, cwd=tmp_path)
     assert (got, out) == (code, "")
     assert says in err
@@ -238,10 +261,10 @@ def test_the_store_is_checked_thinned_and_copied(world: FleetWorld, tmp_path: Pa
     ],
 )
 def test_what_auditors_get_wrong_is_one_line(
-    world: FleetWorld, words: tuple[str, ...], code: int, says: str, monkeypatch: pytest.MonkeyPatch
+    refusing: FleetWorld, words: tuple[str, ...], code: int, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CLOUD_KEY", raising=False)
-    got, _, err = mtok(*words, *config(world))
+    got, _, err = mtok(*words, *config(refusing))
     assert (got, says in err) == (code, True), err
     assert "Traceback" not in err
 

@@ -24,7 +24,7 @@ from store.leader import acquire
 from store.spend import Spend
 from store.unknown import Unknown
 from store.window import Window
-from tests.databases import opened
+from tests.databases import empty_sqlite
 
 SETTINGS = """
 [budget]
@@ -124,8 +124,8 @@ def _begun(tmp_path: Path) -> Days:
     file = tmp_path / "mtok.toml"
     file.write_text(SETTINGS, encoding="utf-8")
     settings, clock = load_settings(file), SetClock(MONDAY + timedelta(minutes=30))
-    with opened(settings.store_url):
-        database = open_database(settings.store_url)
+    assert settings.store_url == empty_sqlite(tmp_path / "mtok.db")
+    database = open_database(settings.store_url)
     found = Days(tmp_path / "exports", database, clock, build_collector(database, settings, clock))
     for before in range(5, 1, -1):
         found.state(MONDAY - before * DAY, "48.00")

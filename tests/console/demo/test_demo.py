@@ -12,6 +12,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import openai
 import pytest
 
 from tests.commands import mtok_json
+from tests.prepared import prepare_demo
 
 pytestmark = pytest.mark.processes
 
@@ -40,25 +42,37 @@ def wait_until(holds: Callable[[], bool], within_s: float) -> float:
     pytest.fail(f"did not hold within {within_s} s")
 
 
+@dataclass(frozen=True)
+class RunningDemo:
+    """A demo in processes of its own; `body` is what its `demo.json` says."""
+
+    process: subprocess.Popen[bytes]
+    state: Path
+    body: dict[str, Any]
+
+
 @contextlib.contextmanager
-def running_demo(state: Path) -> Iterator[dict[str, Any]]:
-    """A demo in processes of its own, from its first served request."""
-    process = subprocess.Popen(
-        [*MTOK, "demo", "--headless", "--for", "300s", "--state", str(state)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_until(lambda: (state / "load.json").exists() and answers(state) > 3, 40)
-        yield json.loads((state / "demo.json").read_text(encoding="utf-8"))
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
+def running_demo(state: Path, served: int = 4) -> Iterator[RunningDemo]:
+    """A demo from the first `served` requests on, until the block ends or somebody ends it before."""
+    command = [*MTOK, "demo", "--headless", "--json", "--state", str(state)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: (state / "load.json").exists() and answers(state) >= served, 40)
+            yield RunningDemo(process, state, json.loads((state / "demo.json").read_text(encoding="utf-8")))
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+
+
+def received_by_now(state: Path) -> dict[str, Any]:
+    """By tier, what the load's clients were told."""
+    tiers: dict[str, Any] = json.loads((state / "load.json").read_text(encoding="utf-8"))["tiers"]
+    return tiers
 
 
 def answers(state: Path) -> int:
-    body = json.loads((state / "load.json").read_text(encoding="utf-8"))
-    return sum(tier["answers"] for tier in body["tiers"].values())
+    return sum(tier["answers"] for tier in received_by_now(state).values())
 
 
 def processes_of(state: Path) -> list[str]:
@@ -72,26 +86,31 @@ def processes_of(state: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """One demo for the tests that watch it run."""
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
+    """A demo whose figures are looked at. The last of its tests ends it."""
+    with running_demo(tmp_path_factory.mktemp("demo") / "state") as running:
+        yield running
+    assert not processes_of(running.state)
+
+
+@pytest.fixture(scope="module")
+def played_with(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
+    """A demo with which more is done than its own load does. The last of its tests ends it."""
     state = tmp_path_factory.mktemp("demo") / "state"
-    with running_demo(state) as body:
-        yield state, body
-    assert not processes_of(state)
+    prepare_demo(state)
+    with running_demo(state) as running:
+        yield running
 
 
-def test_each_spend_equals_the_simulators_own_account_to_the_nano_dollar(
-    demo: tuple[Path, dict[str, Any]],
-) -> None:
-    _, body = demo
-    time.sleep(6)
+def test_each_spend_equals_the_simulators_own_account_to_the_nano_dollar(demo: RunningDemo) -> None:
+    wait_until(lambda: ticks_of(demo.state) >= 4, 40)
     for tier in ("h100", "l40", "a100"):
-        explained = mtok_json("explain", tier, "--window", "1h", "--json", "--config", body["settings"])
+        explained = mtok_json("explain", tier, "--window", "1h", "--json", "--config", demo.body["settings"])
         terms = explained["spend"]["terms"]
         assert len(terms) == 2  # an instance and a volume
         for term in terms:
             start, end = term["start"]["as_of"], term["end"]["as_of"]
-            account = get_json(body["provider_account_url"], **{"from": start, "to": end})
+            account = get_json(demo.body["provider_account_url"], **{"from": start, "to": end})
             (row,) = [row for row in account["resources"] if str(row["resource_id"]) == term["resource_id"]]
             assert term["nusd"] == row["billed_nusd"] > 0
         assert explained["spend"]["nusd"] == sum(term["nusd"] for term in terms)
@@ -110,17 +129,74 @@ for body in json.load(sys.stdin):
 """  # noqa: E501
 
 
-def test_each_figure_is_added_up_again_by_an_independent_script(demo: tuple[Path, dict[str, Any]]) -> None:
+def test_each_figure_is_added_up_again_by_an_independent_script(demo: RunningDemo) -> None:
     explained = [
-        mtok_json("explain", tier, "--window", window, "--json", "--config", demo[1]["settings"])
+        mtok_json("explain", tier, "--window", window, "--json", "--config", demo.body["settings"])
         for tier in ("h100", "l40", "a100")
         for window in ("5m", "1h", "24h", "7d", "30d", "today", "month")
     ]
     subprocess.run([sys.executable, "-c", AUDIT], input=json.dumps(explained), text=True, check=True)
 
 
-def test_the_openai_package_streams_a_chat_and_gets_usage(demo: tuple[Path, dict[str, Any]]) -> None:
-    agent = demo[1]["agents"][0]
+def test_figures_equal_what_was_billed_and_received_though_a_tier_slept_and_woke(demo: RunningDemo) -> None:
+    """What clients were told, what the ledger holds and what the store has are the same, the probe apart."""
+    state, config = demo.state, ("--config", str(demo.state / "mtok.toml"))
+    asleep = mtok_json("tier", "hibernate", "h100", "--wait", "--yes", "--json", *config)
+    assert (asleep["outcome"], asleep["provider_calls"]) == ("done", 1)
+    assert [phase["phase"] for phase in asleep["phases"]][-3:] == ["provider", "asleep", "settled"]
+    awake = mtok_json("tier", "wake", "h100", "--wait", "--yes", "--json", *config)
+    assert (awake["outcome"], awake["phases"][-1]["phase"]) == ("done", "first_token")
+    (past,) = mtok_json("tier", "history", "h100", "--json", *config)["operations"]
+    told_later = {name: past[name] for name in ("cost", "cost_usd", "currency")}
+    assert past == {**awake, **told_later}
+    before = received_by_now(state)["h100"]["answers"]
+    wait_until(lambda: received_by_now(state)["h100"]["answers"] > before, 40)
+    demo.process.send_signal(signal.SIGTERM)
+    printed, _ = demo.process.communicate(timeout=120)
+    assert demo.process.returncode == 0
+    assert not processes_of(state)
+    status = json.loads(printed)
+    assert status["simulated"] is True
+    assert [tier["tier"] for tier in status["tiers"]] == ["h100", "l40", "a100"]
+    received = received_by_now(state)
+    for tier in status["tiers"]:
+        tokens_agree(tier["windows"]["24h"], received[tier["tier"]])
+        spend_agrees(tier["windows"]["24h"], tier["tier"], state)
+    assert received["h100"]["refused"] > 0  # it was asleep for a while, and said so
+    assert status["tiers"][0]["windows"]["24h"]["reserved_completion_tokens"] == 1  # the probe's
+
+
+def tokens_agree(shown: dict[str, Any], received: dict[str, Any]) -> None:
+    """What is shown of a tier is what its clients were told, the probe's token apart."""
+    assert received["broken"] == 0
+    served = shown["completion_tokens"] - shown["reserved_completion_tokens"]
+    assert served == received["completion_tokens"] > 0
+    if not shown["reserved_completion_tokens"]:  # no probe read a prompt of its own here
+        assert shown["prompt_tokens"] == received["prompt_tokens"]
+    assert float(shown["usd_per_mtok_output"]) > 0
+
+
+def spend_agrees(shown: dict[str, Any], tier: str, state: Path) -> None:
+    """What is shown of a tier is what the simulator says it had billed, from edge to edge."""
+    totals = account_left_behind(state)
+    window = ("--from", shown["start"], "--to", shown["end"])
+    explained = mtok_json("explain", tier, *window, "--json", "--config", str(state / "mtok.toml"))
+    billed = sum(
+        totals[term["resource_id"]][term["end"]["as_of"]] - totals[term["resource_id"]][term["start"]["as_of"]]
+        for term in explained["spend"]["terms"]
+    )
+    assert explained["spend"]["nusd"] == billed > 0
+    assert explained["spend"]["usd"] == shown["spend_usd"]
+
+
+def account_left_behind(state: Path) -> dict[str, dict[str, int]]:
+    """By resource and second, what the simulator says that it had billed."""
+    body = json.loads((state / "account.json").read_text(encoding="utf-8"))
+    return {str(row["resource_id"]): row["total_nusd"] for row in body["resources"]}
+
+
+def test_the_openai_package_streams_a_chat_and_gets_usage(played_with: RunningDemo) -> None:
+    agent = played_with.body["agents"][0]
     with openai.OpenAI(base_url=f"{agent['url']}/v1", api_key=agent["api_key"], max_retries=5) as client:
         model = client.models.list().data[0]
         assert model.owned_by == "mtok"
@@ -163,11 +239,9 @@ def key_of(agent: dict[str, Any]) -> dict[str, str]:
     return {"Authorization": f"Bearer {agent['api_key']}", "Content-Type": "application/json"}
 
 
-def test_agents_stop_when_the_collector_is_dead_and_serve_when_it_is_back(
-    demo: tuple[Path, dict[str, Any]],
-) -> None:
+def test_agents_stop_when_the_collector_is_dead_and_serve_when_it_is_back(played_with: RunningDemo) -> None:
     """`dark_after` is 12 s in the demo, a tick 2 s."""
-    state, body = demo
+    state, body = played_with.state, played_with.body
     status = mtok_json("status", "--json", "--config", body["settings"])
     os.kill(body["collector"]["pid"], signal.SIGKILL)
     last_s = time.monotonic() - status["billing"]["age_s"]
@@ -190,71 +264,17 @@ def test_agents_stop_when_the_collector_is_dead_and_serve_when_it_is_back(
         again.wait(20)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
-def test_everything_ends_with_the_demo_however_it_ends(tmp_path: Path, signum: signal.Signals) -> None:
-    state = tmp_path / "state"
-    command = [*MTOK, "demo", "--headless", "--state", str(state)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_until(lambda: (state / "load.json").exists(), 40)
-    assert len(processes_of(state)) >= 6
-    process.send_signal(signum)
-    assert process.wait(30) == (130 if signum is signal.SIGINT else -9)
-    wait_until(lambda: not processes_of(state), 15)
+def test_everything_ends_with_the_demo_also_when_it_is_killed(played_with: RunningDemo) -> None:
+    assert len(processes_of(played_with.state)) >= 6
+    played_with.process.kill()
+    assert played_with.process.wait(30) == -9
+    wait_until(lambda: not processes_of(played_with.state), 15)
 
 
-def test_figures_equal_what_was_billed_and_received_though_a_tier_slept_and_woke(tmp_path: Path) -> None:
-    """What clients were told, what the ledger holds and what the store has are the same, the probe apart."""
-    state = tmp_path / "world"
-    command = [*MTOK, "demo", "--headless", "--for", "40s", "--json", "--state", str(state)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        wait_until(lambda: (state / "load.json").exists() and answers(state) > 3, 40)
-        config = ("--config", str(state / "mtok.toml"))
-        asleep = mtok_json("tier", "hibernate", "h100", "--wait", "--yes", "--json", *config)
-        assert (asleep["outcome"], asleep["provider_calls"]) == ("done", 1)
-        assert [phase["phase"] for phase in asleep["phases"]][-3:] == ["provider", "asleep", "settled"]
-        awake = mtok_json("tier", "wake", "h100", "--wait", "--yes", "--json", *config)
-        assert (awake["outcome"], awake["phases"][-1]["phase"]) == ("done", "first_token")
-        (past,) = mtok_json("tier", "history", "h100", "--json", *config)["operations"]
-        told_later = {name: past[name] for name in ("cost", "cost_usd", "currency")}
-        assert past == {**awake, **told_later}
-        printed, _ = process.communicate(timeout=120)
-    assert process.returncode == 0
-    assert not processes_of(state)
-    status = json.loads(printed)
-    assert status["simulated"] is True
-    assert [tier["tier"] for tier in status["tiers"]] == ["h100", "l40", "a100"]
-    received = json.loads((state / "load.json").read_text(encoding="utf-8"))["tiers"]
-    for tier in status["tiers"]:
-        tokens_agree(tier["windows"]["24h"], received[tier["tier"]])
-        spend_agrees(tier["windows"]["24h"], tier["tier"], state)
-    assert received["h100"]["refused"] > 0  # it was asleep for a while, and said so
-    assert status["tiers"][0]["windows"]["24h"]["reserved_completion_tokens"] == 1  # the probe's
-
-
-def tokens_agree(shown: dict[str, Any], received: dict[str, Any]) -> None:
-    """What is shown of a tier is what its clients were told, the probe's token apart."""
-    assert received["broken"] == 0
-    served = shown["completion_tokens"] - shown["reserved_completion_tokens"]
-    assert served == received["completion_tokens"] > 0
-    if not shown["reserved_completion_tokens"]:  # no probe read a prompt of its own here
-        assert shown["prompt_tokens"] == received["prompt_tokens"]
-    assert float(shown["usd_per_mtok_output"]) > 0
-
-
-def spend_agrees(shown: dict[str, Any], tier: str, state: Path) -> None:
-    """What is shown of a tier is what the simulator says it had billed, from edge to edge."""
-    totals = account_left_behind(state)
-    window = ("--from", shown["start"], "--to", shown["end"])
-    explained = mtok_json("explain", tier, *window, "--json", "--config", str(state / "mtok.toml"))
-    billed = sum(
-        totals[term["resource_id"]][term["end"]["as_of"]] - totals[term["resource_id"]][term["start"]["as_of"]]
-        for term in explained["spend"]["terms"]
-    )
-    assert explained["spend"]["nusd"] == billed > 0
-    assert explained["spend"]["usd"] == shown["spend_usd"]
-
-
-def account_left_behind(state: Path) -> dict[str, dict[str, int]]:
-    """By resource and second, what the simulator says that it had billed."""
-    body = json.loads((state / "account.json").read_text(encoding="utf-8"))
-    return {str(row["resource_id"]): row["total_nusd"] for row in body["resources"]}
+def test_everything_ends_with_the_demo_at_ctrl_c(tmp_path: Path) -> None:
+    prepare_demo(state := tmp_path / "state")
+    with running_demo(state, served=0) as demo:
+        assert len(processes_of(state)) >= 6
+        demo.process.send_signal(signal.SIGINT)
+        assert demo.process.wait(30) == 130
+        wait_until(lambda: not processes_of(state), 15)

@@ -13,6 +13,7 @@ from console.cli import main
 from console.demo.fleets import FLEETS, TIERS, providers_of
 from console.demo.world import World
 from console.providers.registry import provider_kind
+from tests.prepared import prepare_demo
 
 
 def told(state: Path) -> dict[str, dict[str, int]]:
@@ -47,7 +48,7 @@ def wait_for_ticks(state: Path, count: int) -> None:
 @pytest.mark.processes
 def test_at_runpod_spend_is_the_simulators_account(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = tmp_path / "state"
-    world = World(state, tiers=FLEETS["runpod"][:1])
+    world = World(state, lambda world: prepare_demo(state, world.tiers), FLEETS["runpod"][:1])
     world.start()
     try:
         wait_for_ticks(state, 6)

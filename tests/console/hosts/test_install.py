@@ -30,9 +30,10 @@ from console.hosts.unit import unit_text
 from console.settings import load_settings
 from store.clock import SystemClock
 from tests.console.hosts.fake_systemd import write_fakes
+from tests.installed import ROOT, build_wheel, can_lend, lend
 from tests.sshd import Sshd, fingerprint_of, running_sshd
 
-ROOT = Path(__file__).parents[3]
+IN_FULL = bool(os.environ.get("MTOK_PROVE"))
 PYTHON = "/usr/bin/python3"
 SECRET = "c0ntr0l-s3cr3t-of-the-test"
 SETTINGS = """
@@ -57,11 +58,15 @@ ssh_address = "127.0.0.1", ssh_key_file = "user", control_port = {control_port},
 
 @dataclass
 class World:
-    """A console's folder, an sshd, and the home of an ordinary user behind it."""
+    """A console's folder, an sshd, and the home of an ordinary user behind it.
+
+    `lent`: where Python looks for packages there before it looks into an environment of its own.
+    """
 
     sshd: Sshd
     home: Path
     config: Path
+    lent: Path
 
     def mtok(self, *words: str) -> int:
         return main(["host", *words, "--config", str(self.config)])
@@ -104,6 +109,7 @@ def world() -> Iterator[World]:
         user = stack.enter_context(ordinary_user(folder))
         options = [
             f"SetEnv PATH={folder / 'bin'}:/usr/local/bin:/usr/bin:/bin HOME={folder / 'home'} PIP_NO_COMPILE=1"
+            f" PYTHONPATH={folder / 'lent'}"
         ]
         write_fakes(folder / "bin") if not has_systemd else give_manager(user)
         if has_systemd:
@@ -117,7 +123,7 @@ def world() -> Iterator[World]:
         config = console / "mtok.toml"
         text = SETTINGS.format(user=user, port=sshd.port, control_port=free_port())
         config.write_text(text, encoding="utf-8")
-        yield World(sshd, folder / "home", config)
+        yield World(sshd, folder / "home", config, folder / "lent")
 
 
 def give_manager(user: str) -> None:
@@ -139,12 +145,12 @@ def owned(path: Path, world: World) -> None:
             os.chown(part, owner.st_uid, owner.st_gid)
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True, timeout=180)
-    return next(folder.glob("*.whl"))
+@pytest.fixture
+def no_wheel(tmp_path: Path) -> Path:
+    """A file that is called like a wheel, for what ends before anything of it is installed."""
+    path = tmp_path / "mtok-0.1.0-py3-none-any.whl"
+    path.write_bytes(b"")
+    return path
 
 
 def test_a_host_is_trusted_by_its_fingerprint_alone(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,8 +176,11 @@ def test_a_host_is_trusted_by_its_fingerprint_alone(world: World, capsys: pytest
 
 @pytest.mark.processes
 def test_an_installed_agent_serves_through_the_tunnel(
-    world: World, wheel: Path, capsys: pytest.CaptureFixture[str]
+    world: World, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    wheel = build_wheel(tmp_path_factory)
+    if not IN_FULL and can_lend(PYTHON):  # pip there compares what the wheel asks for, and takes it alone
+        lend(world.lent, wheel, "agent")
     (world.config.parent / "known_hosts").write_text(f"8429 {world.sshd.host_key}\n", encoding="utf-8")
     install = ["install", "h100-a", "--wheel", str(wheel), "--python", PYTHON]
     assert world.mtok(*install, "--dry-run") == 0
@@ -260,13 +269,13 @@ def follow_and_interrupt(world: World) -> None:
 
 
 def test_a_host_without_systemd_says_how_to_run_the_agent(
-    world: World, wheel: Path, capsys: pytest.CaptureFixture[str]
+    world: World, no_wheel: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if Path("/run/systemd/system").exists():
         pytest.skip("not run: this machine has systemd")
     (world.config.parent / "known_hosts").write_text(f"8429 {world.sshd.host_key}\n", encoding="utf-8")
     (world.sshd.folder.parent / "bin" / "systemctl").unlink()
-    assert world.mtok("install", "h100-a", "--wheel", str(wheel), "--python", PYTHON, "--dry-run") == 1
+    assert world.mtok("install", "h100-a", "--wheel", str(no_wheel), "--python", PYTHON, "--dry-run") == 1
     said = capsys.readouterr().err
     assert "there is no systemd" in said
     assert f"{world.agent_home}/venv/bin/mtok agent serve --config {world.agent_home}/agent.toml" in said
@@ -282,10 +291,10 @@ def test_a_host_without_systemd_says_how_to_run_the_agent(
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
-    world: World, capsys: pytest.CaptureFixture[str], words: list[str], says: str, wheel: Path
+    world: World, capsys: pytest.CaptureFixture[str], words: list[str], says: str, no_wheel: Path
 ) -> None:
     if "--home" in words:
-        words = [*words, "--wheel", str(wheel)]
+        words = [*words, "--wheel", str(no_wheel)]
     assert world.mtok(*words) == 2
     said = capsys.readouterr().err
     assert says in said
