@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import httpx
 from pydantic import BaseModel, Field, ValidationError
 
+from console.certificates import trusted
 from console.errors import AgentUnreachable, HostUnreachable
 from console.hosts.agent_machine import AgentMachine, Instant, machine_of
 from store.errors import SettingsError
@@ -98,6 +99,7 @@ class AgentClient:
             base_url=control_url,
             headers={"Authorization": f"Bearer {secret}"},
             timeout=timeout_s,
+            verify=trusted(),
             transport=transport,
         )
 

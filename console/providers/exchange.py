@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 import stamina
 
+from console.certificates import trusted
 from store.clock import Clock
 
 _CLOCKS_APART = timedelta(seconds=30)
@@ -30,7 +31,7 @@ def connection(base_url: str, headers: Mapping[str, str]) -> httpx.AsyncClient:
         base_url=base_url,
         headers=headers,
         timeout=_TIMEOUT,
-        transport=httpx.AsyncHTTPTransport(retries=0),
+        transport=httpx.AsyncHTTPTransport(verify=trusted(), retries=0),
     )
 
 
