@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
 
 from tests.agent.conftest import KEY, SECRET, SERVE, RunningAgent, running_agent, write_settings
@@ -60,6 +59,8 @@ def test_usage_is_always_on_an_answer(agent: RunningAgent) -> None:
 
 
 async def test_clients_of_the_openai_package_and_the_ledger_agree(agent: RunningAgent) -> None:
+    import openai  # a second, and every worker reads this file
+
     client = openai.AsyncOpenAI(base_url=f"{agent.public}/v1", api_key=KEY)
     model = agent.model
 
