@@ -18,10 +18,7 @@ from tests.databases import statements
 
 @pytest.fixture
 def world(tmp_path: Path) -> FleetWorld:
-    made = fleet_world(tmp_path)
-    for _ in range(4):
-        made.tick()
-    return made
+    return fleet_world(tmp_path, minutes=4)
 
 
 def config(world: FleetWorld) -> tuple[str, str]:

@@ -130,9 +130,7 @@ def test_the_gate_is_shown_with_the_limit_and_the_hand_of_then(world: FleetWorld
 
 
 def test_a_reset_later_that_day_is_not_known_before(tmp_path: Path) -> None:
-    world = fleet_world(tmp_path, limit="0.05")
-    for _ in range(4):
-        world.tick()
+    world = fleet_world(tmp_path, limit="0.05", minutes=4)
     world.service.reset_gate(10**9, "launch day")
     world.tick()
     before, after = world.service.fleet_at(START + 3 * MINUTE), world.service.fleet_at(START + 4 * MINUTE)
