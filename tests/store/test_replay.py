@@ -24,7 +24,7 @@ from store.tables import BillCounter, ResourceRow, TierTick
 from store.unknown import NOT_RECORDED, Unknown
 from store.words import Market, State
 from tests.console.fleet_world import START, FleetWorld, fleet_world
-from tests.databases import emptied, opened
+from tests.databases import emptied, empty_sqlite, opened
 from tests.store.worlds import TIERS, World, worlds
 
 MINUTE = timedelta(minutes=1)
@@ -193,7 +193,7 @@ def test_states_survive_thinning_and_moving(world: FleetWorld, tmp_path: Path) -
         world.asleep = frozenset({"l40"} if minute > 30 else ())
         world.tick()
     thin(world.database, Retention(timedelta(days=30), timedelta(days=365), ZoneInfo("UTC")), START + timedelta(40))
-    with opened(f"sqlite:///{tmp_path / 'other.db'}") as other:
+    with opened(empty_sqlite(tmp_path / "other.db")) as other:
         copy_store(world.database, other)
         with other.read() as session:
             kept = session.exec(select(TierTick).where(TierTick.tier == "l40").order_by(col(TierTick.at))).all()
@@ -207,7 +207,7 @@ def test_states_survive_thinning_and_moving(world: FleetWorld, tmp_path: Path) -
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, int]]:
     """One store through which many histories go, and the fence to write with."""
-    with opened(f"sqlite:///{tmp_path_factory.mktemp('store') / 'mtok.db'}") as database:
+    with opened(empty_sqlite(tmp_path_factory.mktemp("store") / "mtok.db")) as database:
         fence = acquire(database, "test", 10**6)
         assert fence is not None
         yield database, fence
