@@ -8,11 +8,11 @@ from datetime import timedelta
 import httpx
 import structlog
 
-from console.certificates import trusted
 from console.collector.clock_jumps import ClockJumps
 from console.collector.deliveries import RATE_OVER_S, Deliveries
 from console.collector.tick import Collector, in_store
 from console.settings import Settings
+from console.trust import trusted
 from store.alarms import conditions, follow, tell, told_since, untold
 from store.journal import note
 from store.leader import check_fence

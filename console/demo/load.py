@@ -15,7 +15,6 @@ from typing import Any
 
 import httpx
 
-from console.certificates import trusted
 from console.demo.files import write_json
 
 _TOPICS = ("volumes", "spot markets", "hibernation", "budgets", "tokens", "ledgers", "invoices", "leases")
@@ -58,7 +57,7 @@ class Load:
     async def _client(self, agent: dict[str, Any], pause_s: float, seed: int) -> None:
         dice = random.Random(seed)  # noqa: S311 - the same load in every demo
         headers = {"Authorization": f"Bearer {agent['api_key']}"}
-        async with httpx.AsyncClient(base_url=agent["url"], headers=headers, timeout=60, verify=trusted()) as http:
+        async with httpx.AsyncClient(base_url=agent["url"], headers=headers, timeout=60) as http:
             model = await self._model(http)
             while not self.stop.is_set():
                 await self._ask(http, model, self.received[agent["tier"]], dice)

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import httpx
 from pydantic import BaseModel, Field, ValidationError
 
-from console.certificates import trusted
 from console.errors import AgentUnreachable, HostUnreachable
 from console.hosts.agent_machine import AgentMachine, Instant, machine_of
+from console.trust import trusted
 from store.errors import SettingsError
 from store.keys import KeyUsage
 from store.lease import LeaseGrant
@@ -99,8 +99,8 @@ class AgentClient:
             base_url=control_url,
             headers={"Authorization": f"Bearer {secret}"},
             timeout=timeout_s,
-            verify=trusted(),
             transport=transport,
+            verify=trusted(),
         )
 
     async def usage(self) -> AgentUsage:

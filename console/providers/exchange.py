@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 import stamina
 
-from console.certificates import trusted
+from console.trust import trusted
 from store.clock import Clock
 
 _CLOCKS_APART = timedelta(seconds=30)

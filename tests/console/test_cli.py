@@ -4,11 +4,16 @@ import gc
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
+from agent.cli import app as agent_app
+from console.cli import app
 from console.store_commands import counter_bodies
+from store.commandline import run_command
 from store.database import open_database
 from tests.commands import mtok
 from tests.conftest import add_ended_buckets
@@ -18,7 +23,10 @@ from tests.databases import statements
 
 @pytest.fixture
 def world(tmp_path: Path) -> FleetWorld:
-    return fleet_world(tmp_path, minutes=4)
+    made = fleet_world(tmp_path)
+    for _ in range(4):
+        made.tick()
+    return made
 
 
 def config(world: FleetWorld) -> tuple[str, str]:
@@ -30,6 +38,41 @@ def test_status_is_json_or_text(world: FleetWorld) -> None:
     assert (code, err) == (0, "")
     assert [tier["tier"] for tier in json.loads(out)["tiers"]] == ["h100", "l40", "a100"]
     assert "SIMULATED PROVIDER" in mtok("status", *config(world))[1]
+
+
+def commands_of(app: typer.Typer, *words: str) -> Iterator[tuple[str, ...]]:
+    yield words
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        yield from commands_of(group.typer_instance, *words, group.name or "")
+
+
+GROUPS = [*commands_of(app), *commands_of(agent_app, "agent")]
+
+
+@pytest.mark.parametrize("words", GROUPS, ids=" ".join)
+def test_a_group_named_alone_shows_its_commands(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = mtok(*words)
+    assert (code, out) == (2, "")
+    usage, *lines = err.splitlines()
+    assert usage == " ".join(["Usage: mtok", *words, "[OPTIONS] COMMAND [ARGS]..."])
+    assert "Commands:" in lines
+    assert not any("..." in line or "\N{REPLACEMENT CHARACTER}" in line for line in lines)
+    assert mtok(*words, "--help")[1].splitlines() == err.splitlines()
+
+
+def test_a_package_that_is_not_installed_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    command = typer.Typer()
+
+    @command.command()
+    def needs(package: str) -> None:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+
+    assert run_command(command, ["sqlmodel"]) == 2
+    assert capsys.readouterr().err.startswith("mtok: the package sqlmodel is not installed; pip install 'mtok[")
+    with pytest.raises(ModuleNotFoundError):  # of ours: a fault, which no installation mends
+        run_command(command, ["store.gone"])
 
 
 @pytest.mark.parametrize(
