@@ -4,16 +4,14 @@ import json
 import math
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import openai
 import pytest
+from openai.types.chat import ChatCompletion
 
 from agent.engine.tokenizer import ChatTokenizer
 from tests.agent.conftest import KEY, RunningAgent, running_agent, write_settings
-
-if TYPE_CHECKING:  # a second to import, and every worker reads this file
-    import openai
-    from openai.types.chat import ChatCompletion
 
 pytestmark = pytest.mark.processes
 MESSAGES: Any = [{"role": "user", "content": "Tell me about leases and ledgers."}]
@@ -34,20 +32,18 @@ def served(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> Iterato
 
 
 @pytest.fixture
-async def client(served: RunningAgent) -> AsyncIterator["openai.AsyncOpenAI"]:
+async def client(served: RunningAgent) -> AsyncIterator[openai.AsyncOpenAI]:
     """The official client, without retries of its own."""
-    import openai
-
     async with openai.AsyncOpenAI(base_url=f"{served.public}/v1", api_key=KEY, max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
-async def chat(client: "openai.AsyncOpenAI", served: RunningAgent) -> Any:
+async def chat(client: openai.AsyncOpenAI, served: RunningAgent) -> Any:
     """Ask for a chat; the ledger must hold what the client was told."""
     model = served.model
 
-    async def ask(**parameters: Any) -> "ChatCompletion":
+    async def ask(**parameters: Any) -> ChatCompletion:
         before = served.usage()
         wanted = {"max_tokens": 8, "temperature": 0, **parameters}
         answer: ChatCompletion = await client.chat.completions.create(model=model, messages=MESSAGES, **wanted)
@@ -67,7 +63,7 @@ def check_ledger(before: Any, after: Any, usage: Any) -> None:
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
 
 
-def text(answer: "ChatCompletion", index: int = 0) -> str:
+def text(answer: ChatCompletion, index: int = 0) -> str:
     return answer.choices[index].message.content or ""
 
 
@@ -78,8 +74,6 @@ async def test_a_known_prompt_is_cached_and_says_so(chat: Any) -> None:
 
 
 async def test_both_names_of_the_limit_limit(chat: Any) -> None:
-    import openai
-
     for name in ("max_tokens", "max_completion_tokens"):
         answer = await chat(**{"max_tokens": openai.omit, name: 3})
         assert answer.choices[0].finish_reason == "length"
@@ -196,8 +190,6 @@ async def test_json_mode_begins_an_object(chat: Any) -> None:
     "schema", [{"type": "colour"}, {"$ref": "https://example.com/x"}, {"type": "object", "if": {}}]
 )
 async def test_a_schema_that_cannot_be_kept_to_is_refused(chat: Any, schema: Any) -> None:
-    import openai
-
     wanted = {"type": "json_schema", "json_schema": {"name": "thing", "schema": schema}}
     with pytest.raises(openai.BadRequestError, match="JSON schema cannot be used") as caught:
         await chat(response_format=wanted)
@@ -273,8 +265,6 @@ async def test_an_answer_can_be_sent_back_as_it_came(client: Any, served: Runnin
 
 
 async def test_models_are_listed_and_found(client: Any, served: RunningAgent) -> None:
-    import openai
-
     (model,) = [model async for model in client.models.list()]
     assert (await client.models.retrieve(model.id)).id == model.id == served.model
     with pytest.raises(openai.NotFoundError) as caught:
@@ -283,8 +273,6 @@ async def test_models_are_listed_and_found(client: Any, served: RunningAgent) ->
 
 
 async def test_errors_are_the_clients_own(client: Any, served: RunningAgent, chat: Any) -> None:
-    import openai
-
     with pytest.raises(openai.BadRequestError, match="maximum context length is 4096 tokens") as caught:
         await chat(max_tokens=5000)
     assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "messages")

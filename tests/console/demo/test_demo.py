@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
 from tests.commands import mtok_json
@@ -119,8 +120,6 @@ def test_each_figure_is_added_up_again_by_an_independent_script(demo: tuple[Path
 
 
 def test_the_openai_package_streams_a_chat_and_gets_usage(demo: tuple[Path, dict[str, Any]]) -> None:
-    import openai  # a second, and every worker reads this file
-
     agent = demo[1]["agents"][0]
     with openai.OpenAI(base_url=f"{agent['url']}/v1", api_key=agent["api_key"], max_retries=5) as client:
         model = client.models.list().data[0]
