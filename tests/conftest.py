@@ -1,5 +1,6 @@
 """What every test may use: a store of its own, a clock that stands, and a fleet's history by hand."""
 
+import gc
 import os
 import uuid
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from store.money import format_nusd
 from store.readings import AgentReading, Bill, LedgerTotals, ProviderReading, TickReadings, TierResources
 from store.samples import record_tick
 from store.tables import BillCounter, BillSample
-from tests.databases import empty_sqlite, opened, postgres_database, postgres_server
+from tests.databases import empty_sqlite, opened, postgres_database, postgres_server, share_statements
 
 # with it every process that a test starts would compile our modules anew, which pip compiles where it installs them
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -27,6 +28,7 @@ settings.register_profile(
     "prove", max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
 settings.load_profile(os.environ.get("MTOK_HYPOTHESIS", "short"))
+share_statements()
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own hook
@@ -36,6 +38,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("processes") is not None:
             lane = "console" if "console" in item.path.relative_to(_TESTS).parts else "others"
             item.add_marker(pytest.mark.xdist_group(f"processes-{lane}"))
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded stays: no test's garbage is looked for in it."""
+    gc.collect()
+    gc.freeze()
 
 
 START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cairosvg
 from rich.cells import cell_len
 from textual.pilot import Pilot
 
@@ -81,6 +80,8 @@ def photograph(app: MtokApp, name: str) -> None:
 
 def draw(svg: str, path: Path) -> None:
     """The picture as PNG, each glyph in its cell: the converter knows neither `textLength` nor leading spaces."""
+    import cairosvg  # half a second that only a picture pays
+
     placed = _TEXT.sub(_in_cells, svg)
     cairosvg.svg2png(bytestring=placed.encode(), write_to=str(path), scale=1.0)  # whole pixels a cell
 

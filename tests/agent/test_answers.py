@@ -6,9 +6,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai._streaming import SSEDecoder
-from openai.types import Completion
-from openai.types.chat import ChatCompletionChunk
 
 from agent.answers import DONE, Shape, frame
 from agent.engine.protocol import Choice, Likelihood, Outcome, Usage
@@ -42,6 +39,10 @@ def test_a_frame_is_one_line_to_every_reader_and_holds_its_body_whole(body: dict
 def test_a_stream_split_anywhere_is_read_as_it_was_meant(
     chat: bool, pieces: list[tuple[int, str, list[Choice]]], with_usage: bool, data: st.DataObject
 ) -> None:
+    from openai._streaming import SSEDecoder  # a second that few tests need
+    from openai.types import Completion
+    from openai.types.chat import ChatCompletionChunk
+
     made = shape(chat, with_usage=with_usage)
     frames = [made.first(), *(made.piece(*piece) for piece in pieces), PING, made.last(0, Outcome.LENGTH)]
     whole = b"".join([*frames, made.last(1, Outcome.STOPPED), made.usage(Usage(5, 2, 7)), DONE])

@@ -4,14 +4,16 @@ import json
 import math
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
-from openai.types.chat import ChatCompletion
 
 from agent.engine.tokenizer import ChatTokenizer
 from tests.agent.conftest import KEY, RunningAgent
+
+if TYPE_CHECKING:  # a second to import, and every worker reads this file
+    import openai
+    from openai.types.chat import ChatCompletion
 
 pytestmark = pytest.mark.processes
 MESSAGES: Any = [{"role": "user", "content": "Tell me about leases and ledgers."}]
@@ -24,18 +26,21 @@ SCHEMA: Any = {
 
 
 @pytest.fixture
-async def client(agent: RunningAgent) -> AsyncIterator[openai.AsyncOpenAI]:
+async def client(agent: RunningAgent) -> AsyncIterator["openai.AsyncOpenAI"]:
     """The official client, without retries of its own."""
+
+    import openai
+
     async with openai.AsyncOpenAI(base_url=f"{agent.public}/v1", api_key=KEY, max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
-async def chat(client: openai.AsyncOpenAI, agent: RunningAgent) -> Any:
+async def chat(client: "openai.AsyncOpenAI", agent: RunningAgent) -> Any:
     """Ask for a chat; the ledger must hold what the client was told."""
     model = agent.model
 
-    async def ask(**parameters: Any) -> ChatCompletion:
+    async def ask(**parameters: Any) -> "ChatCompletion":
         before = agent.usage()
         wanted = {"max_tokens": 8, "temperature": 0, **parameters}
         answer: ChatCompletion = await client.chat.completions.create(model=model, messages=MESSAGES, **wanted)
@@ -55,7 +60,7 @@ def check_ledger(before: Any, after: Any, usage: Any) -> None:
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
 
 
-def text(answer: ChatCompletion, index: int = 0) -> str:
+def text(answer: "ChatCompletion", index: int = 0) -> str:
     return answer.choices[index].message.content or ""
 
 
@@ -66,6 +71,8 @@ async def test_a_known_prompt_is_cached_and_says_so(chat: Any) -> None:
 
 
 async def test_both_names_of_the_limit_limit(chat: Any) -> None:
+    import openai
+
     for name in ("max_tokens", "max_completion_tokens"):
         answer = await chat(**{"max_tokens": openai.omit, name: 3})
         assert answer.choices[0].finish_reason == "length"
@@ -182,6 +189,8 @@ async def test_json_mode_begins_an_object(chat: Any) -> None:
     "schema", [{"type": "colour"}, {"$ref": "https://example.com/x"}, {"type": "object", "if": {}}]
 )
 async def test_a_schema_that_cannot_be_kept_to_is_refused(chat: Any, schema: Any) -> None:
+    import openai
+
     wanted = {"type": "json_schema", "json_schema": {"name": "thing", "schema": schema}}
     with pytest.raises(openai.BadRequestError, match="JSON schema cannot be used") as caught:
         await chat(response_format=wanted)
@@ -257,6 +266,8 @@ async def test_an_answer_can_be_sent_back_as_it_came(client: Any, agent: Running
 
 
 async def test_models_are_listed_and_found(client: Any, agent: RunningAgent) -> None:
+    import openai
+
     (model,) = [model async for model in client.models.list()]
     assert (await client.models.retrieve(model.id)).id == model.id == agent.model
     with pytest.raises(openai.NotFoundError) as caught:
@@ -265,6 +276,8 @@ async def test_models_are_listed_and_found(client: Any, agent: RunningAgent) -> 
 
 
 async def test_errors_are_the_clients_own(client: Any, agent: RunningAgent, chat: Any) -> None:
+    import openai
+
     with pytest.raises(openai.BadRequestError, match="maximum context length is 4096 tokens") as caught:
         await chat(max_tokens=5000)
     assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "messages")

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
 import structlog
 
@@ -80,6 +79,8 @@ def test_usage_is_always_on_an_answer(agent: RunningAgent) -> None:
 
 
 async def test_clients_of_the_openai_package_and_the_ledger_agree(agent: RunningAgent) -> None:
+    import openai  # a second, and every worker reads this file
+
     client = openai.AsyncOpenAI(base_url=f"{agent.public}/v1", api_key=KEY)
     model, before = agent.model, agent.usage()
 

@@ -22,7 +22,7 @@ from typing import Any
 from console.demo.hosts import mtok
 from console.demo.world import World
 from store.money import parse_nusd
-from tests.prepared import prepare_demo, use_null_engine
+from tests.prepared import prepare_demo
 
 DARK_AFTER_S = 6.0
 MAX_IN_FLIGHT_S = 2.0
@@ -275,8 +275,8 @@ def with_times(settings: str, times: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def running_fleet(state: Path, times: Mapping[str, str] = _TIMES, *, is_light: bool = False) -> Iterator[Fleet]:
-    """Provider (simulated), three agents (reference engine, or a light one), load, collector, for the block."""
+def running_fleet(state: Path, times: Mapping[str, str] = _TIMES) -> Iterator[Fleet]:
+    """Provider (simulated), three agents (reference engine), load, collector: until the block ends."""
     cables: list[Cable] = []
     disks: list[SmallDisk] = []
 
@@ -291,8 +291,6 @@ def running_fleet(state: Path, times: Mapping[str, str] = _TIMES, *, is_light: b
         text = text.replace("sqlite:///mtok.db", "sqlite:///store/mtok.db")
         disks.append(SmallDisk(world.state / "store"))
         world.settings.write_text(with_times(text, times), encoding="utf-8")
-        if is_light:
-            use_null_engine(world)
         for agent in world.agents:
             with agent.settings.open("a", encoding="utf-8") as file:
                 file.write(f"[limits]\nmax_in_flight_s = {MAX_IN_FLIGHT_S}\n")

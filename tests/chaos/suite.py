@@ -47,12 +47,9 @@ class Row:
         return self.problem is None and self.blind_tokens == 0 and self.lost_entries == 0 and is_within
 
 
-def run(faults: Sequence[Fault], *, is_light: bool = False) -> list[Row]:
+def run(faults: Sequence[Fault]) -> list[Row]:
     """Break a fleet in each way, and heal it."""
-    with (
-        tempfile.TemporaryDirectory(prefix="mtok-chaos-") as folder,
-        running_fleet(Path(folder) / "demo", is_light=is_light) as fleet,
-    ):
+    with tempfile.TemporaryDirectory(prefix="mtok-chaos-") as folder, running_fleet(Path(folder) / "demo") as fleet:
         fleet.wait_until_open()
         return [_row(fleet, fault) for fault in faults if fleet.disk.is_mounted or not fault.needs_disk]
 

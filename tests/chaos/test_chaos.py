@@ -1,4 +1,4 @@
-"""The short form of `make chaos`: a dark provider, a restarted collector, a killed agent; and a light engine."""
+"""The short form of `make chaos`: a dark provider, a restarted collector, a killed agent."""
 
 import pytest
 
@@ -9,5 +9,5 @@ pytestmark = pytest.mark.processes
 
 
 def test_no_token_is_served_blind_and_no_entry_is_lost() -> None:
-    rows = run(SHORT, is_light=True)
+    rows = run(SHORT)
     assert [(row.fault, row.holds) for row in rows] == [(fault.name, True) for fault in SHORT], rows

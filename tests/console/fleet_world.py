@@ -1,5 +1,7 @@
 """A small fleet in a real store, told tick by tick, for tests of what is shown and done."""
 
+import functools
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -164,10 +166,28 @@ def settings_text(tiers: Iterable[tuple[str, str, str, str]], limit: str, more: 
     return _SETTINGS.format(limit=limit, more=more) + "".join(sections)
 
 
-def fleet_world(folder: Path, limit: str = "200", more: str = "") -> FleetWorld:
-    """A world whose store and settings lie in `folder`, before its first tick; `more` settings of the budget."""
+def fleet_world(
+    folder: Path, limit: str = "200", more: str = "", *, minutes: int = 0, in_euro: frozenset[str] = frozenset()
+) -> FleetWorld:
+    """A world whose store and settings lie in `folder`, after so many ticks; `more` settings of the budget."""
     path = folder / "mtok.toml"
     path.write_text(settings_text(TIERS, limit, more), encoding="utf-8")
-    empty_sqlite(folder / "mtok.db")
+    (folder / "mtok.db").write_bytes(_told(limit, more, minutes, in_euro))
     settings = load_settings(path)
-    return FleetWorld(open_database(settings.store_url), settings, SetClock(START))
+    world = FleetWorld(open_database(settings.store_url), settings, SetClock(START), in_euro=in_euro, ticks=minutes)
+    world.clock.advance(60 * minutes)
+    return world
+
+
+@functools.cache  # most worlds begin with the same minutes: they are told once, then copied
+def _told(limit: str, more: str, minutes: int, in_euro: frozenset[str]) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="mtok-world-") as name:
+        folder = Path(name)
+        if not minutes:
+            empty_sqlite(folder / "mtok.db")
+        else:
+            world = fleet_world(folder, limit, more, in_euro=in_euro)
+            for _ in range(minutes):
+                world.tick()
+            world.database.close()
+        return (folder / "mtok.db").read_bytes()

@@ -13,10 +13,7 @@ Out = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def world(tmp_path: Path) -> FleetWorld:
-    made = fleet_world(tmp_path)
-    for _ in range(3):
-        made.tick()
-    return made
+    return fleet_world(tmp_path, minutes=3)
 
 
 def test_a_backup_is_made_beside_a_leader_and_put_back_without_one(

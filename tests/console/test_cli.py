@@ -23,10 +23,7 @@ from tests.databases import statements
 
 
 def told(folder: Path) -> FleetWorld:
-    made = fleet_world(folder)
-    for _ in range(4):
-        made.tick()
-    return made
+    return fleet_world(folder, minutes=4)
 
 
 @pytest.fixture

@@ -16,9 +16,7 @@ from tests.console.tui.picture_world import one_provider_dark, over_its_own_limi
 
 @pytest.fixture
 def world(tmp_path: Path) -> FleetWorld:
-    made = fleet_world(tmp_path)
-    for _ in range(7):
-        made.tick()
+    made = fleet_world(tmp_path, minutes=7)
     made.clock.advance(-58)
     return made
 
@@ -93,9 +91,7 @@ def test_a_serving_tier_is_hibernated_by_its_name_alone(world: FleetWorld) -> No
 
 
 def test_the_gate_is_closed_opened_and_reset_with_reasons(tmp_path: Path) -> None:
-    world = fleet_world(tmp_path, limit="0.10")
-    for _ in range(7):
-        world.tick()
+    world = fleet_world(tmp_path, limit="0.10", minutes=7)
     world.clock.advance(-58)
     talk = talk_of(world)
     for command in ("gate close leak", "gate open mended", "gate reset 50 launch"):

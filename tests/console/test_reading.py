@@ -16,9 +16,7 @@ MINUTE = timedelta(minutes=1)
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[FleetWorld]:
     """Three tiers, eight minutes."""
-    world = fleet_world(tmp_path)
-    for _ in range(8):
-        world.tick()
+    world = fleet_world(tmp_path, minutes=8)
     world.clock.advance(-60)  # the instant of the last tick
     yield world
     world.database.close()

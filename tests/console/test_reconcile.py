@@ -5,47 +5,73 @@ import csv
 import gzip
 import io
 import json
+import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlmodel import col, select
 
 from console.cli import main
+from console.collector.build import build_collector
 from console.export.focus import columns
+from console.settings import load_settings
 from store.check import check
+from store.copy import copy_store
+from store.database import Database
 from store.journal import latest
 from store.money import format_nusd, parse_nusd
 from store.spend import Spend, spend
 from store.tables import BillCounter, BillSample
 from store.window import Window
 from tests.console.month import FIRST, LAST, Month, month, tell
-from tests.databases import postgres_database
+from tests.databases import opened, postgres_database
 
 MONTH = ("--from", "2026-10-01T00:00:00Z", "--to", "2026-11-01T00:00:00Z")
 
 
-def _once(database: str) -> Any:
-    """All tests of one database in one worker: a month takes ten seconds to tell."""
-    return pytest.param(database, marks=pytest.mark.xdist_group(f"month-{database}"))
+pytestmark = pytest.mark.xdist_group("month")  # in one worker: a month takes ten seconds to tell
 
 
-@pytest.fixture(scope="module", params=[_once("sqlite"), _once("postgresql")])
-def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Month]:
-    """The month, told once to each database."""
+@pytest.fixture(scope="module")
+def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Month]:
+    """The month, told to SQLite."""
     folder = tmp_path_factory.mktemp("month")
-    with ExitStack() as stack:
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLOUD_KEY", "key")
-        url = f"sqlite:///{folder / 'mtok.db'}"
-        if request.param == "postgresql":
-            url = stack.enter_context(postgres_database(request.getfixturevalue("postgres"), "mtok_month"))
-        it = stack.enter_context(month(folder, url))
-        asyncio.run(tell(it))
-        yield it
+        with month(folder, f"sqlite:///{folder / 'mtok.db'}") as it:
+            asyncio.run(tell(it))
+            yield it
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def told(
+    on_sqlite: Month, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Month]:
+    """The month on each database: PostgreSQL has it moved there, and in `make prove` told to itself."""
+    if request.param == "sqlite":
+        yield on_sqlite
+        return
+    folder = tmp_path_factory.mktemp("month")
+    with postgres_database(request.getfixturevalue("postgres"), "mtok_month") as url:
+        if os.environ.get("MTOK_PROVE"):
+            with month(folder, url) as it:
+                asyncio.run(tell(it))
+                yield it
+        else:
+            with opened(url) as database:
+                yield moved(on_sqlite, database, folder, url)
+
+
+def moved(it: Month, database: Database, folder: Path, url: str) -> Month:
+    """The same month in another store, as `mtok store move` moves it."""
+    copy_store(it.collector.database, database)
+    path = folder / "mtok.toml"
+    text = it.settings.read_text(encoding="utf-8")
+    path.write_text(text.replace(f"sqlite:///{it.settings.with_name('mtok.db')}", url), encoding="utf-8")
+    return replace(it, settings=path, collector=build_collector(database, load_settings(path), it.clock))
 
 
 def mtok(it: Month, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:

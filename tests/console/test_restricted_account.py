@@ -21,9 +21,7 @@ BLOCK = (ROOT / "contrib" / "ssh" / "mtok-oncall.conf").read_text(encoding="utf-
 def oncall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     """A server with the block as it is delivered, for this user and this checkout's mtok."""
     folder = tmp_path_factory.mktemp("oncall")
-    world = fleet_world(folder)
-    for _ in range(4):
-        world.tick()
+    world = fleet_world(folder, minutes=4)
     world.database.close()
     block = BLOCK.replace("/etc/mtok/mtok.toml", str(world.settings.path))
     block = block.replace("/opt/mtok/bin/mtok", str(Path(sys.executable).parent / "mtok"))

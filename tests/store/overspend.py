@@ -5,9 +5,11 @@ steps, late, with outages of the provider and of the collector, and decides with
 """
 
 import random
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from zoneinfo import ZoneInfo
 
 from store.gate import FLEET, GateFacts, GatePolicy, Reason, ScopeFacts, decide
@@ -73,10 +75,11 @@ class Resource:
         )
 
     def _slope(self, span_s: int) -> int | None:
-        begin = next((one for one in self.samples if one[0] >= self.moved_s - span_s), None)
-        end = next((one for one in reversed(self.samples) if one[0] <= self.moved_s), None)
-        if begin is None or end is None or end[0] <= begin[0]:
+        first = bisect_left(self.samples, self.moved_s - span_s, key=itemgetter(0))
+        last = bisect_right(self.samples, self.moved_s, key=itemgetter(0)) - 1
+        if last <= first:
             return None
+        begin, end = self.samples[first], self.samples[last]
         return -(-(end[1] - begin[1]) * 3600 // (end[0] - begin[0]))
 
 

@@ -19,9 +19,7 @@ MINUTE = timedelta(minutes=1)
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[FleetWorld]:
     """Three tiers whose limit of five cents is soon reached, raised, and closed by hand."""
-    world = fleet_world(tmp_path, limit="0.05")
-    for _ in range(4):
-        world.tick()
+    world = fleet_world(tmp_path, limit="0.05", minutes=4)
     world.service.reset_gate(10**9, "launch day")
     world.tick()
     world.service.close_gate("lunch")

@@ -28,9 +28,7 @@ STEP = timedelta(minutes=2)
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[FleetWorld]:
     """Three tiers after a few minutes."""
-    world = fleet_world(tmp_path)
-    for _ in range(4):
-        world.tick()
+    world = fleet_world(tmp_path, minutes=4)
     yield world
     world.database.close()
 

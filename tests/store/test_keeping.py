@@ -20,24 +20,66 @@ from store.spend import Spend, spend
 from store.tables import BillSample, Tick, UsageSample
 from store.window import Window
 from tests.conftest import START, History
-from tests.databases import opened
+from tests.databases import empty_sqlite, opened, postgres_database
 
 POLICY = Retention(timedelta(days=30), timedelta(days=365), ZoneInfo("UTC"))
 
 
-@pytest.fixture
-def full(history: History) -> History:
+pytestmark = pytest.mark.xdist_group("kept-history")  # one worker tells it, once to each database
+MINUTES = 180
+
+
+def tell(history: History) -> None:
     """Three hours of minutes, a gap among them."""
-    for minute in range(180):
+    for minute in range(MINUTES):
         problem = "HTTP 500" if minute in (59, 60) else None
         bills = () if problem else (history.bill(10**9 + minute * 1_000),)
         history.tick(*bills, problem=problem, totals=history.totals(minute, minute * 9))
+
+
+@pytest.fixture(scope="module")
+def told_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A SQLite store that has been told."""
+    path = tmp_path_factory.mktemp("told") / "mtok.db"
+    with opened(empty_sqlite(path)) as database:
+        tell(History(database))
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def told_database(postgres: str, migrated: str) -> Iterator[str]:
+    """The name of a database of PostgreSQL that has been told."""
+    with postgres_database(postgres, "mtok_told", migrated) as url:
+        with opened(url) as database:
+            tell(History(database))
+        yield "mtok_told"
+
+
+@pytest.fixture
+def store_url(store_url: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty store; for `full`, a copy of one that has been told."""
+    if "full" not in request.fixturenames:
+        yield store_url
+    elif store_url.startswith("sqlite"):
+        (tmp_path / "mtok.db").write_bytes(request.getfixturevalue("told_file"))
+        yield store_url
+    else:
+        template = request.getfixturevalue("told_database")
+        with postgres_database(request.getfixturevalue("postgres"), "mtok_full", template) as url:
+            yield url
+
+
+@pytest.fixture
+def full(database: Database) -> History:
+    """The history that has been told; its next tick is due."""
+    history = History(database)
+    history.clock.advance(MINUTES * 60)
     return history
 
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Iterator[Database]:
-    with opened(f"sqlite:///{tmp_path / 'other.db'}") as database:
+    with opened(empty_sqlite(tmp_path / "other.db")) as database:
         yield database
 
 

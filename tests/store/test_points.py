@@ -16,7 +16,7 @@ from store.unknown import Unknown
 from store.usage import Usage
 from store.window import Edges, Window
 from tests.conftest import START, History
-from tests.databases import emptied, opened
+from tests.databases import emptied, empty_sqlite, opened
 from tests.store.worlds import EVERY, TIERS, World, play, worlds
 
 MINUTE = timedelta(minutes=1)
@@ -72,7 +72,7 @@ def test_steps_before_the_first_tick_are_unknown(history: History) -> None:
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, int]]:
     """One store through which many histories go, and the fence to write with."""
-    with opened(f"sqlite:///{tmp_path_factory.mktemp('store') / 'mtok.db'}") as database:
+    with opened(empty_sqlite(tmp_path_factory.mktemp("store") / "mtok.db")) as database:
         fence = acquire(database, "test", 10**6)
         assert fence is not None
         yield database, fence

@@ -31,7 +31,7 @@ from store.usage import Usage
 from store.window import Window
 from store.words import UNASSIGNED
 from tests.conftest import START
-from tests.databases import emptied, opened, postgres_database
+from tests.databases import emptied, empty_sqlite, opened, postgres_database
 from tests.store.worlds import EVERY, TIERS, Truth, World, play, with_other_rates, worlds
 
 ALL = (*TIERS, UNASSIGNED)
@@ -45,7 +45,7 @@ def ground(
 ) -> Iterator[tuple[Database, int]]:
     """One store through which thousands of histories go, and the fence to write with."""
     if request.param == "sqlite":
-        with opened(f"sqlite:///{tmp_path_factory.mktemp('store') / 'mtok.db'}") as database:
+        with opened(empty_sqlite(tmp_path_factory.mktemp("store") / "mtok.db")) as database:
             yield database, _fence(database)
         return
     with postgres_database(request.getfixturevalue("postgres"), "mtok_properties") as url, opened(url) as database:

@@ -24,7 +24,7 @@ from store.tables import BillCounter, ResourceRow, TierTick
 from store.unknown import NOT_RECORDED, Unknown
 from store.words import Market, State
 from tests.console.fleet_world import START, FleetWorld, fleet_world
-from tests.databases import emptied, opened
+from tests.databases import emptied, empty_sqlite, opened
 from tests.store.worlds import TIERS, World, worlds
 
 MINUTE = timedelta(minutes=1)
@@ -130,9 +130,7 @@ def test_the_gate_is_shown_with_the_limit_and_the_hand_of_then(world: FleetWorld
 
 
 def test_a_reset_later_that_day_is_not_known_before(tmp_path: Path) -> None:
-    world = fleet_world(tmp_path, limit="0.05")
-    for _ in range(4):
-        world.tick()
+    world = fleet_world(tmp_path, limit="0.05", minutes=4)
     world.service.reset_gate(10**9, "launch day")
     world.tick()
     before, after = world.service.fleet_at(START + 3 * MINUTE), world.service.fleet_at(START + 4 * MINUTE)
@@ -195,7 +193,7 @@ def test_states_survive_thinning_and_moving(world: FleetWorld, tmp_path: Path) -
         world.asleep = frozenset({"l40"} if minute > 30 else ())
         world.tick()
     thin(world.database, Retention(timedelta(days=30), timedelta(days=365), ZoneInfo("UTC")), START + timedelta(40))
-    with opened(f"sqlite:///{tmp_path / 'other.db'}") as other:
+    with opened(empty_sqlite(tmp_path / "other.db")) as other:
         copy_store(world.database, other)
         with other.read() as session:
             kept = session.exec(select(TierTick).where(TierTick.tier == "l40").order_by(col(TierTick.at))).all()
@@ -209,7 +207,7 @@ def test_states_survive_thinning_and_moving(world: FleetWorld, tmp_path: Path) -
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, int]]:
     """One store through which many histories go, and the fence to write with."""
-    with opened(f"sqlite:///{tmp_path_factory.mktemp('store') / 'mtok.db'}") as database:
+    with opened(empty_sqlite(tmp_path_factory.mktemp("store") / "mtok.db")) as database:
         fence = acquire(database, "test", 10**6)
         assert fence is not None
         yield database, fence

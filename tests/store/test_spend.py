@@ -14,6 +14,7 @@ from store.tables import BillSample, Gap
 from store.unknown import Unknown
 from store.window import Window
 from tests.conftest import START, History
+from tests.databases import empty_sqlite
 
 
 def spent(history: History, start_s: float, end_s: float) -> int | Unknown:
@@ -145,7 +146,7 @@ def test_splitting_a_window_never_changes_the_sum(
     third: int,
 ) -> None:
     """Whatever was missed, and whatever the rates said."""
-    database = open_database(f"sqlite:///{tmp_path_factory.mktemp('split') / 'mtok.db'}")
+    database = open_database(empty_sqlite(tmp_path_factory.mktemp("split") / "mtok.db"))
     history = History(database)
     total = 0
     for rise, is_missed, rate in rises:

@@ -18,7 +18,7 @@ from store.usage import Usage, usage
 from store.window import Window
 from store.words import UNASSIGNED
 from tests.conftest import START, History
-from tests.databases import emptied, opened
+from tests.databases import emptied, empty_sqlite, opened
 from tests.store.worlds import TIERS, World, play, worlds
 
 ALL = (*TIERS, UNASSIGNED)
@@ -26,7 +26,7 @@ ALL = (*TIERS, UNASSIGNED)
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, int]]:
-    with opened(f"sqlite:///{tmp_path_factory.mktemp('store') / 'mtok.db'}") as database:
+    with opened(empty_sqlite(tmp_path_factory.mktemp("store") / "mtok.db")) as database:
         fence = acquire(database, "test", 10**6)
         assert fence is not None
         yield database, fence

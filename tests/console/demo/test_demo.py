@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
 
 from tests.commands import mtok_json
@@ -196,6 +195,8 @@ def account_left_behind(state: Path) -> dict[str, dict[str, int]]:
 
 
 def test_the_openai_package_streams_a_chat_and_gets_usage(played_with: RunningDemo) -> None:
+    import openai  # a second, and every worker reads this file
+
     agent = played_with.body["agents"][0]
     with openai.OpenAI(base_url=f"{agent['url']}/v1", api_key=agent["api_key"], max_retries=5) as client:
         model = client.models.list().data[0]

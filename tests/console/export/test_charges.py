@@ -95,9 +95,7 @@ def test_tokens_stand_beside_a_counter_at_rest_where_none_moved(history: History
 def test_what_is_left_out_is_said_on_stderr_with_exit_code_5(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    world = fleet_world(tmp_path_factory.mktemp("world"))
-    for _ in range(3):
-        world.tick()
+    world = fleet_world(tmp_path_factory.mktemp("world"), minutes=3)
     window = ("--from", "2026-11-24T08:00:00Z", "--to", "2026-11-24T09:00:00Z")
     words = ("export", "focus", *window, "--config", str(world.settings.path))
     code, out, err = mtok(*words)

@@ -7,10 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import hyperstack
 import pytest
-from hyperstack.api.billing_api import BillingApi
-from hyperstack.api.virtual_machine_api import VirtualMachineApi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openapi_schema_validator import OAS30Validator
@@ -140,6 +137,10 @@ def test_the_document_is_still_wrong_about_nulls(document: dict[str, Any]) -> No
 
 
 def test_the_providers_own_sdk_drives_it(simulator: Simulator) -> None:
+    import hyperstack  # some seconds that no other test needs
+    from hyperstack.api.billing_api import BillingApi
+    from hyperstack.api.virtual_machine_api import VirtualMachineApi
+
     settings = hyperstack.Configuration(host=simulator.base_url, api_key={"apiKey": "key"})
     with hyperstack.ApiClient(settings) as client:
         machines = VirtualMachineApi(client)

@@ -31,6 +31,7 @@ from store.unknown import Unknown
 from store.window import Window
 from store.words import UNASSIGNED
 from tests.console.providers.vast_account import BID, NOW, WORLD
+from tests.databases import empty_sqlite
 
 QUANTUM = 1_000_000  # $0.001
 MINUTES = 36
@@ -77,7 +78,7 @@ async def cloud(simulator: VastSimulator, clock: SetClock) -> AsyncIterator[Vast
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     """SQLite alone: what counts here is what the adapter reads."""
-    opened = open_database(f"sqlite:///{tmp_path}/mtok.db")
+    opened = open_database(empty_sqlite(tmp_path / "mtok.db"))
     yield opened
     opened.close()
 

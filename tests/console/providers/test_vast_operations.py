@@ -20,6 +20,7 @@ from store.leader import acquire
 from store.operations import OperationKind, Phase, last_of, request, seen_state
 from store.tables import OperationRow
 from tests.console.providers.vast_account import WORLD
+from tests.databases import empty_sqlite
 
 SETTINGS = """
 [budget]
@@ -53,7 +54,7 @@ def simulator() -> Iterator[VastSimulator]:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(f"sqlite:///{tmp_path}/mtok.db")
+    opened = open_database(empty_sqlite(tmp_path / "mtok.db"))
     yield opened
     opened.close()
 

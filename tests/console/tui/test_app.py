@@ -22,9 +22,7 @@ from tests.console.tui.screen import app_of, ready, shown, text_of, until
 
 @pytest.fixture
 def world(tmp_path: Path) -> FleetWorld:
-    made = fleet_world(tmp_path)
-    for _ in range(7):
-        made.tick()
+    made = fleet_world(tmp_path, minutes=7)
     made.clock.advance(-58)  # two seconds after the last tick
     return made
 
@@ -160,9 +158,7 @@ async def test_a_tier_is_not_woken_while_the_gate_is_closed(world: FleetWorld, t
 
 
 async def test_an_exhausted_gate_is_reset_with_an_amount_and_a_reason(tmp_path: Path) -> None:
-    world = fleet_world(tmp_path, limit="0.10")
-    for _ in range(7):
-        world.tick()
+    world = fleet_world(tmp_path, limit="0.10", minutes=7)
     world.clock.advance(-58)
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await ready(pilot)
@@ -183,9 +179,7 @@ async def test_an_exhausted_gate_is_reset_with_an_amount_and_a_reason(tmp_path: 
 
 
 async def test_the_gate_is_closed_and_opened_by_hand_with_a_reason(tmp_path: Path) -> None:
-    world = fleet_world(tmp_path)
-    for _ in range(4):
-        world.tick()
+    world = fleet_world(tmp_path, minutes=4)
     world.clock.advance(-58)
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await ready(pilot)

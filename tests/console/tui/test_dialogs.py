@@ -16,9 +16,7 @@ from tests.console.tui.screen import app_of, ready, shown, until
 
 @pytest.fixture
 def world(tmp_path: Path) -> FleetWorld:
-    made = fleet_world(tmp_path)
-    for _ in range(7):
-        made.tick()
+    made = fleet_world(tmp_path, minutes=7)
     made.clock.advance(-58)  # two seconds after the last tick
     return made
 

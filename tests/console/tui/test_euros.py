@@ -12,14 +12,13 @@ from store.unknown import Unknown
 from tests.console.fleet_world import FleetWorld, fleet_world
 from tests.console.tui.screen import app_of, read_csv, ready, shown, text_of, until
 
+pytestmark = pytest.mark.xdist_group("an-hour-in-euro")  # one worker tells it
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> FleetWorld:
     """An hour and more of `h100` in euro and of the others in dollars."""
-    made = fleet_world(tmp_path, more='daily = { EUR = "100" }')
-    made.in_euro = frozenset({"h100"})
-    for _ in range(75):
-        made.tick()
+    made = fleet_world(tmp_path, more='daily = { EUR = "100" }', minutes=75, in_euro=frozenset({"h100"}))
     made.clock.advance(-58)
     return made
 
@@ -77,10 +76,7 @@ async def test_the_gate_has_each_currency_with_its_limit_bound_and_allowance(
 
 
 def test_an_allowance_in_euro_is_no_dollars(tmp_path: Path) -> None:
-    world = fleet_world(tmp_path, more='daily = { EUR = "0.05" }')
-    world.in_euro = frozenset({"h100"})
-    for _ in range(5):
-        world.tick()
+    world = fleet_world(tmp_path, more='daily = { EUR = "0.05" }', minutes=5, in_euro=frozenset({"h100"}))
     service = world.service
     service.reset_gate(5 * 10**9, "launch", currency="EUR")
     verdict, _ = service.verdict()

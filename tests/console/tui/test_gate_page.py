@@ -20,9 +20,7 @@ from tests.console.tui.screen import app_of, ready, shown, text_of, until
 
 def after_ticks(folder: Path, count: int = 5, limit: str = "200") -> FleetWorld:
     """A world two seconds after its last tick."""
-    world = fleet_world(folder, limit)
-    for _ in range(count):
-        world.tick()
+    world = fleet_world(folder, limit, minutes=count)
     world.clock.advance(-58)
     return world
 

@@ -27,9 +27,7 @@ from tests.console.tui.screen import app_of, ready, shown, text_of, until
 
 @pytest.fixture
 def world(tmp_path: Path) -> FleetWorld:
-    made = fleet_world(tmp_path)
-    for _ in range(7):
-        made.tick()
+    made = fleet_world(tmp_path, minutes=7)
     made.clock.advance(-58)
     return made
 

@@ -23,9 +23,7 @@ NEEDS = "mtok needs 60x16; this terminal is"
 @pytest.fixture
 def world(tmp_path: Path) -> FleetWorld:
     """Two tiers serve, one sleeps; two seconds after a tick."""
-    made = fleet_world(tmp_path)
-    for _ in range(6):
-        made.tick()
+    made = fleet_world(tmp_path, minutes=6)
     made.asleep = frozenset({"a100"})
     made.tick()
     made.clock.advance(-58)

@@ -17,9 +17,7 @@ _AGE = re.compile(r"\d+ (s|min) ago")
 
 def world_of(folder: Path, limit: str = "200", ticks: int = 5) -> FleetWorld:
     """A world two seconds after its last tick."""
-    world = fleet_world(folder, limit)
-    for _ in range(ticks):
-        world.tick()
+    world = fleet_world(folder, limit, minutes=ticks)
     world.clock.advance(-58)
     return world
 

@@ -20,9 +20,7 @@ NASTY = "HTTP 500 \x1b[31m[bold]漢字[/bold] " + "x" * 90
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
-    world = fleet_world(tmp_path_factory.mktemp("fleet"))
-    for _ in range(2):
-        world.tick()
+    world = fleet_world(tmp_path_factory.mktemp("fleet"), minutes=2)
     world.asleep = frozenset({"l40"})
     world.tick()
     return world.service.fleet()

@@ -21,9 +21,7 @@ LATE = Edges(START + timedelta(minutes=4), START + timedelta(minutes=5), since=F
 
 @pytest.fixture(scope="module")
 def tier(tmp_path_factory: pytest.TempPathFactory) -> TierView:
-    world = fleet_world(tmp_path_factory.mktemp("fleet"))
-    for _ in range(9):
-        world.tick()
+    world = fleet_world(tmp_path_factory.mktemp("fleet"), minutes=9)
     return world.service.fleet().tiers[0]
 
 
