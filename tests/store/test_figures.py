@@ -3,7 +3,9 @@
 from datetime import timedelta
 from fractions import Fraction
 
+from store.check import check
 from store.figures import Figures, figures
+from store.journal import latest
 from store.readings import AgentReading
 from store.unknown import Unknown
 from store.usage import Usage
@@ -52,12 +54,37 @@ def test_a_sleeping_agent_is_not_missed(history: History) -> None:
     assert found.output_nusd_per_mtok == Unknown("no tokens")
 
 
-def test_a_fallen_ledger_is_not_believed(history: History) -> None:
-    history.tick(history.bill(100), totals=history.totals(50, 50))
-    history.tick(history.bill(200), totals=history.totals(50, 40))
+def test_a_restored_ledger_is_counted_on_and_only_windows_over_its_fall_are_unknown(history: History) -> None:
+    for minute, total in enumerate((0, 500, 1000, 400, 600, 1001)):
+        assert history.tick(history.bill(minute * 1_000), totals=history.totals(total, total))
+    assert served(read(history, 0, 120)).completion_tokens == 1000
+    assert served(read(history, 180, 300)).completion_tokens == 601
+    for start_s, end_s in ((0, 180), (120, 180), (120, 300), (-600, 300)):
+        found = read(history, start_s, end_s).usage
+        assert isinstance(found, Unknown)
+        assert "what it served from 2026-11-24T08:02:00Z to 2026-11-24T08:03:00Z is lost" in found.reason
+    assert [finding.problem for finding in check(history.database)] == []
+    with history.database.read() as session:
+        assert [(entry.what, entry.subject) for entry in latest(session, 9)] == [("ledger fell", "ledger ledger-a")]
+
+
+def test_a_ledger_falls_again_and_while_its_tier_is_renamed(history: History) -> None:
+    for minute, (total, tier) in enumerate(((900, "h100"), (400, "h100"), (300, "h200"), (350, "h200"))):
+        history.tier = tier
+        assert history.tick(history.bill(minute * 1_000), totals=history.totals(total, total))
+    assert served(read(history, 120, 180)).completion_tokens == 50
+    assert isinstance(read(history, 60, 180).usage, Usage)  # h200 has no tick before the fall
+
+
+def test_a_clone_that_answers_while_its_original_is_silent_is_not_believed(history: History) -> None:
+    silent = AgentReading("h100", None, "no answer", asleep=True)
+    one = AgentReading("h100", history.totals(50, 50), None)
+    history.tick(history.bill(100), agents={"h100-a": one, "h100-b": silent})
+    other = AgentReading("h100", history.totals(50, 40), None)
+    history.tick(history.bill(200), agents={"h100-a": silent, "h100-b": other})
     found = read(history, 0, 60).usage
     assert isinstance(found, Unknown)
-    assert "fell in completion_tokens" in found.reason or "fell in" in found.reason
+    assert "agent h100-a had its ledger" in found.reason
 
 
 def test_two_agents_with_one_ledger_are_not_believed(history: History) -> None:
