@@ -33,6 +33,19 @@ def test_dollars_per_mtok_is_one_subtraction_divided_by_another(history: History
     assert found.utilisation == Fraction(2_000, 60_000)
 
 
+def test_instances_ran_on_while_their_provider_did_not_say_how_many(history: History) -> None:
+    history.tick(history.bill(0), totals=history.totals(0, 0), running=2)
+    for minute in range(1, 5):
+        history.tick(history.bill(minute), totals=history.totals(0, 0, busy_ms=minute * 30_000), running=2)
+    for minute in range(5, 9):
+        busy = history.totals(0, 0, busy_ms=minute * 30_000)
+        history.tick(problem="HTTP 500", totals=busy, running=None, after_s=minute)
+    history.clock.advance(214)
+    history.tick(history.bill(9), totals=history.totals(0, 0, busy_ms=480_000), running=1)
+    usage = served(read(history, 0, 3600))
+    assert usage.running_ms == 2 * (300 + 5 + 6 + 7) * 1000 + (8 + 214) * 1000
+
+
 def test_an_idle_fleet_has_no_price_per_token(history: History) -> None:
     for total in (100, 200):
         history.tick(history.bill(total), totals=history.totals(10, 10))
