@@ -4,17 +4,19 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, or_, select
 
+from store.clock import rfc3339
 from store.gate import FLEET, GatePolicy, Verdict, provider_scope
 from store.money import display
 from store.operations import OperationKind, OperationOutcome, Phase, under_way
-from store.tables import AlarmRow, BillCounter, OperationRow, ResourceRow
+from store.tables import AlarmRow, BillCounter, Ledger, OperationRow, ResourceRow, UsageSample
 from store.unknown import Unknown
 from store.window import day_name
 
 BUDGET_SHARES = (50, 80, 95)
-_FAILURES_OVER = timedelta(hours=1)
+_LATELY = timedelta(hours=1)
 _FAILURES = ("wake_timeout", "no_capacity", "not_applied", "still_billing")
 _TOLD_WITHIN = timedelta(days=1)  # what has been over for longer is in the journal, and nobody's alarm any more
 
@@ -34,6 +36,7 @@ def conditions(session: Session, policy: GatePolicy, verdict: Verdict) -> list[C
         *_closed(verdict),
         *_frozen(verdict),
         *_unsettled(session),
+        *_fallen(session, verdict.facts.now),
         *_budget(policy, verdict),
         *_operations(session, policy, verdict.facts.now),
         *_preempted(session),
@@ -110,6 +113,18 @@ def _unsettled(session: Session) -> list[Condition]:
     ]
 
 
+def _fallen(session: Session, now: datetime) -> Iterator[Condition]:
+    """Ledgers whose totals fell lately: their first sample since is later than where they went on from."""
+    older = aliased(UsageSample)
+    first = select(func.min(older.at)).where(older.ledger_id == Ledger.id).correlate(Ledger).scalar_subquery()
+    is_it = (col(UsageSample.ledger_id) == Ledger.id) & (col(UsageSample.at) == first)
+    lately = (col(UsageSample.at) > now - _LATELY, col(Ledger.first_seen_at) < UsageSample.at)
+    for row, at in session.exec(select(Ledger, UsageSample.at).join(UsageSample, is_it).where(*lately)).all():
+        lost = f"what {row.agent} served from {rfc3339(row.first_seen_at)} to {rfc3339(at)} is lost"
+        text = f"{row.tier}: the ledger of {row.agent} fell, a snapshot was restored; {lost}"
+        yield Condition("ledger_fell", f"{row.agent} at {rfc3339(at)}", text)
+
+
 def _budget(policy: GatePolicy, verdict: Verdict) -> list[Condition]:
     """Each share of a limit, once a day."""
     day, found = day_name(verdict.facts.now, policy.zone), []
@@ -129,7 +144,7 @@ def _budget(policy: GatePolicy, verdict: Verdict) -> list[Condition]:
 def _operations(session: Session, policy: GatePolicy, now: datetime) -> Iterator[Condition]:
     """Wakes that are slow or have timed out, and what is asleep by the provider's word and goes on billing."""
     failed = select(OperationRow).where(
-        OperationRow.outcome == OperationOutcome.FAILED, col(OperationRow.finished_at) > now - _FAILURES_OVER
+        OperationRow.outcome == OperationOutcome.FAILED, col(OperationRow.finished_at) > now - _LATELY
     )
     for row in session.exec(failed).all():
         kind = row.detail.partition(":")[0]

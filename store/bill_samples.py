@@ -14,6 +14,7 @@ from sqlmodel import Session, col, select
 
 from store.buckets import covered_until, is_ours_from_zero, place
 from store.clock import rfc3339
+from store.counters import bill_at
 from store.debits import Advance, Fall, Mark, advance
 from store.journal import note
 from store.money import format_nusd
@@ -83,7 +84,11 @@ def _one_each(bills: Iterable[Bill]) -> tuple[list[Bill], list[str]]:
 def _sample(tick: _Tick, bill: Bill) -> dict[str, Any]:
     """A bill's row; its counter is opened, or handed to another tier, where needed."""
     counter = tick.counters.get(bill.counter) or _reopened(tick, bill)
-    if counter is None:
+    if counter is not None:
+        _recognised(tick, counter, bill)
+    if counter is None or counter.currency != bill.currency:
+        if counter is not None:
+            _close(tick, counter, "provider", "currency changed", f"{counter.currency} → {bill.currency}")
         counter = _opened(tick, bill)
         before = Mark(tick.at, counter.opening_nusd, 0, None)
     elif counter.tier != bill.tier:
@@ -155,11 +160,9 @@ def _opened(tick: _Tick, bill: Bill) -> BillCounter:
 
 def _handed_over(tick: _Tick, old: BillCounter, bill: Bill) -> BillCounter:
     """The counter of a resource that another tier names now; its history stays with the old tier."""
-    last = _mark_of(tick, old)
-    detail = f"{old.tier} → {bill.tier}, from {rfc3339(last.at)} on"
-    note(tick.session, tick.at, "settings", "tier changed", bill.counter, detail)
-    old.counter, old.final_at = f"{old.counter}@{rfc3339(last.at)}", tick.at
-    tick.session.flush()
+    last = _close(tick, old, "settings", "tier changed", f"{old.tier} → {bill.tier}")
+    assert old.id is not None
+    read = bill_at(tick.session, old.id, last.at)
     counter = _counter(tick, bill, last.total_nusd)
     counter.first_seen_at, counter.moved_at, counter.steps = last.at, old.moved_at, old.steps
     tick.session.add(counter)
@@ -172,12 +175,21 @@ def _handed_over(tick: _Tick, old: BillCounter, bill: Bill) -> BillCounter:
             total_nusd=last.total_nusd,
             debits_nusd=0,
             raw=format_nusd(last.total_nusd),
-            as_of_at=last.at,
+            as_of_at=last.at if read is None else read.as_of_at,
             origin="moved",
         )
     )
     tick.counters[bill.counter] = counter
     return counter
+
+
+def _close(tick: _Tick, old: BillCounter, actor: str, what: str, change: str) -> Mark:
+    """Close a counter at its last sample, and free its identity for the one that goes on from there."""
+    last = _mark_of(tick, old)
+    note(tick.session, tick.at, actor, what, old.counter, f"{change}, from {rfc3339(last.at)} on")
+    old.counter, old.final_at = f"{old.counter}@{rfc3339(last.at)}", tick.at
+    tick.session.flush()
+    return last
 
 
 def _counter(tick: _Tick, bill: Bill, opening_nusd: int) -> BillCounter:
@@ -215,11 +227,21 @@ def _tell(tick: _Tick, counter: BillCounter, bill: Bill, before: Mark, after: Ad
         note(tick.session, tick.at, "provider", f"bill {after.event}", counter.counter, detail)
 
 
-def _follow(tick: _Tick, counter: BillCounter, bill: Bill, before: Mark) -> None:
-    """What a reading says of the counter itself."""
+def _recognised(tick: _Tick, counter: BillCounter, bill: Bill) -> None:
+    """What a reading says of a counter that we know, whatever it holds: it is there, and whether it is billed."""
     if counter.vanished_at is not None:
         note(tick.session, tick.at, "provider", "bill found again", counter.counter)
         counter.vanished_at = counter.unsettled_at = None
+    if counter.excluded != bill.excluded:
+        counter.excluded = bill.excluded
+        change = "excluded from billing" if bill.excluded else "included in billing"
+        note(tick.session, tick.at, "provider", f"bill {change}", counter.counter)
+        if not bill.excluded and _mark_of(tick, counter).total_nusd == bill.total_nusd:
+            counter.moved_at = tick.at  # it stood still for being free: what may be due counts from here
+
+
+def _follow(tick: _Tick, counter: BillCounter, bill: Bill, before: Mark) -> None:
+    """What the movement of a counter, or its rest, says of it."""
     if before.at == tick.at:
         return
     if before.total_nusd != bill.total_nusd:  # a step is observed, not assumed

@@ -187,12 +187,21 @@ def _usage_totals(edges: int) -> Select[Any]:
     )
 
 
-def first_totals(session: Session, ledgers: Collection[int]) -> Mapping[int, Totals]:
-    """By ledger, the totals of its oldest sample."""
-    found: dict[int, Totals] = {}
+class LedgerFirst(NamedTuple):
+    """A ledger's oldest sample, at `at`; it goes on from `since`, which is earlier where its totals had fallen."""
+
+    agent: str
+    since: datetime
+    at: datetime
+    totals: Totals
+
+
+def first_totals(session: Session, ledgers: Collection[int]) -> Mapping[int, LedgerFirst]:
+    """By ledger, its oldest sample."""
+    found: dict[int, LedgerFirst] = {}
     for some in batched(sorted(ledgers)):
         rows = session.connection().execute(_first_totals(), {"ledgers": some})
-        found |= {ledger: tuple(totals) for ledger, *totals in rows}
+        found |= {id_: LedgerFirst(agent, since, at, tuple(totals)) for id_, agent, since, at, *totals in rows}
     return found
 
 
@@ -200,8 +209,9 @@ def first_totals(session: Session, ledgers: Collection[int]) -> Mapping[int, Tot
 def _first_totals() -> Select[Any]:
     older = aliased(UsageSample)
     first = select(func.min(older.at)).where(col(older.ledger_id) == Ledger.id).correlate(Ledger).scalar_subquery()
+    of_ledger = (col(Ledger.id), col(Ledger.agent), col(Ledger.first_seen_at))
     return (
-        select(col(Ledger.id), *(getattr(UsageSample, name) for name in USAGE_FIELDS))
+        select(*of_ledger, *(getattr(UsageSample, name) for name in ("at", *USAGE_FIELDS)))
         .join(UsageSample, (col(UsageSample.ledger_id) == Ledger.id) & (col(UsageSample.at) == first))
         .where(col(Ledger.id).in_(bindparam("ledgers", expanding=True)))
     )

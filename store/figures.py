@@ -11,13 +11,13 @@ from sqlalchemy import Row
 from sqlmodel import Session
 
 from store.capacity import load_of
-from store.counters import Totals, bill_rows, usage_rows
+from store.counters import bill_rows, usage_rows
 from store.edges import TierEdge, complete_of, ends_of, snap_known
 from store.money import per_mtok_nusd
 from store.pace import Pace, paces_at
 from store.spend import Spend, slowest_step, spend_of, told, too_short
 from store.unknown import Unknown
-from store.usage import AtEdge, Usage, openings, usage_of
+from store.usage import AtEdge, Opened, Usage, openings, usage_of
 from store.window import Edges, Window
 
 T = TypeVar("T")
@@ -157,7 +157,7 @@ class _Reading:
     bills: Sequence[Row[Any]]
     paces: Sequence[Row[Any] | Pace]
     ledgers: Sequence[AtEdge]
-    opened: Mapping[int, Totals]
+    opened: Opened
     instants: Sequence[datetime]
 
     def figures(self, window: Window, edges: Edges | Unknown) -> Figures:

@@ -75,11 +75,11 @@ class AgentReading:
 
 @dataclass(frozen=True, slots=True)
 class TierResources:
-    """What a tier consists of, by the settings, and how many of its instances ran at the tick."""
+    """What a tier consists of, by the settings, and how many of its instances ran at the tick; None: not known."""
 
     provider: str
     resource_ids: frozenset[str]
-    running: int
+    running: int | None
 
 
 @dataclass(frozen=True, slots=True)

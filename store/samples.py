@@ -6,7 +6,7 @@ tick knew is recorded per provider and per tier, and nothing is ever filled in.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import insert
 from sqlmodel import Session, func, select
@@ -90,7 +90,7 @@ def _record_agents(session: Session, readings: TickReadings, problems: _Problems
 def _record_tiers(session: Session, readings: TickReadings, problems: _Problems) -> None:
     billed = _billed(session)
     everything = next(iter(problems.provider.values()), None)
-    found: dict[str, tuple[str | None, int]] = {}
+    found: dict[str, tuple[str | None, int | None]] = {}
     for tier, resources in readings.tiers.items():
         problem = problems.provider.get(resources.provider) or problems.tier.get(tier)
         if problem is None:
@@ -98,13 +98,15 @@ def _record_tiers(session: Session, readings: TickReadings, problems: _Problems)
         found[tier] = (problem, resources.running)
     found |= {tier: (everything, 0) for tier in (UNASSIGNED, IGNORED) if tier in billed}
     last = newest_of(session, list(found), readings.at)
+    untold = [tier for tier, (_, running) in found.items() if running is None and tier in last]
+    before = _before(session, {tier: last[tier] for tier in untold})
     rows = [
         {
             "tier": tier,
             "at": readings.at,
             "complete": problem is None,
             "problem": problem,
-            "running_ms": _running_ms(last.get(tier), readings.at, running),
+            "running_ms": _running_ms(last.get(tier), before.get(tier), readings.at, running),
         }
         for tier, (problem, running) in found.items()
     ]
@@ -112,9 +114,27 @@ def _record_tiers(session: Session, readings: TickReadings, problems: _Problems)
         session.connection().execute(insert(TierTick), rows)
 
 
-def _running_ms(last: TierEdge | None, at: datetime, running: int) -> int:
-    """How long a tier's instances have run by now, if `running` of them have since its last tick."""
-    return last.running_ms + round((at - last.at).total_seconds() * 1000) * running if last else 0
+def _before(session: Session, last: Mapping[str, TierEdge]) -> dict[str, TierEdge]:
+    """By tier, the tick before its last one."""
+    found: dict[str, TierEdge] = {}
+    for at in {edge.at for edge in last.values()}:
+        alike = [tier for tier, edge in last.items() if edge.at == at]
+        found |= newest_of(session, alike, at - timedelta.resolution)
+    return found
+
+
+def _running_ms(last: TierEdge | None, before: TierEdge | None, at: datetime, running: int | None) -> int:
+    """How long a tier's instances have run by now, if `running` of them have since its last tick.
+
+    Where that is not known, as many as had run at the last tick: since the one `before`.
+    """
+    if last is None:
+        return 0
+    if running is not None:
+        return last.running_ms + round((at - last.at).total_seconds() * 1000) * running
+    if before is None:
+        return last.running_ms
+    return last.running_ms + (last.running_ms - before.running_ms) * (at - last.at) // (last.at - before.at)
 
 
 def _billed(session: Session) -> Mapping[str, frozenset[str]]:

@@ -57,8 +57,11 @@ def spend(session: Session, tier: str, window: Window) -> Spend | Unknown:
 
 
 def spend_of(rows: Sequence[Row[Any]], start: str, end: str, edges: Edges) -> Spend | Unknown:
-    """The sum over `rows` (see `bill_rows`) of one tier between two of their columns."""
-    total_nusd, currencies = 0, set()
+    """The sum over `rows` (see `bill_rows`) of one tier between two of their columns.
+
+    A counter that neither moved nor ended in between brings no currency of its own.
+    """
+    total_nusd, known, billed = 0, [], set()
     for row in rows:
         values = row._mapping
         at_end = values[end]
@@ -68,12 +71,15 @@ def spend_of(rows: Sequence[Row[Any]], start: str, end: str, edges: Edges) -> Sp
             return unsettled(row.id, row.counter, row.unsettled_at)
         at_start = values[start]
         total_nusd += at_end - (row.opening_nusd if at_start is None else at_start)
-        currencies.add(row.currency)
-    if len(currencies) > 1:
-        return Unknown(f"bills in {' and '.join(sorted(currencies))}, which are never summed")
-    if not currencies:
+        known.append(row.currency)
+        ended_inside = row.final_at is not None and edges.start_at < row.final_at <= edges.end_at
+        if at_start != at_end or ended_inside:
+            billed.add(row.currency)
+    if len(billed) > 1:
+        return Unknown(f"bills in {' and '.join(sorted(billed))}, which are never summed")
+    if not known:
         return Unknown("no bill counter of this tier has been read yet")
-    return Spend(total_nusd, currencies.pop(), edges)
+    return Spend(total_nusd, billed.pop() if billed else known[-1], edges)
 
 
 def too_short(rows: Sequence[Row[Any] | Pace], window: Window) -> Unknown | None:

@@ -115,7 +115,12 @@ class BillSample(Stored, table=True):
 
 
 class Ledger(Stored, table=True):
-    """An agent's ledger: its identity is a UUID and an instant of creation."""
+    """An agent's ledger: its identity is a UUID and an instant of creation.
+
+    One whose totals fell, or whose agent went to another tier, is closed under its UUID with `@` and the instant of
+    its last sample, and another row goes on from there: `first_seen_at`. After a fall its first sample is later,
+    and what was served in between is not known.
+    """
 
     __tablename__: ClassVar[str] = "ledgers"
     __table_args__ = (UniqueConstraint("uuid", "created_at"), Index("ix_ledgers_tier", "tier"))

@@ -1,7 +1,8 @@
 """Running totals of a tier up to its last complete tick: what a monitoring system subtracts from one another.
 
 The difference of two totals is the figure between the two ticks: `totals(b).spend - totals(a).spend` is
-`spend(a, b)`, to the nano-dollar. What was billed before our first look is in neither.
+`spend(a, b)`, to the nano-dollar. What was billed before our first look is in neither, nor what a ledger lost when
+its snapshot was restored: the figure between two such totals is not known.
 """
 
 from collections import defaultdict
@@ -13,11 +14,12 @@ from typing import Any
 from sqlalchemy import Row
 from sqlmodel import Session
 
+from store.counters import Totals as Counts
 from store.counters import bill_rows, debits_at, usage_rows
 from store.edges import TierEdge, complete_of, never_complete
 from store.spend import unsettled
 from store.unknown import Unknown
-from store.usage import Usage, openings, usage_of
+from store.usage import AtEdge, Usage, firsts, usage_of
 from store.window import Edges
 
 Money = Mapping[str, int] | Unknown
@@ -55,17 +57,24 @@ def _at(session: Session, at: datetime, edges: Mapping[str, TierEdge]) -> dict[s
     bills = bill_rows(session, list(edges), [at])
     debits = debits_at(session, [at])
     (ledgers,) = usage_rows(session, list(edges), [at])
-    opened = openings(session, [{}, ledgers])
+    opened = {ledger: first.totals for ledger, first in firsts(session, [{}, ledgers]).items()}
     return {
         tier: Totals(
             tier,
             at,
             _sums([row for row in bills if row.tier == tier], at, less="opening_nusd"),
             _sums([row for row in debits if row.tier == tier], at),
-            usage_of(opened, tier, {}, ledgers, Edges(at, at, since=False, running_ms=edge.running_ms)),
+            _rises(opened, tier, ledgers, Edges(at, at, since=False, running_ms=edge.running_ms)),
         )
         for tier, edge in edges.items()
     }
+
+
+def _rises(opened: Mapping[int, Counts], tier: str, ledgers: AtEdge, edges: Edges) -> Usage:
+    """What the ledgers of a tier are known to have risen by since our first look."""
+    used = usage_of(opened, tier, {}, ledgers, edges)
+    assert isinstance(used, Usage)  # `opened` knows what each of them began with
+    return used
 
 
 def _sums(rows: Sequence[Row[Any]], at: datetime, less: str | None = None) -> Money:

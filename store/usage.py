@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from sqlmodel import Session
 
+from store.clock import rfc3339
 from store.counters import (
     USAGE_FIELDS,
     LedgerAt,
+    LedgerFirst,
     Totals,
     first_totals,
     first_usage,
@@ -21,6 +23,7 @@ from store.unknown import Unknown
 from store.window import Edges, Window
 
 AtEdge = Mapping[int, LedgerAt]
+Opened = Mapping[int, Totals | Unknown]
 _NOTHING: Totals = (0,) * len(USAGE_FIELDS)
 
 
@@ -72,23 +75,40 @@ def usage(session: Session, tier: str, window: Window) -> Usage | Unknown:
     return usage_of(openings(session, [start, end]), tier, start, end, edges)
 
 
-def openings(session: Session, edges: Sequence[AtEdge]) -> Mapping[int, Totals]:
+def openings(session: Session, edges: Sequence[AtEdge]) -> Opened:
     """What each ledger held when we first saw it that has no sample at the oldest of `edges`, oldest first.
 
-    Those that were born under our eyes are left out: they held nothing.
+    Of one that fell, whatever began before its first sample since then is not known. Those that were born under our
+    eyes are left out: they held nothing.
     """
+    return {ledger: _held(first) for ledger, first in firsts(session, edges).items()}
+
+
+def firsts(session: Session, edges: Sequence[AtEdge]) -> Mapping[int, LedgerFirst]:
+    """The oldest sample of each ledger that has `openings`."""
     older = {ledger for edge in edges for ledger, last in edge.items() if not last.is_newborn}
     missing = older - edges[0].keys() if edges else older
     return first_totals(session, missing) if missing else {}
 
 
-def usage_of(opened: Mapping[int, Totals], tier: str, start: AtEdge, end: AtEdge, edges: Edges) -> Usage:
+def _held(first: LedgerFirst) -> Totals | Unknown:
+    if first.since == first.at:
+        return first.totals
+    lost = f"from {rfc3339(first.since)} to {rfc3339(first.at)}"
+    return Unknown(
+        f"the ledger of agent {first.agent} fell: a snapshot was restored, and what it served {lost} is lost"
+    )
+
+
+def usage_of(opened: Opened, tier: str, start: AtEdge, end: AtEdge, edges: Edges) -> Usage | Unknown:
     """The sum over one tier's ledgers between two edges; see `usage_rows` and `openings`."""
     sums = [0] * len(USAGE_FIELDS)
     found = {ledger: last for ledger, last in end.items() if last.tier == tier}
     for ledger, last in found.items():
         known = start.get(ledger)
         before = known.totals if known else _NOTHING if last.is_newborn else opened[ledger]
+        if isinstance(before, Unknown):
+            return before
         for index, total in enumerate(last.totals):
             sums[index] += total - before[index]
     capacity = _capacity(last for last in found.values() if last.at > edges.start_at)

@@ -1,6 +1,6 @@
-"""The agents' ledgers at one tick: ledgers opened or handed to another tier; a sample for each that is sound."""
+"""The agents' ledgers at one tick: opened, handed to another tier, begun again after a fall; a sample for each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -33,10 +33,8 @@ def record_usage(session: Session, agents: Mapping[str, AgentReading], at: datet
             problems[agent] = f"agents {other} and {agent} have one ledger; one of them is a cloned disk"
             continue
         before = last.get((reading.totals.uuid, reading.totals.created_at))
-        fallen = [name for name in _NEVER_FALL if before and getattr(reading.totals, name) < getattr(before, name)]
-        if fallen:
-            uuid = reading.totals.uuid
-            problems[agent] = f"ledger {uuid} fell in {', '.join(fallen)}; a snapshot was restored"
+        if before is not None and before.agent in agents.keys() - {agent} and _fallen(reading.totals, before):
+            problems[agent] = f"agent {before.agent} had its ledger, with more in it; one of them is a cloned disk"
             continue
         ledger_id = _ledger(session, agent, reading.tier, reading.totals, before, at)
         capacity = {"capacity_per_ks": reading.capacity_per_ks}
@@ -53,28 +51,52 @@ def _values(totals: "LedgerTotals | Row[Any]") -> dict[str, int]:
 def _ledger(
     session: Session, agent: str, tier: str, totals: LedgerTotals, before: Row[Any] | None, at: datetime
 ) -> int:
-    """The id of the ledger with this identity: as known, handed over, or opened now."""
-    if before is not None and before.tier == tier:
-        return int(before.id)
+    """The id of the ledger with this identity: as known, handed over, begun again, or opened now."""
     if before is not None:
-        return _handed_over(session, agent, tier, totals, before, at)
+        fallen = _fallen(totals, before)
+        if before.tier == tier and not fallen:
+            return int(before.id)
+        return _followed(session, agent, tier, totals, before, at, fallen)
     first = session.exec(select(func.min(Ledger.first_seen_at)).where(Ledger.tier == tier)).one()
     # one created after the tier's first sample starts from zero; an older one from what it holds now
     is_newborn = first is not None and totals.created_at >= first
     return _added(session, Ledger(**_identity(agent, tier, totals), first_seen_at=at, is_newborn=is_newborn))
 
 
-def _handed_over(
-    session: Session, agent: str, tier: str, totals: LedgerTotals, before: Row[Any], at: datetime
+def _fallen(totals: LedgerTotals, before: Row[Any]) -> list[str]:
+    """In what a ledger holds less than at its last sample."""
+    return [name for name in _NEVER_FALL if getattr(totals, name) < getattr(before, name)]
+
+
+def _followed(
+    session: Session,
+    agent: str,
+    tier: str,
+    totals: LedgerTotals,
+    before: Row[Any],
+    at: datetime,
+    fallen: Sequence[str],
 ) -> int:
-    """The ledger of an agent that another tier names now: history stays with the old tier."""
-    note(session, at, "settings", "tier changed", f"ledger {totals.uuid}", f"{before.tier} → {tier}")
+    """The row that goes on where one was closed at its last sample: another tier names the agent now, or it fell.
+
+    History stays with the closed one. The other begins with its last sample; but where it fell with what it holds
+    now, since what it served in between is lost.
+    """
+    subject = f"ledger {totals.uuid}"
+    if before.tier != tier:
+        note(session, at, "settings", "tier changed", subject, f"{before.tier} → {tier}")
     old = session.get_one(Ledger, before.id)
     old.uuid = f"{old.uuid}@{rfc3339(before.at)}"
     session.flush()
     id_ = _added(session, Ledger(**_identity(agent, tier, totals), first_seen_at=before.at))
-    session.add(UsageSample(ledger_id=id_, at=before.at, **_values(before)))
-    session.flush()
+    if fallen:
+        lost = f"what {agent} served after {rfc3339(before.at)} is lost"
+        note(
+            session, at, "agent", "ledger fell", subject, f"in {', '.join(fallen)}: a snapshot was restored; {lost}"
+        )
+    else:
+        session.add(UsageSample(ledger_id=id_, at=before.at, **_values(before)))
+        session.flush()
     return id_
 
 
@@ -97,6 +119,6 @@ def _last_totals() -> Select[Any]:
         core_select(func.max(older.at)).where(col(older.ledger_id) == Ledger.id).correlate(Ledger).scalar_subquery()
     )
     columns = [getattr(UsageSample, name) for name in USAGE_FIELDS]
-    return core_select(
-        col(Ledger.id), col(Ledger.uuid), col(Ledger.created_at), col(Ledger.tier), col(UsageSample.at), *columns
-    ).join(UsageSample, (col(UsageSample.ledger_id) == Ledger.id) & (col(UsageSample.at) == newest))
+    of_ledger = [getattr(Ledger, name) for name in ("id", "uuid", "created_at", "tier", "agent")]
+    is_it = (col(UsageSample.ledger_id) == Ledger.id) & (col(UsageSample.at) == newest)
+    return core_select(*of_ledger, col(UsageSample.at), *columns).join(UsageSample, is_it)

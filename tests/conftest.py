@@ -136,6 +136,7 @@ class History:
         problem: str | None = None,
         agents: Mapping[str, AgentReading] | None = None,
         after_s: float = 60,
+        running: int | None = 1,
     ) -> bool:
         """One tick, then time moves on; answers whether it was complete."""
         if agents is None:
@@ -146,7 +147,7 @@ class History:
             duration_ms=5,
             providers={"cloud": ProviderReading(bills, problem, 5)},
             agents=agents,
-            tiers={self.tier: TierResources("cloud", self.resources, running=1)},
+            tiers={self.tier: TierResources("cloud", self.resources, running)},
         )
         complete = record_tick(self.database, readings, self.fence)
         self.clock.advance(after_s)

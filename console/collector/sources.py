@@ -145,14 +145,16 @@ def agent_reading(
 
 
 def tier_resources(tier: TierSection, inventory: Batch[Resource]) -> TierResources:
-    """What a tier consists of, and how many of its instances run."""
-    running = sum(
-        resource.ref.kind is ResourceKind.INSTANCE
-        and resource.ref.id in tier.instances
-        and resource.state is State.RUNNING
+    """What a tier consists of, and how many of its instances run, where the inventory tells of each."""
+    states = {
+        resource.ref.id: resource.state
         for resource in inventory.items
-    )
-    return TierResources(tier.provider, frozenset((*tier.instances, *tier.volumes)), running)
+        if resource.ref.kind is ResourceKind.INSTANCE and resource.ref.id in tier.instances
+    }
+    is_told = inventory.complete or len(states) == len(set(tier.instances))  # else one that is not listed may run
+    running = sum(state is State.RUNNING for state in states.values())
+    ids = frozenset((*tier.instances, *tier.volumes))
+    return TierResources(tier.provider, ids, running if is_told else None)
 
 
 def rates_of(bills: Batch[BillReading]) -> Mapping[tuple[ResourceKind, str], int | None]:

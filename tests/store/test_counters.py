@@ -8,6 +8,7 @@ import pytest
 from sqlmodel import select
 
 from store.backfill import missing_samples
+from store.check import check
 from store.derived import add_derived
 from store.errors import ClockBehind, DerivedRefused, SettleRefused
 from store.figures import figures
@@ -16,8 +17,8 @@ from store.journal import latest
 from store.readings import AgentReading, Bill, ProviderReading, TickReadings, TierResources
 from store.samples import record_tick
 from store.settle import settle
-from store.spend import Spend, debits_between, spend
-from store.tables import BillCounter, BillSample, Gap, ProviderTick
+from store.spend import Spend, debits_between, debits_by_tier, spend
+from store.tables import BillCounter, BillSample, Gap, ProviderTick, ResourceRow
 from store.unknown import Unknown
 from store.usage import Usage
 from store.verdicts import verdict_now
@@ -133,6 +134,73 @@ def test_a_resource_that_moves_leaves_its_history_behind(history: History) -> No
         assert [one.completion_tokens for one in made if isinstance(one, Usage)] == [100, 300]
         assert debits_between(session, START, history.clock.now()) == 400
     assert journaled(history).count("tier changed") == 2
+
+
+def test_an_unsettled_counter_that_another_tier_has_now_is_settled(lost: History) -> None:
+    lost.tick(lost.bill(400), lost.bill(900, tier="l40", **OTHER), totals=lost.totals(0, 0))
+    with lost.database.read() as session:
+        rows = session.exec(select(BillCounter).where(BillCounter.resource_id == "9000")).all()
+        assert [(row.tier, row.vanished_at, row.unsettled_at) for row in rows] == [
+            ("h100", None, None),
+            ("l40", None, None),
+        ]
+        assert debits_between(session, START, lost.clock.now()) == 300 + 800
+    assert spent(lost, 0, 360) == 300 + 100
+    assert {"bill found again", "tier changed"} <= set(journaled(lost))
+
+
+def test_a_counter_of_another_tier_begins_as_its_last_sample_was_stated(history: History) -> None:
+    trailing = {"as_of": START - timedelta(seconds=20)}
+    history.tick(history.bill(100, **trailing), totals=history.totals(0, 0))
+    history.tick(history.bill(200, tier="l40"), totals=history.totals(0, 0))
+    with history.database.read() as session:
+        moved = session.exec(select(BillSample).where(BillSample.origin == "moved")).one()
+    assert (moved.at, moved.as_of_at, moved.total_nusd) == (START, START - timedelta(seconds=20), 100)
+
+
+def test_a_bill_in_another_currency_is_another_counter(history: History) -> None:
+    for minute in range(6):
+        currency = "USD" if minute < 3 else "EUR"
+        history.tick(history.bill(minute * 100, currency=currency), totals=history.totals(0, 0))
+    with history.database.read() as session:
+        window = [
+            Window(START, START + timedelta(minutes=2)),
+            Window(START + timedelta(minutes=3), START + timedelta(minutes=5)),
+        ]
+        found = [spend(session, "h100", one) for one in window]
+        debits = [(one.currency, one.nusd) for one in debits_by_tier(session, START, history.clock.now())]
+    assert [(one.nusd, one.currency) for one in found if isinstance(one, Spend)] == [(200, "USD"), (200, "EUR")]
+    assert debits == [("USD", 200), ("EUR", 200)]
+    for start_s, end_s in ((0, 180), (120, 180), (120, 300), (-600, 300)):  # what was billed across is in neither
+        assert spent(history, start_s, end_s) == Unknown("bills in EUR and USD, which are never summed")
+    assert "currency changed" in journaled(history)
+    assert check(history.database) == []
+
+
+def test_a_resource_that_is_billed_from_now_on_is_watched_from_now_on(history: History) -> None:
+    row = {
+        "resource_id": "8429",
+        "tier": "h100",
+        "name": "",
+        "state": "running",
+        "raw_state": "",
+        "can_sleep": True,
+    }
+    policy = GatePolicy(10**12, ZoneInfo("UTC"), timedelta(seconds=170))
+
+    def told(*, excluded: bool) -> tuple[tuple[Reason, ...], list[str]]:
+        history.tick(history.bill(0, excluded=excluded), totals=history.totals(0, 0))
+        with history.database.read() as session:
+            verdict = verdict_now(session, policy, history.clock.now())
+        return verdict.reasons, [term.counter for term in verdict.facts.terms]
+
+    with history.database.write() as session:
+        session.add(ResourceRow(provider="cloud", kind="instance", seen_at=START, **row))
+    assert [told(excluded=True) for _ in range(30)][-1] == ((), [])
+    assert [told(excluded=False) for _ in range(15)][-1] == ((), ["usage:vm:8429"])
+    assert told(excluded=False)[0] == (Reason.FROZEN,)
+    assert told(excluded=True) == ((), [])
+    assert journaled(history) == ["bill excluded from billing", "bill included in billing"]
 
 
 def test_what_is_ignored_is_shown_and_counted_nowhere(history: History) -> None:

@@ -80,6 +80,14 @@ def test_what_was_billed_before_our_first_look_is_in_no_total(history: History) 
     assert (found.usage.prompt_tokens, found.usage.completion_tokens) == (50, 80)
 
 
+def test_what_a_restored_ledger_lost_is_in_no_total(history: History) -> None:
+    for minute, tokens in enumerate((0, 1000, 400, 1001)):
+        history.tick(history.bill(minute), totals=history.totals(tokens, tokens))
+    found = totals_now(history)
+    assert isinstance(found, Totals)
+    assert found.usage.completion_tokens == 1000 + 601
+
+
 def test_totals_stand_still_until_the_next_complete_tick(history: History) -> None:
     for total in (5_000, 5_700):
         history.tick(history.bill(total), totals=history.totals(0, 0))

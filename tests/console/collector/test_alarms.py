@@ -144,6 +144,16 @@ async def test_each_share_of_the_budget_is_told_once_a_day(
     assert [line[-6:] for line in shares] == ["(50 %)", "(80 %)"]
 
 
+async def test_a_restored_ledger_is_told_once(collector: Collector, history: History, receiver: Receiver) -> None:
+    alarms = alarms_of(collector)
+    for tokens in (900, 400, 500):
+        history.tick(history.bill(0), totals=history.totals(tokens, tokens))
+        await collector.decide(history.fence)
+        await alarms.run(history.fence)
+    (line,) = [line for line in receiver.told if "ledger fell" in line]
+    assert "what h100-a served from 2026-11-24T08:00:00Z to 2026-11-24T08:01:00Z is lost" in line
+
+
 async def test_what_was_not_delivered_is_journaled_and_tried_again(
     collector: Collector, database: Database, history: History, receiver: Receiver
 ) -> None:

@@ -3,16 +3,40 @@
 import time
 
 import httpx
+import pytest
 
-from console.collector.sources import ask_agent, ask_provider, ask_status
+from console.collector.sources import ask_agent, ask_provider, ask_status, tier_resources
 from console.hosts.agent_client import AgentClient
 from console.providers.hyperstack import Hyperstack
+from console.providers.protocol import Batch, Ref, Resource
+from console.settings import TierSection
 from store.clock import SystemClock
+from store.words import ResourceKind, State
 
 
 def broken(_: httpx.Request) -> httpx.Response:
     msg = "nobody foresaw this"
     raise RuntimeError(msg)
+
+
+@pytest.mark.parametrize(
+    ("listed", "problems", "running"),
+    [
+        ("ab", (), 1),
+        ("a", (), 1),
+        ("", (), 0),
+        ("", ("HTTP 500",), None),
+        ("a", ("half a page",), None),
+        ("ab", ("x",), 1),
+    ],
+)
+def test_how_many_run_is_known_where_the_inventory_tells_of_each(
+    listed: str, problems: tuple[str, ...], running: int | None
+) -> None:
+    states = {"a": State.RUNNING, "b": State.ASLEEP}
+    items = tuple(Resource(Ref(ResourceKind.INSTANCE, id_), id_, states[id_], "") for id_ in listed)
+    tier = TierSection.model_construct(provider="cloud", instances=("a", "b"), volumes=())
+    assert tier_resources(tier, Batch(items, problems)).running == running
 
 
 async def test_an_agent_that_fails_as_nobody_foresaw_ends_no_tick() -> None:
