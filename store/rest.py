@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, func, select
 
+from store.falls import rises_since
 from store.steps import step_of
 from store.tables import BillCounter, BillSample, ResourceRow
 from store.words import ResourceKind
@@ -66,6 +67,8 @@ def _has_rested(session: Session, counter: BillCounter, since: datetime, every: 
     if last is None or first is None or first.at < since + _arrival(session, counter, every):
         return None
     risen_nusd = last.debits_nusd - first.debits_nusd
+    if last.fell_at is not None:  # what has risen since is no debit yet, and no rest either
+        risen_nusd += rises_since(session, last.counter_id, max(last.fell_at, first.at), last.at)
     if risen_nusd <= 0:
         return True
     elapsed_us = (last.at - first.at) // timedelta(microseconds=1)

@@ -19,13 +19,15 @@ from store.words import State
 def must_sleep(policy: GatePolicy, verdict: Verdict, tiers: Collection[str]) -> dict[str, str]:
     """The tiers that have to be hibernated at once, each with why: a closed gate stops the bill too.
 
-    Spent budgets do, and a dark time that has lasted; above every other rule.
+    Spent budgets do, and a dark time that has lasted; above every other rule. What a bill that has fallen rose by
+    since counts before it is decided what the fall was: it goes on billing meanwhile.
     """
     if not policy.hibernates:
         return {}
-    if Reason.EXHAUSTED in verdict.reasons:
+    is_seen = verdict.facts.last_complete_at is not None
+    if is_seen and any(scope.is_spent for scope in (verdict.fleet, *verdict.currencies.values())):
         return dict.fromkeys(tiers, verdict.sentence)
-    spent = {tier for tier, scope in verdict.tiers.items() if Reason.EXHAUSTED in scope.reasons}
+    spent = {tier for tier, scope in verdict.tiers.items() if scope.is_spent}
     long_dark = {tier for tier in tiers if _is_long_dark(policy, verdict, tier)}
     return {tier: verdict.sentence_for(tier) for tier in tiers if tier in spent | long_dark}
 
