@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
-from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Select, bindparam, func, insert, update
@@ -16,6 +15,7 @@ from store.buckets import covered_until, is_ours_from_zero, place
 from store.clock import rfc3339
 from store.counters import bill_at
 from store.debits import Advance, Fall, Mark, advance
+from store.falls import open_fall
 from store.journal import note
 from store.money import format_nusd
 from store.readings import Bill, ProviderReading
@@ -99,7 +99,9 @@ def _sample(tick: _Tick, bill: Bill) -> dict[str, Any]:
     assert counter.id is not None
     id_ = counter.id
     step = step_of(counter.steps) or _ASSUMED_STEP
-    after = advance(before, tick.at, bill.total_nusd, step, lambda: _fall(tick.session, id_, before))
+    after = advance(
+        before, tick.at, bill.total_nusd, step, lambda: _fall(tick.session, id_, before), is_final=bill.final
+    )
     _tell(tick, counter, bill, before, after)
     _follow(tick, counter, bill, before)
     return {
@@ -210,14 +212,8 @@ def _counter(tick: _Tick, bill: Bill, opening_nusd: int) -> BillCounter:
 
 
 def _fall(session: Session, counter_id: int, last: Mark) -> Fall:
-    """Where the open fall of a counter began, and its rises since, from its samples."""
     assert last.fell_at is not None
-    of_counter = select(BillSample.total_nusd).where(BillSample.counter_id == counter_id)
-    before = of_counter.where(BillSample.at < last.fell_at).order_by(col(BillSample.at).desc()).limit(1)
-    since = of_counter.where(BillSample.at >= last.fell_at).order_by(col(BillSample.at))
-    totals = session.exec(since).all()
-    rises = sum(max(after - now, 0) for now, after in pairwise(totals))
-    return Fall(session.exec(before).first() or 0, rises)
+    return open_fall(session, counter_id, last.fell_at)
 
 
 def _tell(tick: _Tick, counter: BillCounter, bill: Bill, before: Mark, after: Advance) -> None:

@@ -77,12 +77,16 @@ class GatePolicy:
 
 @dataclass(frozen=True, slots=True)
 class ScopeFacts:
-    """The money of one scope today. `ticks_below`: complete ticks since its bound is below the limit."""
+    """The money of one scope today. `ticks_below`: complete ticks since its bound is below the limit.
+
+    `undecided_nusd`: the part of the headroom that is billed already, in bills that have fallen a moment ago.
+    """
 
     debits_nusd: int | Unknown = 0
     headroom_nusd: int | Unknown = 0
     allowances_nusd: int = 0
     ticks_below: int = 0
+    undecided_nusd: int = 0
 
     @property
     def bound_nusd(self) -> int | Unknown:
@@ -156,6 +160,13 @@ class ScopeVerdict:
     limit_nusd: int
     is_below: bool
     currency: str = USD
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether its limit is spent, or is unless a bill's fall of a moment ago was jitter."""
+        debits = self.facts.debits_nusd
+        is_billed = isinstance(debits, int) and debits + self.facts.undecided_nusd >= self.limit_nusd
+        return Reason.EXHAUSTED in self.reasons or is_billed
 
 
 @dataclass(frozen=True, slots=True)

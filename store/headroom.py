@@ -46,7 +46,8 @@ class Metered:
     `moved_at`: when it last moved, or was first seen. `trails`: how far the provider's own clock was behind at the
     last sample. `runs_since`: since when its instance is said to run; None for anything else. `unplaced_nusd`: an
     opening balance of today that no windowed bill has placed, which may have been billed since `unplaced_since_at`.
-    `quantum_nusd`: the smallest step that the bill's own text can show.
+    `quantum_nusd`: the smallest step that the bill's own text can show. `undecided_nusd`: its rises since a fall
+    that may still turn out to have been jitter.
     """
 
     counter: str
@@ -62,6 +63,7 @@ class Metered:
     unplaced_nusd: int = 0
     unplaced_since_at: datetime | None = None
     quantum_nusd: int = 0
+    undecided_nusd: int = 0
     provider: str = ""
     currency: str = "USD"
 
@@ -79,7 +81,7 @@ class Metered:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A counter's part of the headroom: `speed_nusd_per_hour` for `duration`, and what is not placed."""
+    """A counter's part of the headroom: `speed_nusd_per_hour` for `duration`, what is not placed or not decided."""
 
     counter: str
     tier: str
@@ -88,13 +90,14 @@ class Term:
     duration: timedelta
     unplaced_nusd: int = 0
     currency: str = "USD"
+    undecided_nusd: int = 0
 
     @property
     def nusd(self) -> int | Unknown:
         """Nano-dollars, rounded up."""
         if isinstance(self.speed_nusd_per_hour, Unknown):
             return self.speed_nusd_per_hour
-        return billed_nusd(self.speed_nusd_per_hour, self.duration) + self.unplaced_nusd
+        return billed_nusd(self.speed_nusd_per_hour, self.duration) + self.unplaced_nusd + self.undecided_nusd
 
 
 def headroom(metered: Iterable[Metered], now: datetime, day_end: datetime, horizon: Horizon) -> tuple[Term, ...]:
@@ -158,7 +161,7 @@ def _term(one: Metered, now: datetime, day_end: datetime, horizon: Horizon) -> T
         unseen = min(unseen, (one.step or horizon.tick) + one.trails)  # at rest, or at the slope of its storage
     duration = unseen + _ahead(one, now, day_end, horizon)
     speed, unplaced = one.speed_nusd_per_hour, _unplaced(one)
-    return Term(one.counter, one.tier, one.course, speed, duration, unplaced, one.currency)
+    return Term(one.counter, one.tier, one.course, speed, duration, unplaced, one.currency, one.undecided_nusd)
 
 
 def _ahead(one: Metered, now: datetime, day_end: datetime, horizon: Horizon) -> timedelta:

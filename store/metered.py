@@ -16,6 +16,7 @@ from sqlmodel import Session, col
 from sqlmodel import select as model_select
 from sqlmodel.sql.sqltypes import UTCDateTime
 
+from store.falls import rises_since
 from store.headroom import SLOPE_OVER, SLOPE_STEPS, Course, Metered
 from store.steps import is_moving, step_of
 from store.tables import BillCounter, BillSample, ResourceRow
@@ -41,7 +42,7 @@ def metered_counters(session: Session, day_start: datetime, frozen_after: timede
     ]
     marks = _marks(session, asked)
     return tuple(
-        _metered(session, meter, _slope(meter, span, marks), day_start, frozen_after)
+        _metered(session, meter, _slope(session, meter, span, marks), day_start, frozen_after)
         for meter, span in zip(meters, spans, strict=True)
     )
 
@@ -113,7 +114,7 @@ def _rows() -> Select[Any]:
             *(getattr(BillCounter, name) for name in _COUNTER),
             first.label("origin"),
             col(last.at).label("read_at"),
-            *(getattr(last, name) for name in ("as_of_at", "rate_nusd_per_hour")),
+            *(getattr(last, name) for name in ("as_of_at", "rate_nusd_per_hour", "fell_at")),
             *(getattr(ResourceRow, name) for name in ("state", "state_since_at", "can_sleep")),
         )
         .select_from(BillCounter)
@@ -155,10 +156,14 @@ class _Mark:
     at: datetime
     as_of_at: datetime
     debits_nusd: int
+    fell_at: datetime | None
 
 
 def _slope(
-    meter: _Meter, span: tuple[datetime, datetime] | None, marks: Mapping[tuple[int, datetime], _Mark]
+    session: Session,
+    meter: _Meter,
+    span: tuple[datetime, datetime] | None,
+    marks: Mapping[tuple[int, datetime], _Mark],
 ) -> int | None:
     """Nano-dollars an hour between two samples, rounded up; None while there are not two.
 
@@ -167,16 +172,25 @@ def _slope(
     """
     if span is None:
         return None
-    starts = [mark for row in meter.rows if (mark := marks.get((row.id, span[0]))) is not None]
-    ends = [mark for row in meter.rows if (mark := marks.get((row.id, span[1]))) is not None]
+    starts = {row.id: mark for row in meter.rows if (mark := marks.get((row.id, span[0]))) is not None}
+    ends = {row.id: mark for row in meter.rows if (mark := marks.get((row.id, span[1]))) is not None}
     if not starts or not ends:
         return None
-    start, end = max(starts, key=lambda mark: mark.at), max(ends, key=lambda mark: mark.at)
+    start, end = max(starts.values(), key=lambda mark: mark.at), max(ends.values(), key=lambda mark: mark.at)
     if start.at >= end.at:
         return None
     elapsed = max(end.at - start.at, end.as_of_at - start.as_of_at)
-    risen_nusd = sum(mark.debits_nusd for mark in ends) - sum(mark.debits_nusd for mark in starts)
+    risen_nusd = sum(_risen(session, id_, starts.get(id_), mark) for id_, mark in ends.items())
     return -(-risen_nusd * _HOUR_US // (elapsed // timedelta(microseconds=1)))
+
+
+def _risen(session: Session, counter_id: int, start: _Mark | None, end: _Mark) -> int:
+    """A bill that has fallen rises as fast as before, though its debits stand until the fall is decided."""
+    debited = end.debits_nusd - (0 if start is None else start.debits_nusd)
+    if end.fell_at is None:
+        return debited
+    since = end.fell_at if start is None else max(end.fell_at, start.at)
+    return debited + rises_since(session, counter_id, since, end.at)
 
 
 def _marks(session: Session, asked: Sequence[tuple[int, datetime]]) -> dict[tuple[int, datetime], _Mark]:
@@ -186,8 +200,8 @@ def _marks(session: Session, asked: Sequence[tuple[int, datetime]]) -> dict[tupl
         part = asked[begin : begin + _AT_ONCE]
         values: dict[str, object] = {f"id{k}": id_ for k, (id_, _) in enumerate(part)}
         values |= {f"at{k}": at for k, (_, at) in enumerate(part)}
-        for k, at, as_of_at, debits_nusd in session.connection().execute(_samples(len(part)), values):
-            found[part[k]] = _Mark(at, as_of_at, debits_nusd)
+        for k, at, as_of_at, debits_nusd, fell_at in session.connection().execute(_samples(len(part)), values):
+            found[part[k]] = _Mark(at, as_of_at, debits_nusd, fell_at)
     return found
 
 
@@ -210,7 +224,7 @@ def _samples(count: int) -> Select[Any]:
         .scalar_subquery()
     )
     is_it = and_(col(BillSample.counter_id) == asked.c.id, col(BillSample.at) == newest)
-    wanted = (col(BillSample.at), col(BillSample.as_of_at), col(BillSample.debits_nusd))
+    wanted = [getattr(BillSample, name) for name in ("at", "as_of_at", "debits_nusd", "fell_at")]
     return select(asked.c.k, *wanted).join_from(asked, BillSample, is_it)
 
 
@@ -243,6 +257,9 @@ def _metered(
         unplaced_nusd=sum(one.opening_nusd for one in unplaced),
         unplaced_since_at=min((_unplaced_since(one, day_start) for one in unplaced), default=None),
         quantum_nusd=_quantum(session, row.id, moved_at) if may_be_frozen else 0,
+        undecided_nusd=sum(
+            rises_since(session, one.id, one.fell_at) for one in meter.rows if one.fell_at is not None
+        ),
         provider=row.provider,
         currency=row.currency,
     )

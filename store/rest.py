@@ -5,14 +5,15 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, func, select
 
+from store.falls import rises_since
 from store.steps import step_of
-from store.tables import BillCounter, BillSample
+from store.tables import BillCounter, BillSample, ResourceRow
 from store.words import ResourceKind
 
+RATES_OVER = timedelta(days=7)
 _TICKS, _STEPS = 2, 3
 _STORAGE_SHARE = 10  # a sleeping machine's disk and address bill a few percent of its GPU: a tenth is well above
 _HOUR_US = 3_600_000_000
-_RATES_OVER = timedelta(days=7)
 
 
 def rest_needed(session: Session, tier: str, every: timedelta) -> timedelta:
@@ -33,6 +34,22 @@ def is_at_rest(session: Session, tier: str, since: datetime, every: timedelta) -
     return None if None in verdicts else True
 
 
+def highest_rate(session: Session, resource: BillCounter | ResourceRow, since: datetime) -> int | None:
+    """The highest rate quoted since an instant for a resource, or a counter's; a threshold, never a figure.
+
+    For the resource, not the counter: an hour's bucket that began asleep has never heard the price of the GPU.
+    """
+    query = select(func.max(BillSample.rate_nusd_per_hour)).join(
+        BillCounter, col(BillSample.counter_id) == BillCounter.id
+    )
+    of_it = (
+        BillCounter.provider == resource.provider,
+        BillCounter.kind == resource.kind,
+        BillCounter.resource_id == resource.resource_id,
+    )
+    return session.exec(query.where(*of_it, BillSample.at >= since)).one()
+
+
 def _counters(session: Session, tier: str) -> Sequence[BillCounter]:
     query = select(BillCounter).where(
         BillCounter.tier == tier,
@@ -50,10 +67,12 @@ def _has_rested(session: Session, counter: BillCounter, since: datetime, every: 
     if last is None or first is None or first.at < since + _arrival(session, counter, every):
         return None
     risen_nusd = last.debits_nusd - first.debits_nusd
+    if last.fell_at is not None:  # what has risen since is no debit yet, and no rest either
+        risen_nusd += rises_since(session, last.counter_id, max(last.fell_at, first.at), last.at)
     if risen_nusd <= 0:
         return True
     elapsed_us = (last.at - first.at) // timedelta(microseconds=1)
-    highest = _highest_rate(session, counter, last.at - _RATES_OVER)
+    highest = highest_rate(session, counter, last.at - RATES_OVER)
     return highest is not None and risen_nusd * _HOUR_US * _STORAGE_SHARE <= highest * elapsed_us
 
 
@@ -69,22 +88,6 @@ def _arrival(session: Session, counter: BillCounter, every: timedelta) -> timede
 def _lag(session: Session, counter: BillCounter) -> timedelta:
     last = _sample(session, counter, None)
     return timedelta(0) if last is None else max(last.at - last.as_of_at, timedelta(0))
-
-
-def _highest_rate(session: Session, counter: BillCounter, since: datetime) -> int | None:
-    """The highest rate that the provider has quoted for its resource lately; a threshold, never a figure.
-
-    For the resource, not the counter: an hour's bucket that began asleep has never heard the price of the GPU.
-    """
-    query = select(func.max(BillSample.rate_nusd_per_hour)).join(
-        BillCounter, col(BillSample.counter_id) == BillCounter.id
-    )
-    of_its_resource = (
-        BillCounter.provider == counter.provider,
-        BillCounter.kind == counter.kind,
-        BillCounter.resource_id == counter.resource_id,
-    )
-    return session.exec(query.where(*of_its_resource, BillSample.at >= since)).one()
 
 
 def _sample(session: Session, counter: BillCounter, at: datetime | None) -> BillSample | None:

@@ -1,32 +1,33 @@
 """What follows from the gate for operations: which tiers must sleep now, and which may not be woken."""
 
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime
 
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session
 
 from store.counters import currency_of
 from store.gate import GatePolicy, Reason, Verdict
 from store.headroom import billed_nusd
 from store.money import USD, display
 from store.operations import OperationKind, instances, under_way
-from store.tables import BillCounter, BillSample
+from store.rest import RATES_OVER, highest_rate
+from store.tables import ResourceRow
 from store.unknown import Unknown
-from store.words import ResourceKind, State
-
-_RATES_OVER = timedelta(days=7)
+from store.words import State
 
 
 def must_sleep(policy: GatePolicy, verdict: Verdict, tiers: Collection[str]) -> dict[str, str]:
     """The tiers that have to be hibernated at once, each with why: a closed gate stops the bill too.
 
-    Spent budgets do, and a dark time that has lasted; above every other rule.
+    Spent budgets do, and a dark time that has lasted; above every other rule. What a bill that has fallen rose by
+    since counts before it is decided what the fall was: it goes on billing meanwhile.
     """
     if not policy.hibernates:
         return {}
-    if Reason.EXHAUSTED in verdict.reasons:
+    is_seen = verdict.facts.last_complete_at is not None
+    if is_seen and any(scope.is_spent for scope in (verdict.fleet, *verdict.currencies.values())):
         return dict.fromkeys(tiers, verdict.sentence)
-    spent = {tier for tier, scope in verdict.tiers.items() if Reason.EXHAUSTED in scope.reasons}
+    spent = {tier for tier, scope in verdict.tiers.items() if scope.is_spent}
     long_dark = {tier for tier in tiers if _is_long_dark(policy, verdict, tier)}
     return {tier: verdict.sentence_for(tier) for tier in tiers if tier in spent | long_dark}
 
@@ -72,16 +73,11 @@ def _coming_up(session: Session, tier: str) -> list[str]:
 
 def wake_cost_nusd(session: Session, policy: GatePolicy, verdict: Verdict, tier: str) -> int:
     """At most what a wake costs until it could be undone: at the highest rate that its instances quoted lately."""
-    highest = (
-        select(func.max(BillSample.rate_nusd_per_hour))
-        .join(BillCounter, col(BillCounter.id) == BillSample.counter_id)
-        .where(
-            BillCounter.tier == tier,
-            BillCounter.kind == ResourceKind.INSTANCE,
-            col(BillCounter.final_at).is_(None),
-            BillSample.at >= verdict.facts.now - _RATES_OVER,
-        )
-        .group_by(col(BillCounter.id))
-    )
-    rates = session.exec(highest).all()
+    listed = [row for row in instances(session, tier) if row.state != State.GONE]
+    rates = [highest_rate(session, row, _awake_until(row, verdict.facts.now) - RATES_OVER) for row in listed]
     return sum(billed_nusd(rate or 0, policy.wake + policy.horizon.whole) for rate in rates)
+
+
+def _awake_until(row: ResourceRow, now: datetime) -> datetime:
+    """A tier may sleep for weeks, of whose hours no bucket has heard the price of the GPU."""
+    return min(row.state_since_at or now, now) if row.state == State.ASLEEP else now

@@ -106,7 +106,8 @@ class _Money:
         spent = debits_of(debits, tier)
         if others:
             spent = Unknown(f"it bills in {' and '.join(others)}, and its limit is in {currency}")
-        return ScopeFacts(spent, total(terms), self.allowances.get(scope, 0), self.below.get(scope, 0))
+        undecided = sum(one.undecided_nusd for one in terms)
+        return ScopeFacts(spent, total(terms), self.allowances.get(scope, 0), self.below.get(scope, 0), undecided)
 
     def of_fleet(self, policy: GatePolicy, metered: Sequence[Metered]) -> ScopeFacts:
         """The account's dollars; not known while something bills in a currency that has no limit."""

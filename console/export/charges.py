@@ -50,12 +50,13 @@ def _settled(terms: Iterable[SpendTerm], edges: Edges, left_out: MutableMapping[
 
 
 def _charge(step: Step, term: SpendTerm, kinds: Mapping[str, str], nusd: int, usage: Usage | None) -> Charge:
-    counter, edges, figures = term.counter, step.figures.edges, step.figures
+    counter, window, edges, figures = term.counter, step.figures.window, step.figures.edges, step.figures
     assert not isinstance(edges, Unknown)
     output, total = figures.output_nusd_per_mtok, figures.total_nusd_per_mtok
     return Charge(
-        start_at=edges.start_at,
-        end_at=edges.end_at,
+        start_at=window.start,
+        end_at=window.end,
+        edges=edges,
         tier=step.tier,
         provider=counter.provider,
         provider_kind=kinds.get(counter.provider, counter.provider),
@@ -65,7 +66,7 @@ def _charge(step: Step, term: SpendTerm, kinds: Mapping[str, str], nusd: int, us
         currency=counter.currency,
         nusd=nusd,
         is_credit=nusd < 0,
-        is_correction=_is_of_an_earlier_month(counter.final_at, edges.start_at),
+        is_correction=_is_of_an_earlier_month(counter.final_at, window.start),
         counter=counter.counter,
         cumulative_nusd=term.end.total_nusd,
         sample_state="derived" if term.end.origin else "complete",

@@ -9,7 +9,7 @@ from pathlib import Path
 from console.export.charges import charges
 from console.export.csv import COLUMNS, figure_cells
 from console.export.files import write_export
-from console.export.focus import VERSIONS, focus_lines
+from console.export.focus import VERSIONS, billing_periods, focus_lines
 from console.export.series import STEPS, Step, steps
 from console.settings import Settings
 from store.database import Database
@@ -42,12 +42,14 @@ def export_series(
         raise SettingsError(f"--focus {focus}", "there is no such version", f"choose one of: {', '.join(VERSIONS)}")
     kinds = {name: section.kind for name, section in settings.providers.items()}
     left_out: dict[str, str] = {}
+    parts = list(billing_periods(window)) if kind == "focus" else [window]
     with database.read() as session:
         specs = [*settings.tier_specs, *extra_tiers(session)]
         found = (
             (spec, step)
             for spec in specs
-            for step in steps(session, spec.name, window, STEPS[every], settings.budget.timezone)
+            for part in parts
+            for step in steps(session, spec.name, part, STEPS[every], settings.budget.timezone)
         )
         if kind == "focus":
             every_charge = (one for _, step in found for one in charges(session, step, kinds, left_out))

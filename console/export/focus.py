@@ -15,6 +15,7 @@ from console.export.csv import defused
 from console.providers.registry import provider_kind
 from store.clock import rfc3339
 from store.money import format_nusd
+from store.window import Edges, Window
 
 VERSIONS = ("1.2", "1.4")
 _COLUMNS = (
@@ -54,6 +55,8 @@ _OURS = (
     "x_CompletionTokens",
     "x_PerMtokOutput",
     "x_PerMtokTotal",
+    "x_CountedStart",
+    "x_CountedEnd",
     "x_SampleState",
     "x_CumulativeCost",
     "x_Counter",
@@ -68,13 +71,15 @@ _SERVICES = {
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What one counter was charged in `[start_at, end_at)`: nano-units of `currency`, below zero for a credit.
+    """What one counter was charged in the step `[start_at, end_at)`, which lies in one billing period.
 
+    `nusd`: nano-units of `currency`, below zero for a credit. `edges`: the ticks that it was counted between.
     `is_correction`: of an earlier billing period. Tokens and $/Mtok are the tier's, on one of its rows, else None.
     """
 
     start_at: datetime
     end_at: datetime
+    edges: Edges
     tier: str
     provider: str
     provider_kind: str
@@ -100,6 +105,15 @@ def columns(version: str) -> tuple[str, ...]:
     return (*(renamed.get(name, name) for name in _COLUMNS), *_OURS)
 
 
+def billing_periods(window: Window) -> Iterator[Window]:
+    """`window` in parts of one billing period each, a month of UTC, over whose end no step of theirs reaches."""
+    start = window.start
+    while (end := _following(_month(start))) < window.end:
+        yield Window(start, end)
+        start = end
+    yield Window(start, window.end)
+
+
 def focus_lines(charges: Iterable[Charge], version: str) -> Iterator[list[str]]:
     """Header and rows, one at a time. An empty cell is FOCUS's null."""
     yield list(columns(version))
@@ -110,10 +124,9 @@ def focus_lines(charges: Iterable[Charge], version: str) -> Iterator[list[str]]:
 def _focus_cells(charge: Charge) -> list[str]:
     issuer, is_simulated = _issuer(charge.provider_kind)
     category, subcategory, service = _SERVICES.get(charge.resource_kind, ("Other", "Other (Other)", "Other"))
-    month = charge.start_at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    following = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+    month = _month(charge.start_at)
     cost = format_nusd(charge.nusd)
-    seconds = round((charge.end_at - charge.start_at).total_seconds())
+    seconds = round((charge.edges.end_at - charge.edges.start_at).total_seconds())
     measured = ("", "") if charge.is_credit else (str(seconds), "Seconds")
     tags = {"tier": charge.tier} | ({"simulated": "true"} if is_simulated else {})
     return [
@@ -122,7 +135,7 @@ def _focus_cells(charge: Charge) -> list[str]:
         defused(charge.provider),
         charge.currency,
         _instant(month),
-        _instant(following),
+        _instant(_following(month)),
         "Credit" if charge.is_credit else "Usage",
         "Correction" if charge.is_correction else "",
         f"{service} {defused(charge.resource_id)}: {'credited' if charge.is_credit else 'billed'}",
@@ -147,6 +160,14 @@ def _focus_cells(charge: Charge) -> list[str]:
     ]
 
 
+def _month(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def _following(month: datetime) -> datetime:
+    return month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+
+
 def _our_cells(charge: Charge) -> list[str]:
     return [
         charge.tier,
@@ -154,6 +175,8 @@ def _our_cells(charge: Charge) -> list[str]:
         "" if charge.completion_tokens is None else str(charge.completion_tokens),
         "" if charge.per_mtok_output_nusd is None else format_nusd(charge.per_mtok_output_nusd),
         "" if charge.per_mtok_total_nusd is None else format_nusd(charge.per_mtok_total_nusd),
+        _instant(charge.edges.start_at),
+        _instant(charge.edges.end_at),
         charge.sample_state,
         format_nusd(charge.cumulative_nusd),
         defused(charge.counter),

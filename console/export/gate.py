@@ -125,9 +125,10 @@ def _term(term: Term) -> dict[str, Any]:
     amounts = {
         "per_hour": amount(term.speed_nusd_per_hour),
         "unplaced": format_nusd(term.unplaced_nusd),
+        "undecided": format_nusd(term.undecided_nusd),
         "amount": amount(term.nusd),
     }
-    in_usd = ("usd_per_hour", "unplaced_usd", "usd")
+    in_usd = ("usd_per_hour", "unplaced_usd", "undecided_usd", "usd")
     return {
         "counter": term.counter,
         "tier": term.tier,

@@ -46,6 +46,13 @@ def test_a_bill_that_goes_on_rising_is_not(history: History) -> None:
     assert rests(history, 6) is False
 
 
+def test_a_bill_that_was_credited_and_goes_on_rising_is_not_at_rest(history: History) -> None:
+    """Its debits stand for three steps after the credit, until it is known what the fall was."""
+    total = billed(history, 8, PER_MINUTE, 10**10)
+    billed(history, 4, PER_MINUTE, total - 50 * PER_MINUTE)
+    assert rests(history, 8) is False
+
+
 def test_an_hour_that_began_asleep_is_judged_by_what_its_resource_cost_awake(history: History) -> None:
     """A bucket of its own quotes the price of its storage alone: by that it would never rest."""
     storage = PER_MINUTE // 100

@@ -8,6 +8,7 @@ from store.gate import FLEET, GatePolicy, Reason, Verdict
 from store.inventory import keep_resources
 from store.journal import latest
 from store.settle import settle
+from store.stops import must_sleep
 from store.tables import BillCounter, ResourceRow
 from store.unknown import Unknown
 from store.verdicts import (
@@ -258,3 +259,46 @@ def test_days_of_23_and_of_25_hours_end_when_the_zone_says(history: History) -> 
     ahead = found.facts.terms[0].duration - (history.clock.now() - datetime(2027, 3, 28, tzinfo=UTC))
     assert ahead == timedelta(hours=23)  # 02:00 summer time, on a day of 25 hours
     assert FLEET in found.by_scope
+
+
+def test_what_a_credited_bill_rises_by_is_reserved_at_once_and_puts_to_sleep(history: History) -> None:
+    """It is known three steps later only that the fall was a credit; by then the limit would be long behind."""
+    policy, born = (
+        replace(POLICY, limit_nusd=62 * USD, dark_after=timedelta(hours=1)),
+        START + timedelta(seconds=30),
+    )
+    seen: dict[int, tuple[tuple[Reason, ...], bool]] = {}
+    history.tick()
+    for minute in range(9 * 12):
+        hours, part = divmod(minute, 12)
+        bill = 10 * USD * hours - (50 * USD if (hours, part) >= (5, 6) else 0)
+        history.tick(history.bill(bill, started_at=born, rate_nusd_per_hour=10 * USD), after_s=300)
+        inventory(history, State.RUNNING)
+        found = verdict(history, policy)
+        seen.setdefault(hours, (found.reasons, bool(must_sleep(policy, found, ["h100"]))))
+    assert seen[5] == ((), False)
+    assert seen[6] == ((Reason.RESERVED,), False)
+    assert seen[7] == ((Reason.RESERVED,), True)  # $70 are billed, of which the counter's debits know 50
+    assert found.reasons == (Reason.EXHAUSTED,)
+
+
+def test_a_fall_that_recovers_closes_nothing_for_good(history: History) -> None:
+    policy = replace(POLICY, limit_nusd=12 * USD)
+    for total in (0, 10, 7, 9, 10, 10):
+        history.tick(history.bill(total * USD, rate_nusd_per_hour=USD // 10))
+        found = verdict(history, policy)
+        inventory(history, State.RUNNING)
+    assert found.is_open
+    assert found.facts.debits_today_nusd == 10 * USD
+    assert found.fleet.facts.undecided_nusd == 0
+
+
+def test_a_fall_takes_no_slope_from_a_bill_that_quotes_no_rate(history: History) -> None:
+    for minute in range(40):
+        credit = 0 if minute < 37 else 100 * USD
+        history.tick(history.bill((200 + minute) * USD - credit, rate_nusd_per_hour=None))
+        inventory(history, State.RUNNING)
+    (term,) = verdict(history).facts.terms
+    assert term.undecided_nusd == 2 * USD
+    assert isinstance(term.speed_nusd_per_hour, int)
+    assert term.speed_nusd_per_hour >= 55 * USD

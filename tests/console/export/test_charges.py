@@ -2,15 +2,18 @@
 
 import csv
 import io
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 from sqlmodel import col, select
 
 from console.export.charges import charges
-from console.export.focus import Charge
+from console.export.focus import Charge, billing_periods
 from console.export.series import steps
+from store.clock import SetClock
+from store.figures import figures
+from store.spend import Spend
 from store.tables import BillCounter
 from store.window import Window
 from tests.commands import mtok
@@ -90,6 +93,39 @@ def test_tokens_stand_beside_a_counter_at_rest_where_none_moved(history: History
         history.tick(totals=history.totals(minute * 10, minute * 20))
     (one,), left_out = charged(history)
     assert (one.nusd, one.prompt_tokens, one.completion_tokens, left_out) == (0, 20, 40, {})
+
+
+def charged_daily(history: History, window: Window, zone: str) -> list[Charge]:
+    with history.database.read() as session:
+        found = [
+            step
+            for part in billing_periods(window)
+            for step in steps(session, "h100", part, timedelta(days=1), ZoneInfo(zone))
+        ]
+        return [one for step in found for one in charges(session, step, {}, {})]
+
+
+@pytest.mark.parametrize(("zone", "days"), [("UTC", 3), ("Europe/Berlin", 4)])
+def test_a_month_is_charged_what_it_was_billed_though_ticks_lie_before_its_days(
+    history: History, zone: str, days: int
+) -> None:
+    """The first day of November begins at a tick of October's; in Berlin it begins an hour before, too."""
+    october, november = datetime(2026, 10, 30, 23, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)
+    history.clock = SetClock(october + timedelta(minutes=9, seconds=0.35))
+    while history.clock.now() < november + 24 * HOUR:
+        minutes = (history.clock.now() - october) // timedelta(minutes=1)
+        history.tick(history.bill(minutes), totals=history.totals(minutes, minutes), after_s=600)
+    window = Window(october, november + 24 * HOUR)
+    found = charged_daily(history, window, zone)
+    assert len(found) == days
+    spent = [sum(one.nusd for one in found if (one.start_at >= november) is late) for late in (False, True)]
+    assert spent == [24 * 60 + 50, 24 * 60]
+    assert not any(one.start_at < november < one.end_at or one.is_correction for one in found)
+    assert sum(one.completion_tokens or 0 for one in found) == sum(spent)
+    with history.database.read() as session:
+        spend = figures(session, "h100", window).spend
+    assert isinstance(spend, Spend)
+    assert spend.nusd == sum(spent)
 
 
 def test_what_is_left_out_is_said_on_stderr_with_exit_code_5(

@@ -8,7 +8,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.export.focus import Charge, columns, focus_lines
+from console.export.focus import Charge, billing_periods, columns, focus_lines
+from store.window import Edges, Window
 
 # FOCUS 1.2, "MUST be present", unconditionally
 MANDATORY = [
@@ -41,6 +42,7 @@ def charge(**changes: object) -> Charge:
     fields: dict[str, object] = {
         "start_at": START,
         "end_at": START + timedelta(hours=1),
+        "edges": Edges(START - timedelta(seconds=59.7), START + timedelta(hours=1, seconds=-59.7), since=False),
         "tier": "h100",
         "provider": "cloud",
         "provider_kind": "hyperstack",
@@ -90,7 +92,19 @@ def test_a_usage_row() -> None:
     assert (row["ChargeCategory"], row["ChargeClass"], row["ChargeFrequency"]) == ("Usage", "", "Usage-Based")
     assert (row["ConsumedQuantity"], row["ConsumedUnit"]) == ("3600", "Seconds")
     assert (row["PricingQuantity"], row["PricingUnit"]) == ("3600", "Seconds")
+    assert (row["x_CountedStart"], row["x_CountedEnd"]) == ("2026-12-31T22:59:00Z", "2026-12-31T23:59:00Z")
     assert json.loads(row["Tags"]) == {"tier": "h100"}
+
+
+def test_a_window_is_cut_where_a_month_ends() -> None:
+    end = START + timedelta(days=40)
+    first, second = datetime(2027, 1, 1, tzinfo=UTC), datetime(2027, 2, 1, tzinfo=UTC)
+    assert list(billing_periods(Window(START, first))) == [Window(START, first)]
+    assert list(billing_periods(Window(START, end))) == [
+        Window(START, first),
+        Window(first, second),
+        Window(second, end),
+    ]
 
 
 def test_no_price_is_stated_that_would_not_multiply_to_the_cost() -> None:

@@ -271,10 +271,12 @@ def test_tax_is_not_ours_to_count() -> None:
 
 def test_our_own_focus_export_reads_back_to_the_nano_unit() -> None:
     from console.export.focus import Charge, focus_lines
+    from store.window import Edges
 
     charge = Charge(
         start_at=NOW,
         end_at=NOW + timedelta(hours=1),
+        edges=Edges(NOW, NOW + timedelta(hours=1), since=False),
         tier="h100",
         provider="cloud",
         provider_kind="hyperstack",
