@@ -83,8 +83,7 @@ async def test_a_key_acts_on_the_row_that_the_key_before_it_moved_to(world: Flee
         app = await ready(pilot)
         for key in "jh":  # both are there before either is looked at, as in one packet of SSH
             app.post_message(Key(key, key))
-        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
-        assert "Hibernate l40" in shown(app)
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog) and "Hibernate l40" in shown(app))
 
 
 @pytest.mark.parametrize("key", ["escape", "n", "q", "enter"])
