@@ -1,6 +1,6 @@
 """A provider's bills at one tick: counters opened, moved, found again or lost; a sample for each that was read."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -18,6 +18,7 @@ from store.debits import Advance, Fall, Mark, advance
 from store.journal import note
 from store.money import format_nusd
 from store.readings import Bill, ProviderReading
+from store.retired import left_behind
 from store.steps import moved, stated, step_of
 from store.tables import BillCounter, BillSample, ProviderTick
 from store.words import IGNORED
@@ -28,10 +29,11 @@ _LOST_AFTER_TICKS = 3  # one answer without a counter may be a slip of the provi
 
 @dataclass(slots=True)
 class _Tick:
-    """One provider at one tick, with what is known of its counters that are not final."""
+    """One provider of those that the settings name, at one tick, with its counters that are not final."""
 
     session: Session
     provider: str
+    named: Collection[str]
     at: datetime
     complete_before: datetime | None
     counters: dict[str, BillCounter]
@@ -39,11 +41,17 @@ class _Tick:
     moves: list[dict[str, Any]] = field(default_factory=list)
 
 
-def record_bills(session: Session, provider: str, reading: ProviderReading, at: datetime) -> list[str]:
-    """Keep a sample of every sound bill; answers what keeps the tick from being complete."""
+def record_bills(
+    session: Session, provider: str, named: Collection[str], reading: ProviderReading, at: datetime
+) -> list[str]:
+    """Keep a sample of every sound bill; answers what keeps the tick from being complete.
+
+    `named`: every provider that the settings name.
+    """
     tick = _Tick(
         session,
         provider,
+        named,
         at,
         _last_complete(session, provider),
         {one.counter: one for one in _open_counters(session, provider)},
@@ -81,12 +89,13 @@ def _one_each(bills: Iterable[Bill]) -> tuple[list[Bill], list[str]]:
 
 
 def _sample(tick: _Tick, bill: Bill) -> dict[str, Any]:
-    """A bill's row; its counter is opened, or handed to another tier, where needed."""
+    """A bill's row; its counter is opened, or handed to another tier or provider, where needed."""
     counter = tick.counters.get(bill.counter) or _reopened(tick, bill)
+    counter = counter or left_behind(tick.session, tick.named, bill, tick.complete_before)
     if counter is None:
         counter = _opened(tick, bill)
         before = Mark(tick.at, counter.opening_nusd, 0, None)
-    elif counter.tier != bill.tier:
+    elif (counter.provider, counter.tier) != (tick.provider, bill.tier):
         counter = _handed_over(tick, counter, bill)
         before = Mark(tick.at, counter.opening_nusd, 0, None)
     else:
@@ -154,10 +163,12 @@ def _opened(tick: _Tick, bill: Bill) -> BillCounter:
 
 
 def _handed_over(tick: _Tick, old: BillCounter, bill: Bill) -> BillCounter:
-    """The counter of a resource that another tier names now; its history stays with the old tier."""
+    """The counter of a resource that another tier or provider names now; its history stays with the old one."""
     last = _mark_of(tick, old)
-    detail = f"{old.tier} → {bill.tier}, from {rfc3339(last.at)} on"
-    note(tick.session, tick.at, "settings", "tier changed", bill.counter, detail)
+    what, before, now = "tier changed", old.tier, bill.tier
+    if old.provider != tick.provider:
+        what, before, now = "provider changed", old.provider, tick.provider
+    note(tick.session, tick.at, "settings", what, bill.counter, f"{before} → {now}, from {rfc3339(last.at)} on")
     old.counter, old.final_at = f"{old.counter}@{rfc3339(last.at)}", tick.at
     tick.session.flush()
     counter = _counter(tick, bill, last.total_nusd)
