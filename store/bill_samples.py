@@ -12,7 +12,7 @@ from sqlalchemy import select as core_select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from store.buckets import covered_until, is_ours_from_zero, place
+from store.buckets import covered_until, is_ours_from_zero, place, place_rise
 from store.clock import rfc3339
 from store.debits import Advance, Fall, Mark, advance
 from store.journal import note
@@ -104,6 +104,7 @@ def _sample(tick: _Tick, bill: Bill) -> dict[str, Any]:
     id_ = counter.id
     step = step_of(counter.steps) or _ASSUMED_STEP
     after = advance(before, tick.at, bill.total_nusd, step, lambda: _fall(tick.session, id_, before))
+    place_rise(tick.session, counter, bill, before, after, tick.at)
     _tell(tick, counter, bill, before, after)
     _follow(tick, counter, bill, before)
     return {
