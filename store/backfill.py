@@ -89,11 +89,15 @@ def _is_in_pause(session: Session, provider: str, edge: datetime, longest: timed
 
 def _at_edge(session: Session, counter: BillCounter, edge: datetime) -> Iterator[Missing]:
     assert counter.id is not None
+    resource, began_at = (counter.kind, counter.resource_id), counter.started_at
     before, after = bill_at(session, counter.id, edge), bill_after(session, counter.id, edge)
-    if before is None or after is None or before.at == edge or before.as_of_at >= edge:
+    if after is None:
         return
-    resource = (counter.kind, counter.resource_id)
-    yield Missing(counter.id, resource, edge, before.total_nusd, (before.as_of_at, edge))
+    if before is None:
+        if counter.opening_nusd == 0 and began_at is not None and began_at < edge:
+            yield Missing(counter.id, resource, edge, 0, (began_at, edge))  # born in our time, while nobody looked
+    elif before.at < edge and before.as_of_at < edge:
+        yield Missing(counter.id, resource, edge, before.total_nusd, (before.as_of_at, edge))
 
 
 def _at_birth(session: Session, counter: BillCounter, today: datetime) -> Iterator[Missing]:

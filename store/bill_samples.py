@@ -1,6 +1,6 @@
 """A provider's bills at one tick: counters opened, moved, found again or lost; a sample for each that was read."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -11,7 +11,7 @@ from sqlalchemy import select as core_select
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from store.buckets import covered_until, is_ours_from_zero, place
+from store.buckets import covered_until, is_ours_from_zero, place, place_rise
 from store.clock import rfc3339
 from store.counters import bill_at
 from store.debits import Advance, Fall, Mark, advance
@@ -19,6 +19,7 @@ from store.falls import open_fall
 from store.journal import note
 from store.money import format_nusd
 from store.readings import Bill, ProviderReading
+from store.retired import left_behind
 from store.steps import moved, stated, step_of
 from store.tables import BillCounter, BillSample, ProviderTick
 from store.words import IGNORED
@@ -29,10 +30,11 @@ _LOST_AFTER_TICKS = 3  # one answer without a counter may be a slip of the provi
 
 @dataclass(slots=True)
 class _Tick:
-    """One provider at one tick, with what is known of its counters that are not final."""
+    """One provider of those that the settings name, at one tick, with its counters that are not final."""
 
     session: Session
     provider: str
+    named: Collection[str]
     at: datetime
     complete_before: datetime | None
     counters: dict[str, BillCounter]
@@ -40,11 +42,17 @@ class _Tick:
     moves: list[dict[str, Any]] = field(default_factory=list)
 
 
-def record_bills(session: Session, provider: str, reading: ProviderReading, at: datetime) -> list[str]:
-    """Keep a sample of every sound bill; answers what keeps the tick from being complete."""
+def record_bills(
+    session: Session, provider: str, named: Collection[str], reading: ProviderReading, at: datetime
+) -> list[str]:
+    """Keep a sample of every sound bill; answers what keeps the tick from being complete.
+
+    `named`: every provider that the settings name.
+    """
     tick = _Tick(
         session,
         provider,
+        named,
         at,
         _last_complete(session, provider),
         {one.counter: one for one in _open_counters(session, provider)},
@@ -82,18 +90,19 @@ def _one_each(bills: Iterable[Bill]) -> tuple[list[Bill], list[str]]:
 
 
 def _sample(tick: _Tick, bill: Bill) -> dict[str, Any]:
-    """A bill's row; its counter is opened, or handed to another tier, where needed."""
+    """A bill's row; its counter is opened, or handed to another tier or provider, where needed."""
     counter = tick.counters.get(bill.counter) or _reopened(tick, bill)
     if counter is not None:
         _recognised(tick, counter, bill)
+    counter = counter or left_behind(tick.session, tick.named, bill, tick.complete_before)
     if counter is None or counter.currency != bill.currency:
         if counter is not None:
             _close(tick, counter, "provider", "currency changed", f"{counter.currency} → {bill.currency}")
         counter = _opened(tick, bill)
         before = Mark(tick.at, counter.opening_nusd, 0, None)
-    elif counter.tier != bill.tier:
-        counter = _handed_over(tick, counter, bill)
-        before = Mark(tick.at, counter.opening_nusd, 0, None)
+    elif (counter.provider, counter.tier) != (tick.provider, bill.tier):
+        counter, undecided_nusd = _handed_over(tick, counter, bill)
+        before = Mark(tick.at, counter.opening_nusd, undecided_nusd, None)
     else:
         before = _mark_of(tick, counter)
     assert counter.id is not None
@@ -102,6 +111,7 @@ def _sample(tick: _Tick, bill: Bill) -> dict[str, Any]:
     after = advance(
         before, tick.at, bill.total_nusd, step, lambda: _fall(tick.session, id_, before), is_final=bill.final
     )
+    place_rise(tick.session, counter, bill, before, after, tick.at)
     _tell(tick, counter, bill, before, after)
     _follow(tick, counter, bill, before)
     return {
@@ -160,11 +170,18 @@ def _opened(tick: _Tick, bill: Bill) -> BillCounter:
     return counter
 
 
-def _handed_over(tick: _Tick, old: BillCounter, bill: Bill) -> BillCounter:
-    """The counter of a resource that another tier names now; its history stays with the old tier."""
-    last = _close(tick, old, "settings", "tier changed", f"{old.tier} → {bill.tier}")
+def _handed_over(tick: _Tick, old: BillCounter, bill: Bill) -> tuple[BillCounter, int]:
+    """The counter of a resource that another tier or provider names now; its history stays with the old one.
+
+    And what has risen since a fall that is still open: nobody will decide it, so it is debited from here on.
+    """
+    what, before, now = "tier changed", old.tier, bill.tier
+    if old.provider != tick.provider:
+        what, before, now = "provider changed", old.provider, tick.provider
+    last = _close(tick, old, "settings", what, f"{before} → {now}")
     assert old.id is not None
     read = bill_at(tick.session, old.id, last.at)
+    undecided_nusd = 0 if last.fell_at is None else _fall(tick.session, old.id, last).rises_nusd
     counter = _counter(tick, bill, last.total_nusd)
     counter.first_seen_at, counter.moved_at, counter.steps = last.at, old.moved_at, old.steps
     tick.session.add(counter)
@@ -175,14 +192,14 @@ def _handed_over(tick: _Tick, old: BillCounter, bill: Bill) -> BillCounter:
             counter_id=counter.id,
             at=last.at,
             total_nusd=last.total_nusd,
-            debits_nusd=0,
+            debits_nusd=undecided_nusd,
             raw=format_nusd(last.total_nusd),
             as_of_at=last.at if read is None else read.as_of_at,
             origin="moved",
         )
     )
     tick.counters[bill.counter] = counter
-    return counter
+    return counter, undecided_nusd
 
 
 def _close(tick: _Tick, old: BillCounter, actor: str, what: str, change: str) -> Mark:

@@ -15,7 +15,8 @@ def add_derived(
 ) -> None:
     """Add what the counter held at `at`; `raw` says what that was derived from.
 
-    Before the first sample it becomes what the counter opened with: the rise from there on is ours to count.
+    Before the first sample it becomes what the counter opened with: the rise from there on is ours to count. One
+    that opened with nothing was born in our time, and all that it held is counted already.
 
     Raises:
         DerivedRefused: it does not lie between its neighbours; nothing was written.
@@ -23,9 +24,9 @@ def add_derived(
     assert counter.id is not None
     before, after = bill_at(session, counter.id, at), bill_after(session, counter.id, at)
     _refuse_unless_between(counter, at, total_nusd, before, after)
-    debits = 0 if before is None else before.debits_nusd + total_nusd - before.total_nusd
-    if before is None and after is not None:
-        earlier = after.total_nusd - total_nusd
+    debits = total_nusd if before is None else before.debits_nusd + total_nusd - before.total_nusd
+    if before is None and after is not None and counter.opening_nusd:
+        debits, earlier = 0, after.total_nusd - total_nusd
         samples = update(BillSample).where(col(BillSample.counter_id) == counter.id)
         session.connection().execute(samples.values(debits_nusd=col(BillSample.debits_nusd) + earlier))
         counter.opening_nusd = total_nusd

@@ -81,6 +81,12 @@ def forget_agents(session: Session, present: Collection[str]) -> None:
         session.delete(row)
 
 
+def forget_resources(session: Session, named: Collection[str]) -> None:
+    """Forget resources of providers that the settings no longer name; their bills stay."""
+    for row in session.exec(select(ResourceRow).where(col(ResourceRow.provider).not_in(named))).all():
+        session.delete(row)
+
+
 def mark_unreachable(session: Session, agent: str, tier: str, problem: str) -> None:
     """Note that an agent did not answer; what it said before stays, its lease too: that may still run."""
     row = session.get(AgentRow, agent) or AgentRow(agent=agent, tier=tier)

@@ -17,6 +17,7 @@ from store.edges import TierEdge, newest_of
 from store.errors import ClockBehind
 from store.leader import check_fence
 from store.readings import ProviderReading, TickReadings, TierResources
+from store.retired import retire
 from store.tables import BillCounter, Gap, ProviderTick, Tick, TierTick
 from store.usage_samples import record_usage
 from store.words import IGNORED, UNASSIGNED
@@ -52,6 +53,7 @@ def record_tick(database: Database, readings: TickReadings, fence: int) -> bool:
         tick = Tick(at=readings.at, fence=fence, complete=False, duration_ms=readings.duration_ms)
         session.add(tick)
         session.flush()
+        retire(session, readings.providers, readings.at)
         for provider, reading in readings.providers.items():
             _record_provider(session, readings, provider, reading, problems)
         _record_agents(session, readings, problems)
@@ -63,7 +65,7 @@ def record_tick(database: Database, readings: TickReadings, fence: int) -> bool:
 def _record_provider(
     session: Session, readings: TickReadings, provider: str, reading: ProviderReading, problems: _Problems
 ) -> None:
-    found = record_bills(session, provider, reading, readings.at)
+    found = record_bills(session, provider, readings.providers, reading, readings.at)
     problem = "; ".join(found) or None
     if problem is not None:
         problems.provider[provider] = problem

@@ -66,8 +66,8 @@ class BillCounter(Stored, table=True):
     """One bill counter of one provider. `counter` is its identity: a reset is a new identity.
 
     `opening_nusd` was billed before our time; zero when the counter was born under our eyes. `steps`: the seconds
-    between its last few movements, oldest first, as text. A counter that went to another tier is closed under its
-    identity with `@` and the instant; the other tier has it from there on.
+    between its last few movements, oldest first, as text. A counter that went to another tier, or to
+    another provider's name, is closed under its identity with `@` and the instant; the other has it from there on.
     """
 
     __tablename__: ClassVar[str] = "bill_counters"

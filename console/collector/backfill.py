@@ -1,8 +1,9 @@
 """After an outage of ours: which day does the money belong to?
 
 A lifetime counter loses nothing while we are away, but it does not say when. The provider's windowed bill does:
-what it says of the missing time is stored as `derived` samples at the days' edges, where they fit between their
-neighbours. A counter first seen today is placed at the day's start, or at its creation; a vanished one is settled.
+what it says of the missing time, or of the life of a counter that was born in it, is stored as `derived` samples at
+the days' edges, where they fit between their neighbours. A counter first seen today is placed at the day's start,
+or at its creation; a vanished one is settled.
 """
 
 import asyncio

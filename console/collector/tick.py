@@ -35,7 +35,14 @@ from store.clock import Clock
 from store.counters import watched_counters
 from store.database import Database
 from store.gate import Verdict
-from store.inventory import forget_agents, keep_agent, keep_resources, mark_lease, mark_unreachable
+from store.inventory import (
+    forget_agents,
+    forget_resources,
+    keep_agent,
+    keep_resources,
+    mark_lease,
+    mark_unreachable,
+)
 from store.keys import dumped_keys
 from store.leader import check_fence, raise_fence
 from store.machines import dumped_gpus
@@ -252,6 +259,7 @@ class Collector:
             for name, answer in bills.items():
                 rows = resource_rows(self.tiers, name, answer.inventory, at, rates_of(answer.bills))
                 keep_resources(session, name, rows, at, complete=answer.inventory.complete)
+            forget_resources(session, bills)
             forget_agents(session, self.account.agents)
             for agent, said in usage.items():
                 reading = readings[agent]

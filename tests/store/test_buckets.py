@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from sqlmodel import select
 
 from store.budget_curve import debits_since
+from store.check import check
 from store.figures import figures, figures_of
 from store.gate import GatePolicy
 from store.inventory import keep_resources
@@ -164,3 +165,33 @@ def test_a_correction_of_a_bucket_that_is_over_is_no_step_and_moves_no_clock(his
     found = spend(history, 0, 3)
     assert isinstance(found, Spend)
     assert found.nusd == 4 * USD
+
+
+def test_hours_that_ended_while_nobody_looked_are_money_of_their_day(history: History) -> None:
+    """Hours at $6, and an outage from 20:30 to 02:30: what was billed by midnight is yesterday's."""
+    began, midnight = START + 12 * HOUR, START + 16 * HOUR
+
+    def tick() -> None:
+        now = history.clock.now()
+        starts = [began + hour * HOUR for hour in range(8) if began + hour * HOUR <= now]
+        passed = {start: min(now - start, HOUR) // timedelta(minutes=1) for start in starts}
+        told = [bucket(history, (start - START) // HOUR, minutes * USD // 10) for start, minutes in passed.items()]
+        history.tick(*told, totals=history.totals(0, 0), after_s=300)
+
+    history.clock.advance(12 * 3600)
+    for _ in range(7):
+        tick()
+    history.clock.advance(6 * 3600 - 300)
+    for _ in range(2):
+        tick()
+    now = history.clock.now() - timedelta(minutes=5)
+    with history.database.read() as session:
+        yesterday, _ = debits_since(session, began, [midnight, now])
+        facts = verdict_now(session, POLICY, now).facts
+        whole = figures(session, "h100", Window(began, now)).spend
+        before = figures(session, "h100", Window(began, began + HOUR / 2)).spend
+    assert (yesterday, facts.debits_today_nusd) == (24 * USD, 15.5 * USD)
+    assert isinstance(whole, Spend)
+    assert isinstance(before, Spend)
+    assert (whole.nusd, before.nusd) == (39.5 * USD, 3 * USD)
+    assert check(history.database) == []

@@ -15,6 +15,7 @@ from store.figures import figures
 from store.gate import GatePolicy, Reason
 from store.journal import latest
 from store.readings import AgentReading, Bill, ProviderReading, TickReadings, TierResources
+from store.reconcile import counted
 from store.samples import record_tick
 from store.settle import settle
 from store.spend import Spend, debits_between, debits_by_tier, spend
@@ -113,6 +114,33 @@ def test_the_windowed_bill_could_settle_it(lost: History) -> None:
     (last,) = [one for one in found if one.settles]
     assert (last.resource, last.base_nusd) == (("instance", "9000"), 200)
     assert last.ask == (START + timedelta(seconds=60), START + timedelta(seconds=240))
+
+
+def test_what_a_machine_was_billed_that_was_created_in_an_outage_is_placed_at_the_days_edge(
+    history: History,
+) -> None:
+    born, midnight = START + timedelta(hours=12), START + timedelta(hours=16)
+    for minute in range(2):
+        history.tick(history.bill(minute), totals=history.totals(0, 0))
+    history.clock.advance(18 * 3600 - 120)
+    for minute in range(360, 363):  # of its life, at a nano-dollar a minute
+        told = history.bill(minute, **OTHER, started_at=born)
+        history.tick(history.bill(1080), told, totals=history.totals(0, 0))
+    now = history.clock.now()
+    with history.database.read() as session:
+        found = list(missing_samples(session, "cloud", now, ZoneInfo("UTC"), timedelta(minutes=5)))
+    (missing,) = [one for one in found if one.resource == ("instance", "9000")]
+    assert (missing.at, missing.base_nusd, missing.ask) == (midnight, 0, (born, midnight))
+    with history.database.write() as session:
+        counter = session.get_one(BillCounter, missing.counter_id)
+        add_derived(session, counter, midnight, 240, "0 + 0.00000024 (windowed bill)")
+        assert counter.opening_nusd == 0
+    with history.database.read() as session:
+        days = [debits_between(session, *day) for day in ((START, midnight), (midnight, now))]
+        parts = [list(counted(session, "cloud", *day))[-1].nusd for day in ((START, midnight), (midnight, now))]
+    assert (days, parts) == ([240 + 1, 362 - 240 + 1079], [240, 362 - 240])
+    assert spent(history, 0, 18 * 3600 + 120) == 362 + 1080
+    assert check(history.database) == []
 
 
 def test_a_resource_that_moves_leaves_its_history_behind(history: History) -> None:

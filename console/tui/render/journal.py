@@ -25,7 +25,7 @@ COLUMNS = (
     Column("subject", "SUBJECT", 11, is_number=False, stretches=True),
     Column("detail", "REASON, OUTCOME", 17, is_number=False, rank=1, stretches=True),
 )
-_CHANGES = frozenset({"verdict", "tier changed"})
+_CHANGES = frozenset({"verdict", "tier changed", "provider changed"})
 """What is journaled as `before → after`, and after a colon why."""
 _TROUBLE = ("failed", "refused", "not_applied", "not delivered", "unasked", "jumped", "yielded")
 _NAME_WIDTH = 10

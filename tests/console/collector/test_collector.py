@@ -18,7 +18,7 @@ from console.collector.schedule import Schedule
 from console.collector.tick import Collector
 from console.errors import ClockApart
 from console.providers.simulator import Simulator
-from console.settings import Settings
+from console.settings import Settings, load_settings
 from store.check import check
 from store.clock import SystemClock
 from store.database import Database, open_database
@@ -64,6 +64,21 @@ async def test_a_collector_that_lost_the_lead_writes_nothing(
         await collector.tick(fence + 1)
     with database.read() as session:
         assert session.exec(select(Tick)).all() == []
+
+
+async def test_a_renamed_provider_takes_its_machines_along(
+    collector: Collector, database: Database, fence: int, settings: Settings
+) -> None:
+    assert await collector.tick(fence)
+    text = settings.path.read_text(encoding="utf-8").replace("providers.cloud", "providers.renamed")
+    settings.path.write_text(text.replace('provider = "cloud"', 'provider = "renamed"'), encoding="utf-8")
+    renamed = build_collector(database, load_settings(settings.path), SystemClock())
+    assert await renamed.tick(fence)
+    await renamed.account.close()
+    with database.read() as session:
+        assert {row.provider for row in session.exec(select(ResourceRow))} == {"renamed"}
+        changes = session.exec(select(JournalEntry.what).where(JournalEntry.actor == "settings")).all()
+    assert changes == ["provider retired", *["provider changed"] * 3]
 
 
 class Jumping(SystemClock):
