@@ -107,7 +107,9 @@ def verdict_changes(session: Session, at: datetime, count: int) -> tuple[Verdict
         assert row.id is not None
         scopes = by_scope(row)
         reasons = scopes.pop(FLEET, ())
-        spent = NOT_RECORDED if row.debits_today_nusd is None else row.debits_today_nusd
+        spent: int | Unknown = NOT_RECORDED if row.debits_today_nusd is None else row.debits_today_nusd
+        if Reason.UNOBSERVED in reasons:
+            spent = UNOBSERVED
         until = found[-1].since_at if found else None
         found.append(VerdictChange(row.id, row.at, until, row.is_open, reasons, scopes, spent, row.limit_nusd))
     return tuple(found)

@@ -141,6 +141,17 @@ def overspend_terms(session: Session, policy: GatePolicy, now: datetime) -> tupl
     return promised(metered, now, day_end(now, policy.zone), policy.horizon, policy.dark_hibernate_after)
 
 
+def overspend(policy: GatePolicy, verdict: Verdict, promise: Sequence[Term]) -> dict[str, int | Unknown]:
+    """By currency, what may be billed beyond its limit if the gate closes at it; `promise`: `overspend_terms`."""
+    limits = (USD, *policy.currency_limits_nusd)
+    unseen = verdict.facts.unseen
+    if not policy.hibernates:
+        return dict.fromkeys(limits, Unknown('on_exhausted = "refuse" promises none'))
+    if unseen is not None:
+        return dict.fromkeys(limits, unseen)
+    return {limit: total(one for one in promise if one.currency == limit) for limit in limits}
+
+
 def verdict_now(session: Session, policy: GatePolicy, now: datetime) -> Verdict:
     """The verdict at `now`, from the store alone: every reader comes to the same one."""
     return verdict_of(gate_inputs(session, policy, now), policy, now)

@@ -19,7 +19,7 @@ def status_text(fleet: Fleet) -> str:
     """Every tier and the gate in a table."""
     verdict = fleet.verdict
     debits = verdict.facts.debits_today_nusd
-    today = "—" if isinstance(debits, Unknown) else display_usd(debits)
+    today = f"— ({debits.reason})" if isinstance(debits, Unknown) else display_usd(debits)
     word = "OPEN" if verdict.is_open else f"CLOSED ({verdict.sentence})"
     table = plain_table()
     for heading in (
@@ -92,7 +92,7 @@ def _cells(figures: Figures) -> tuple[str, ...]:
 
 def _of_limit(scope: ScopeVerdict) -> str:
     spent = scope.facts.debits_nusd
-    today = "—" if isinstance(spent, Unknown) else display(spent, scope.currency)
+    today = f"— ({spent.reason})" if isinstance(spent, Unknown) else display(spent, scope.currency)
     return f"{today} of {display(scope.limit_nusd, scope.currency)}"
 
 
