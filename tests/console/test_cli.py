@@ -35,6 +35,17 @@ def test_status_is_json_or_text(world: FleetWorld) -> None:
     assert "SIMULATED PROVIDER" in mtok("status", *config(world))[1]
 
 
+def test_one_look_at_a_past_minute_is_of_that_minute(world: FleetWorld) -> None:
+    past = ("console", "--at", "2026-11-24T08:01:30Z")
+    code, out, err = mtok(*past, "--json", *config(world))
+    assert (code, err) == (0, "")
+    body = json.loads(out)
+    assert body["as_of"] == "2026-11-24T08:01:30Z"
+    assert body["billing"]["last_complete_tick"] == "2026-11-24T08:01:00Z"
+    assert body["gate"]["state"] == "open"
+    assert "as it was known at 2026-11-24T08:01:30Z\ngate OPEN" in mtok(*past, "--once", *config(world))[1]
+
+
 @pytest.mark.parametrize(
     ("option", "runs"), [("--plain", "console.plain.run_plain"), ("--web", "console.web.serve")]
 )
@@ -94,6 +105,13 @@ def test_csv_goes_to_stdout_or_a_file(world: FleetWorld, tmp_path: Path) -> None
         (("explain", "h100", "--from", "0001-01-01T00:00:00+05:00"), 2, "is out of reach"),
         (("export", "csv", "--from", "9999-12-31T20:00:00Z", "--to", "9999-12-31T23:00:00Z"), 2, "is out of reach"),
         (("explain", "h100", "--from", "2026-11-24T09:00:00Z", "--to", "2026-11-24T08:00:00Z"), 2, "swap them"),
+        (("explain", "h100", "--window", "1h", "--from", "2026-11-24T08:00:00Z"), 2, "there is --from or --to too"),
+        (("export", "csv", "--window", "24h", "--to", "2026-11-24T08:00:00Z"), 2, "there is --from or --to too"),
+        (("reconcile", "--day", "2026-11-24", "--from", "2026-11-24T08:00:00Z"), 2, "there is --from or --to too"),
+        (("console", "--at", "2999-01-01T00:00Z", "--once"), 2, "is yet to come"),
+        (("console", "--at", "2026-11-24T08:01Z", "--plain"), 2, "--plain tells what is, not what was; use --once"),
+        (("console", "--at", "2026-11-24T08:01Z"), 1, "or `--once`, with --at too"),
+        (("console", "--at", "2026-11-24T07:59Z", "--json"), 1, "recorded"),
         (("export", "csv", "-o", "no/such/place.csv"), 1, "choose another place"),
         (("export", "csv", "-o", "."), 1, "is no name of a file; choose another place"),
         (("export", "prometheus", "-o", ""), 1, "is no name of a file; choose another place"),
