@@ -123,6 +123,7 @@ def test_a_healthy_fleet_has_nothing_but_ok(patient: Patient) -> None:
         found
     )
     assert {"heartbeat", "versions", "terminal", "disk", "store", "collector", "ticks"} <= set(found)
+    assert found["gate"] == "ok open"
     assert "2 resources, 2 bill counters" in found["provider, cloud"]
     assert found["clock, cloud"].endswith("s away from here")
     assert "version" in found["store"]
@@ -187,11 +188,21 @@ def test_what_is_missing_here_is_named(patient: Patient, change: tuple[str, str]
     assert not (patient.folder / "new.db").exists()
 
 
+@pytest.mark.parametrize("url", ["foo", "notaurl://", "json://127.0.0.1/the-secret, notaurl://x"])
+def test_a_channel_that_apprise_does_not_know_is_a_failure(patient: Patient, url: str) -> None:
+    (patient.folder / "secret").write_text(url, encoding="utf-8")
+    code, found = patient.lines("--offline")
+    assert code == 1
+    assert found["alarms"].startswith("FAILED apprise does not understand the URL of ops; ")
+
+
 def test_a_dead_collector_and_an_old_tick_are_failures(tmp_path: Path, patient: Patient) -> None:
     (tmp_path / "mtok.db").rename(tmp_path / "old.db")
     told(tmp_path, timedelta(minutes=20), leads=False)
     code, found = patient.lines("--offline")
     assert code == 1
+    assert found["gate"].startswith("WARN closed: last complete billing tick 12")
+    assert found["gate"].endswith("; opens after two complete ticks; see mtok gate show")
     assert found["collector"].startswith("FAILED COLLECTOR DEAD")
     said = re.match(r"FAILED the last complete one was (\d+) s ago", found["ticks"])
     assert said is not None
