@@ -36,7 +36,7 @@ def export_json(
     every: Every = "1h",
     output: Output = None,
 ) -> None:
-    """The same rows as an array of objects."""
+    """The same rows as an array of objects. Counts are integers; what is not known is {"unknown": reason}."""
     from console.commands import Wanted, export
 
     export(config, output, Wanted("json", window, start, end, every))

@@ -1,7 +1,11 @@
 """The command line: data on stdout, one clear line on stderr, an exit code, and no traceback."""
 
+import csv
 import gc
+import io
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +97,35 @@ def test_csv_goes_to_stdout_or_a_file(world: FleetWorld, tmp_path: Path) -> None
     path = tmp_path / "out.csv"
     assert mtok("export", "csv", "-o", str(path), *config(world))[0] == 0
     assert path.read_bytes().count(b"\r\n") == 1 + 3 * 25  # a window of 24 hours touches 25
+
+
+def test_rows_in_json_have_types(world: FleetWorld) -> None:
+    window = ("--from", "2026-11-24T07:58:00Z", "--to", "2026-11-24T08:03:00Z", "--every", "1m")
+    code, out, _ = mtok("export", "json", *window, *config(world))
+    assert code == 0
+    before, *_, last = [row for row in json.loads(out) if row["tier"] == "l40"]
+    assert (last["simulated"], last["since"], last["unknown"], last["engine"]) == (True, False, None, None)
+    assert {type(last[name]) for name in ("prompt_tokens", "cached_tokens", "completion_tokens", "requests")} == {
+        int
+    }
+    assert last["spend"] == "0.013333333"
+    assert last["load"] == {"unknown": "the capacity of agent l40-a was not known; mtok agent bench measures it"}
+    assert before["spend"] == {"unknown": before["unknown"]}
+    assert "unknown" in before["start"]
+    _, rows, _ = mtok("export", "csv", *window, *config(world))
+    cells = [row for row in csv.DictReader(io.StringIO(rows)) if row["tier"] == "l40"]
+    assert (cells[-1]["simulated"], cells[-1]["spend"], cells[-1]["load"]) == ("true", last["spend"], "")
+    assert int(cells[-1]["completion_tokens"]) == last["completion_tokens"]
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+def test_the_sum_that_the_readme_shows_is_the_figure(world: FleetWorld) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"mtok explain h100 --json \| jq '(.*)'", readme)
+    window = ("--from", "2026-11-24T08:00:00Z", "--to", "2026-11-24T08:03:00Z")
+    _, out, _ = mtok("explain", "h100", *window, "--json", *config(world))
+    done = subprocess.run(["jq", program], input=out, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["100000000", "100000000"]
 
 
 @pytest.mark.parametrize(
