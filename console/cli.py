@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ import typer
 
 from console import cli_ops
 from console.cli_fleet import gate_app, host_app, tier_app
-from console.cli_options import Config, From, Json, TierName, To, WindowName
+from console.cli_options import Config, From, HourName, Json, TierName, To
 from console.cli_provider import provider_app
 from console.cli_records import counter_app, export_app, store_app
 from console.completion import VARIABLE, answer, asks_the_agent, without_first_word
@@ -129,25 +130,29 @@ def console(
     plain: Annotated[
         bool, typer.Option("--plain", help="Lines that are only added: screen readers, logs.")
     ] = False,
-    once: Annotated[bool, typer.Option("--once", help="What `mtok status` prints, and end.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="What `mtok status` prints, and end; with --at, of then.")
+    ] = False,
     web: Annotated[bool, typer.Option("--web", help="To a browser here, read-only, without a password.")] = False,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Of loopback, for --web.")] = 8000,
     json: Json = False,
 ) -> int:
     """The screen. It collects too when nobody else does and it holds every secret."""
+    from console.instants import past_instant_of
+
+    past = None if at is None else past_instant_of("--at", at, datetime.now(UTC))
     if once or json:
         from console.commands import print_status
 
-        print_status(config, as_json=json)
+        print_status(config, as_json=json, at=past)
         return 0
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would read every package's metadata for them
-    from console.instants import instant_of
     from console.screen import Wish, open_console, serve_console
 
     wish = Wish(
         no_collect=no_collect,
         read_only=read_only,
-        at=instant_of("--at", at) if at is not None else None,
+        at=past,
         theme=theme,
         is_ascii=ascii_,
         no_mouse=no_mouse,
@@ -177,7 +182,7 @@ def status(config: Config = None, json: Json = False) -> None:
 def explain(
     tier: TierName,
     config: Config = None,
-    window: WindowName = "1h",
+    window: HourName = None,
     start: From = None,
     end: To = None,
     json: Json = False,

@@ -22,6 +22,10 @@ KeyEnv = Annotated[
 KeyFile = Annotated[Path | None, typer.Option(metavar="FILE", help="The file that holds the API key.")]
 BaseUrl = Annotated[str | None, typer.Option(metavar="URL", help="Another address of its API.")]
 DailyUsd = Annotated[str | None, typer.Option(metavar="USD", help="The limit per day, such as 200.")]
+Daily = Annotated[
+    list[str] | None,
+    typer.Option("--daily", metavar="CUR=AMOUNT", help="The same in another currency, such as EUR=180; repeat it."),
+]
 Timezone = Annotated[str | None, typer.Option(metavar="ZONE", help="Where a day begins; else UTC.")]
 SshUser = Annotated[str | None, typer.Option(metavar="USER", help="An agent a tier, reached by SSH as this user.")]
 SshPort = Annotated[str, typer.Option(metavar="PORT", help="For --ssh-user.")]
@@ -48,6 +52,7 @@ def init(
     api_key_file: KeyFile = None,
     base_url: BaseUrl = None,
     daily_usd: DailyUsd = None,
+    daily: Daily = None,
     timezone: Timezone = None,
     ssh_user: SshUser = None,
     ssh_port: SshPort = "22",
@@ -66,7 +71,8 @@ def init(
 
     key = (api_key_env, api_key_file)
     ssh = (ssh_user, ssh_port)
-    wish = Wish(kind, name, base_url, *key, daily_usd, timezone, *ssh, tuple(set_ or ()), yes, force)
+    more = (tuple(set_ or ()), tuple(daily or ()))
+    wish = Wish(kind, name, base_url, *key, daily_usd, timezone, *ssh, *more, yes, force)
     return run_init(config, wish)
 
 

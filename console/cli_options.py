@@ -11,8 +11,12 @@ Config = Annotated[
     Path | None,
     typer.Option("--config", metavar="PATH", help="The settings file; else MTOK_CONFIG, ./mtok.toml, XDG."),
 ]
-WindowName = Annotated[
-    str, typer.Option("--window", help="5m, 1h, 24h, 7d, 30d, today or month.", autocompletion=window_names)
+_WINDOWS = "5m, 1h, 24h, 7d, 30d, today or month."
+HourName = Annotated[
+    str | None, typer.Option("--window", help=_WINDOWS, show_default="1h", autocompletion=window_names)
+]
+DayName = Annotated[
+    str | None, typer.Option("--window", help=_WINDOWS, show_default="24h", autocompletion=window_names)
 ]
 From = Annotated[str | None, typer.Option("--from", help="An instant, RFC 3339.")]
 To = Annotated[str | None, typer.Option("--to", help="An instant, RFC 3339.")]

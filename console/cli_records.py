@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from console.cli_options import Config, Every, From, Json, Output, To, WindowName
+from console.cli_options import Config, DayName, Every, From, Json, Output, To
 
 export_app = typer.Typer(help="Figures in files that other programs read.", no_args_is_help=True)
 counter_app = typer.Typer(help="Bill counters: what figures are made of.", no_args_is_help=True)
@@ -15,7 +15,7 @@ _LARGEST = 2**63 - 1  # SQLite's integers end there
 @export_app.command("csv")
 def export_csv(
     config: Config = None,
-    window: WindowName = "24h",
+    window: DayName = None,
     start: From = None,
     end: To = None,
     every: Every = "1h",
@@ -30,13 +30,13 @@ def export_csv(
 @export_app.command("json")
 def export_json(
     config: Config = None,
-    window: WindowName = "24h",
+    window: DayName = None,
     start: From = None,
     end: To = None,
     every: Every = "1h",
     output: Output = None,
 ) -> None:
-    """The same rows as an array of objects."""
+    """The same rows as an array of objects. Counts are integers; what is not known is {"unknown": reason}."""
     from console.commands import Wanted, export
 
     export(config, output, Wanted("json", window, start, end, every))
@@ -45,7 +45,7 @@ def export_json(
 @export_app.command("focus")
 def export_focus(
     config: Config = None,
-    window: WindowName = "24h",
+    window: DayName = None,
     start: From = None,
     end: To = None,
     every: Every = "1h",

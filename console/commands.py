@@ -26,20 +26,21 @@ from store.window import NAMES, Window, named_window
 from store.words import IGNORED, UNASSIGNED, Market
 
 
-def print_status(config: Path | None, *, as_json: bool) -> None:
-    """Every tier and the gate, once, on stdout."""
+def print_status(config: Path | None, *, as_json: bool, at: datetime | None = None) -> None:
+    """Every tier and the gate, once, on stdout: now, or as it was known at the past instant `at`."""
     with opened(config) as (settings, database):
-        fleet = Service(database, settings, SystemClock()).fleet()
+        service = Service(database, settings, SystemClock())
+        fleet = service.fleet() if at is None else service.fleet_at(at)
     print(dumped(status_body(fleet)) if as_json else status_text(fleet))
 
 
 def print_explanation(
-    config: Path | None, tier: str, window: str, start: str | None, end: str | None, *, as_json: bool
+    config: Path | None, tier: str, window: str | None, start: str | None, end: str | None, *, as_json: bool
 ) -> int:
     """The samples behind a figure, on stdout; exit code 5 when the spend is unknown."""
     with opened(config) as (settings, database):
         spec = _spec(settings, tier)
-        wanted = window_of(settings, window, start, end)
+        wanted = window_of(settings, window, start, end, default="1h")
         with database.read() as session:
             body = explain_body(session, spec, wanted)
     print(dumped(body) if as_json else explanation_text(body))
@@ -51,7 +52,7 @@ class Wanted:
     """What an export is to hold: `kind` csv, json or focus; a window by name or instants; a step."""
 
     kind: str
-    window: str = "24h"
+    window: str | None = None
     start: str | None = None
     end: str | None = None
     every: str = "1h"
@@ -128,19 +129,24 @@ def _spec(settings: Settings, tier: str) -> TierSpec:
     raise SettingsError(f"tier {tier!r}", "there is no such tier", f"choose one of: {known}")
 
 
-def window_of(settings: Settings, name: str, start: str | None, end: str | None) -> Window:
-    """The window that a command names, by its name or by its instants.
+def window_of(
+    settings: Settings, name: str | None, start: str | None, end: str | None, default: str = "24h"
+) -> Window:
+    """The window that a command names, by its name or by its instants; `default` where it names none.
 
     Raises:
-        SettingsError: no such window, no instants, or in the wrong order.
+        SettingsError: no such window, no instants, in the wrong order, or both a name and instants.
     """
     now = datetime.now(UTC)
     if start is not None or end is not None:
+        if name is not None:
+            raise SettingsError(f"--window {name}", "there is --from or --to too", "leave one of them out")
         begin = instant_of("--from", start)
         until = instant_of("--to", end) if end is not None else now
         if begin >= until:
             raise SettingsError("--from", "is not before --to", "swap them")
         return Window(begin, until)
+    name = default if name is None else name
     if name not in NAMES:
         raise SettingsError(f"--window {name}", "there is no such window", f"choose one of: {', '.join(NAMES)}")
     return named_window(name, now, settings.budget.timezone)

@@ -22,3 +22,15 @@ def instant_of(option: str, text: str | None) -> datetime:
     if instant.year not in YEARS:
         raise SettingsError(option, f"{text!r} is out of reach", "write one such as 2026-11-24T08:00:00Z")
     return instant.astimezone(UTC)
+
+
+def past_instant_of(option: str, text: str, now: datetime) -> datetime:
+    """The past instant that an option gives.
+
+    Raises:
+        SettingsError: it is none, or is yet to come.
+    """
+    instant = instant_of(option, text)
+    if instant > now:
+        raise SettingsError(option, f"{text!r} is yet to come", "choose a past minute")
+    return instant

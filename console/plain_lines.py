@@ -42,8 +42,7 @@ def changes(before: Fleet, now: Fleet) -> Iterator[str]:
 
 def gate_sentence(fleet: Fleet) -> str:
     """The gate, today's budget, and each tier, or provider, that is closed by itself."""
-    verdict, facts = fleet.verdict, fleet.verdict.facts
-    spent = facts.debits_today_nusd if facts.unseen is None else facts.unseen
+    verdict, spent = fleet.verdict, fleet.verdict.facts.debits_today_nusd
     today = f"not known ({spent.reason})" if isinstance(spent, Unknown) else money(spent)
     budget = "; ".join([f"spent today {today} of {display(verdict.limit_nusd, USD)}", *_closed_alone(verdict)])
     if verdict.is_open:

@@ -41,11 +41,13 @@ def open_console(config: Path | None, wish: Wish) -> int:
     """The screen, with a collector inside where one may lead. A read-only one, and a replay, never collect.
 
     Raises:
-        SettingsError, StoreError: the settings or the store cannot be used.
+        SettingsError, StoreError: the settings, the store, or the wishes together cannot be used.
         NoScreen: this is no terminal that can be drawn on.
     """
     from console.collector.inside import collecting
 
+    if wish.is_plain and wish.at is not None:
+        raise SettingsError("--at", "--plain tells what is, not what was", "use --once, or leave one of them out")
     with (
         _fleet_ahead(config, wish) as ahead,
         opened(config, read_only=wish.read_only) as (settings, database),

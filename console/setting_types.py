@@ -79,11 +79,11 @@ def _hours(value: object) -> WakingHours:
     return parse_waking_hours(str(value))
 
 
-def check_address(name: str, url: str) -> None:
-    """Whether a secret may be sent to `url`: by TLS, or without it to this machine alone.
+def host_of(name: str, url: str) -> str:
+    """The host of an address of http or https.
 
     Raises:
-        ValueError: it may not.
+        ValueError: it is none.
     """
     try:
         parts = urlsplit(url)
@@ -93,7 +93,17 @@ def check_address(name: str, url: str) -> None:
     if not host:
         msg = f"{name} is no address of http or https"
         raise ValueError(msg)
-    if parts.scheme == "https":
+    return host
+
+
+def check_address(name: str, url: str) -> None:
+    """Whether a secret may be sent to `url`: by TLS, or without it to this machine alone.
+
+    Raises:
+        ValueError: it may not.
+    """
+    host = host_of(name, url)
+    if url.lower().startswith("https:"):
         return
     try:
         is_here = ipaddress.ip_address(host).is_loopback

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from console.alarm_settings import AlarmsSection, ChannelSection
 from console.hosts.target import SshTarget
 from console.metrics_settings import MetricsSection
 from console.provider_settings import ProviderSection
@@ -121,28 +122,6 @@ class RetentionSection(Section):
             msg = "hours_for is shorter than minutes_for"
             raise ValueError(msg)
         return self
-
-
-class ChannelSection(Section):
-    """Where alarms go: an apprise URL (Slack, PagerDuty, e-mail, ntfy, …), which holds a secret."""
-
-    name: str = Field(min_length=1)
-    url_env: str | None = None
-    url_file: Path | None = None
-    url_credential: Credential | None = None
-
-    @model_validator(mode="after")
-    def _one_url(self) -> "ChannelSection":
-        only_one_of(self, "url_env", "url_file", "url_credential")
-        return self
-
-
-class AlarmsSection(Section):
-    """Who is told, at most how often, and the address that hears of every complete tick."""
-
-    channels: tuple[ChannelSection, ...] = ()
-    most_per_10_min: int = Field(default=20, ge=1)
-    heartbeat_url: str | None = None
 
 
 class SshSection(Section):
@@ -280,6 +259,16 @@ class Settings(Section):
                 if agent.instance not in tier.instances:
                     msg = f"agent {agent.name!r}: tier {tier.name!r} has no instance {agent.instance!r}"
                     raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _gate_can_open(self) -> "Settings":
+        """One tick may be lost: the gate opens after two that are no further apart than `dark_after`."""
+        least = 2 * self.collector.every
+        if self.budget.dark_after < least:
+            two = f"two of collector.every, {least.total_seconds():g} s"
+            msg = f"budget.dark_after is shorter than {two}: the gate would close between ticks"
+            raise ValueError(msg)
         return self
 
     @property

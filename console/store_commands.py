@@ -260,7 +260,9 @@ def _reconcile_text(found: list[Reconciled]) -> str:
 def _closed_window(settings: Settings, day: str | None, start: str | None, end: str | None) -> Window:
     zone, now = settings.budget.timezone, datetime.now(UTC)
     if start is not None or end is not None:
-        return window_of(settings, "24h", start, end)
+        if day is not None:
+            raise SettingsError(f"--day {day}", "there is --from or --to too", "leave one of them out")
+        return window_of(settings, None, start, end)
     if day is None:
         midnight = day_start(now, zone)
         return Window(day_start(midnight - timedelta(hours=12), zone), midnight)

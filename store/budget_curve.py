@@ -11,7 +11,7 @@ from sqlmodel import Session, col, func, select
 from store.counters import batched, debits_at
 from store.gate import FLEET, GatePolicy, Reason
 from store.money import USD
-from store.spend import Debit, debits_of, unsettled
+from store.spend import Debit, currencies_of, debits_of, unsettled, without_limit
 from store.tables import Allowance, BillSample, ProviderTick, Tick, VerdictRow
 from store.unknown import NOT_RECORDED, UNOBSERVED, Unknown
 from store.verdicts import by_scope
@@ -107,7 +107,9 @@ def verdict_changes(session: Session, at: datetime, count: int) -> tuple[Verdict
         assert row.id is not None
         scopes = by_scope(row)
         reasons = scopes.pop(FLEET, ())
-        spent = NOT_RECORDED if row.debits_today_nusd is None else row.debits_today_nusd
+        spent: int | Unknown = NOT_RECORDED if row.debits_today_nusd is None else row.debits_today_nusd
+        if Reason.UNOBSERVED in reasons:
+            spent = UNOBSERVED
         until = found[-1].since_at if found else None
         found.append(VerdictChange(row.id, row.at, until, row.is_open, reasons, scopes, spent, row.limit_nusd))
     return tuple(found)
@@ -142,14 +144,17 @@ def debits_since(
 ) -> list[int | Unknown]:
     """The debits of one scope between `start` and each of `instants`, by what was known at the last of them.
 
-    The whole account is its dollars; a scope among `currencies` is the account in that one; else a tier.
+    The whole account is its dollars, not known where something was billed in a currency that is not among
+    `currencies`; a scope among `currencies` is the account in that one; else a tier.
     """
     found: list[int | Unknown] = []
     for part in batched(instants):
         rows = [row for row in debits_at(session, [start, *part]) if row.first_seen_at <= instants[-1]]
         for k, at in enumerate(part, start=1):
-            debits = (_debit(row, f"edge{k}", at) for row in rows)
-            found.append(debits_of([one for one in debits if one and _is_in(one, scope, currencies)], None))
+            debits = [one for row in rows if (one := _debit(row, f"edge{k}", at)) is not None]
+            why = without_limit(currencies_of(debits), currencies) if scope == FLEET else None
+            spent = debits_of([one for one in debits if _is_in(one, scope, currencies)], None)
+            found.append(spent if why is None else why)
     return found
 
 

@@ -14,7 +14,7 @@ limit in another currency too. By `[budget] scope = "provider"`, one that is dar
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
@@ -147,13 +147,18 @@ class GateFacts:
 
     @property
     def debits_today_nusd(self) -> int | Unknown:
-        """Of the whole account; not known by a clock that has been set back before what was billed."""
-        return _CLOCK_IS_BEHIND if self.unseen == _CLOCK_IS_BEHIND else self.fleet.debits_nusd
+        """Of the whole account."""
+        return self.seen(self.fleet).debits_nusd
+
+    def seen(self, scope: ScopeFacts) -> ScopeFacts:
+        """A scope's money as far as it has been seen: what nobody has looked at is not known to be zero."""
+        unseen = self.unseen
+        return scope if unseen is None else replace(scope, debits_nusd=unseen, headroom_nusd=unseen)
 
 
 @dataclass(frozen=True, slots=True)
 class ScopeVerdict:
-    """What one scope's money says. `is_below`: its bound is under its limit now."""
+    """What one scope's money says, as far as it is seen. `is_below`: its bound is under its limit now."""
 
     reasons: tuple[Reason, ...]
     facts: ScopeFacts
@@ -257,7 +262,8 @@ def decide(policy: GatePolicy, facts: GateFacts, before: Before) -> Verdict:
     """The verdict at `facts.now`; `before` are the reasons of the verdict before it."""
 
     def money(scope: str, limit_nusd: int, known: ScopeFacts, currency: str) -> ScopeVerdict:
-        return _money(limit_nusd, known, before.get(scope, ()), _is_new_day(policy, facts), currency)
+        said = _money(limit_nusd, known, before.get(scope, ()), _is_new_day(policy, facts), currency)
+        return replace(said, facts=facts.seen(known))
 
     fleet = money(FLEET, policy.limit_nusd, facts.fleet, USD)
     currencies = {
@@ -364,6 +370,8 @@ def _of_sight(reason: Reason, sight: Sight, now: datetime) -> str:
 def _of_money(reason: Reason, scope: ScopeVerdict, head: str = "") -> str:
     facts, limit = scope.facts, display(scope.limit_nusd, scope.currency)
     if isinstance(facts.debits_nusd, Unknown):
+        if reason is Reason.EXHAUSTED:  # decided by what there was, whatever else there may be
+            return f"{head}the limit of {limit} has been reached; opens tomorrow, or by a reset"
         return f"{head}spend today is not known ({facts.debits_nusd.reason}); opens when it is"
     spent = display(facts.debits_nusd, scope.currency)
     if reason is Reason.EXHAUSTED:

@@ -1,6 +1,6 @@
 """Spend: what the provider's own counters rose by, between two complete ticks. No rate is used."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from sqlmodel import Session, col, func, select
 from store.clock import rfc3339
 from store.counters import bill_rows, debit_rows
 from store.edges import snap
+from store.money import USD
 from store.pace import Pace
 from store.steps import SHORTEST_WINDOW_STEPS, is_moving, step_of
 from store.tables import BillCounter, BillSample
@@ -181,6 +182,17 @@ def debits_of(debits: Sequence[Debit], tier: str | None) -> int | Unknown:
     if len(currencies) > 1:
         return Unknown(f"bills in {' and '.join(sorted(currencies))}, and the limit is in one currency")
     return total_nusd
+
+
+def without_limit(billed: Collection[str], limits: Collection[str]) -> Unknown | None:
+    """Why the day has no bound: something is billed in a currency that `limits` lacks; None where nothing is."""
+    others = sorted(set(billed) - {USD, *limits})
+    return Unknown(f"bills in {' and '.join(others)}, and [budget.daily] has no limit in it") if others else None
+
+
+def currencies_of(debits: Sequence[Debit]) -> set[str]:
+    """Those in which something was billed, or may have been."""
+    return {one.currency for one in debits if isinstance(one.nusd, Unknown) or one.nusd}
 
 
 def debits_between(session: Session, start: datetime, end: datetime) -> int | Unknown:

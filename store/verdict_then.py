@@ -53,16 +53,15 @@ def verdict_at(session: Session, policy: GatePolicy, at: datetime, tick: Tick) -
         since = last + policy.dark_after if not own else since
         own = (Reason.DARK, *own)
     base = policy.limit_nusd if row is None else recorded_limit(session, policy, row)
-    currencies = _scopes(
-        scopes, facts.currencies, policy.currency_limits_nusd, {name: name for name in policy.currency_limits_nusd}
-    )
+    limits = policy.currency_limits_nusd
+    currencies = _scopes(scopes, facts, facts.currencies, limits, {name: name for name in limits})
     reasons = tuple(dict.fromkeys((*own, *(reason for one in currencies.values() for reason in one.reasons))))
     verdict = Verdict(
         not reasons,
         reasons,
         _named(facts, own),
-        fleet=ScopeVerdict(own, facts.fleet, base + facts.fleet.allowances_nusd, is_below=False),
-        tiers=_scopes(scopes, facts.tiers, policy.tier_limits_nusd, policy.tier_currencies),
+        fleet=ScopeVerdict(own, facts.seen(facts.fleet), base + facts.fleet.allowances_nusd, is_below=False),
+        tiers=_scopes(scopes, facts, facts.tiers, policy.tier_limits_nusd, policy.tier_currencies),
         currencies=currencies,
         own=own,
         blind={name: scopes[provider_scope(name)] for name in facts.providers if provider_scope(name) in scopes},
@@ -73,7 +72,8 @@ def verdict_at(session: Session, policy: GatePolicy, at: datetime, tick: Tick) -
 
 def _scopes(
     reasons: Mapping[str, tuple[Reason, ...]],
-    facts: Mapping[str, ScopeFacts],
+    facts: GateFacts,
+    money: Mapping[str, ScopeFacts],
     limits: Mapping[str, int],
     currencies: Mapping[str, str],
 ) -> dict[str, ScopeVerdict]:
@@ -81,8 +81,8 @@ def _scopes(
     return {
         name: ScopeVerdict(
             reasons.get(name, ()),
-            facts[name],
-            limit + facts[name].allowances_nusd,
+            facts.seen(money[name]),
+            limit + money[name].allowances_nusd,
             is_below=False,
             currency=currencies.get(name, USD),
         )

@@ -24,7 +24,7 @@ from store.journal import note
 from store.metered import metered_counters
 from store.money import USD, format_nusd
 from store.sights import best_sight, complete_ticks_since, sight_of, sight_of_all
-from store.spend import Debit, debits_by_tier, debits_of
+from store.spend import Debit, currencies_of, debits_by_tier, debits_of, without_limit
 from store.tables import Allowance, GateClosure, GateMemory, VerdictRow
 from store.unknown import Unknown
 from store.window import day_end, day_name, day_start
@@ -65,6 +65,11 @@ def gate_inputs(session: Session, policy: GatePolicy, now: datetime) -> GateInpu
     )
 
 
+def billed_in(inputs: GateInputs) -> set[str]:
+    """The currencies in which something is billed today, or may be."""
+    return {one.currency for one in inputs.metered} | currencies_of(inputs.debits)
+
+
 def facts_of(inputs: GateInputs, policy: GatePolicy, now: datetime) -> GateFacts:
     """What the gate decides by at `now`."""
     terms = headroom(inputs.metered, now, day_end(now, policy.zone), policy.horizon)
@@ -76,7 +81,7 @@ def facts_of(inputs: GateInputs, policy: GatePolicy, now: datetime) -> GateFacts
         last_complete_at=last,
         previous_complete_at=sight.previous_complete_at,
         complete_in_row=sight.complete_in_row,
-        fleet=money.of_fleet(policy, inputs.metered),
+        fleet=money.of_fleet(without_limit(billed_in(inputs), policy.currency_limits_nusd)),
         tiers={tier: money.of(tier, tier, policy.tier_currencies.get(tier, USD)) for tier in limits},
         currencies={currency: money.of(currency, None, currency) for currency in policy.currency_limits_nusd},
         frozen=tuple(one.counter for one in inputs.metered if last and is_frozen(one, last, policy.frozen_after)),
@@ -102,27 +107,17 @@ class _Money:
         if tier is None:
             debits = [one for one in debits if one.currency == currency]
             terms = [one for one in terms if one.currency == currency]
-        others = sorted(({one.currency for one in terms} | _currencies(debits)) - {currency})
-        spent = debits_of(debits, tier)
+        others = sorted(({one.currency for one in terms} | currencies_of(debits)) - {currency})
+        spent, room = debits_of(debits, tier), total(terms)
         if others:
-            spent = Unknown(f"it bills in {' and '.join(others)}, and its limit is in {currency}")
+            spent = room = Unknown(f"it bills in {' and '.join(others)}, and its limit is in {currency}")
         undecided = sum(one.undecided_nusd for one in terms)
-        return ScopeFacts(spent, total(terms), self.allowances.get(scope, 0), self.below.get(scope, 0), undecided)
+        return ScopeFacts(spent, room, self.allowances.get(scope, 0), self.below.get(scope, 0), undecided)
 
-    def of_fleet(self, policy: GatePolicy, metered: Sequence[Metered]) -> ScopeFacts:
-        """The account's dollars; not known while something bills in a currency that has no limit."""
+    def of_fleet(self, why: Unknown | None) -> ScopeFacts:
+        """The account's dollars; not known, and `why`, while something bills in a currency that has no limit."""
         facts = self.of(FLEET, None, USD)
-        billed = {one.currency for one in metered} | _currencies(self.debits)
-        others = sorted(billed - {USD, *policy.currency_limits_nusd})
-        if not others:
-            return facts
-        unknown = Unknown(f"bills in {' and '.join(others)}, and [budget.daily] has no limit in it")
-        return replace(facts, debits_nusd=unknown)
-
-
-def _currencies(debits: Sequence[Debit]) -> set[str]:
-    """Those in which something was billed, or may have been."""
-    return {one.currency for one in debits if isinstance(one.nusd, Unknown) or one.nusd}
+        return facts if why is None else replace(facts, debits_nusd=why, headroom_nusd=why)
 
 
 def _sights(session: Session, policy: GatePolicy, metered: Sequence[Metered]) -> dict[str, Sight]:
@@ -140,6 +135,19 @@ def overspend_terms(session: Session, policy: GatePolicy, now: datetime) -> tupl
     """The bound on overspend at `now`, counter by counter: see `store.headroom.promised`."""
     metered = metered_counters(session, day_start(now, policy.zone), policy.frozen_after)
     return promised(metered, now, day_end(now, policy.zone), policy.horizon, policy.dark_hibernate_after)
+
+
+def overspend(policy: GatePolicy, verdict: Verdict, promise: Sequence[Term]) -> dict[str, int | Unknown]:
+    """By currency, what may be billed beyond its limit if the gate closes at it; `promise`: `overspend_terms`."""
+    limits = (USD, *policy.currency_limits_nusd)
+    unseen = verdict.facts.unseen
+    if not policy.hibernates:
+        return dict.fromkeys(limits, Unknown('on_exhausted = "refuse" promises none'))
+    if unseen is not None:
+        return dict.fromkeys(limits, unseen)
+    found = {limit: total(one for one in promise if one.currency == limit) for limit in limits}
+    why = without_limit({one.currency for one in promise}, limits)
+    return found if why is None else {**found, USD: why}
 
 
 def verdict_now(session: Session, policy: GatePolicy, now: datetime) -> Verdict:

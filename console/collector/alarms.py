@@ -31,6 +31,11 @@ class Channels:
         self._urls = {one.name: settings.channel_url(one) for one in settings.alarms.channels}
 
     @property
+    def not_understood(self) -> Sequence[str]:
+        """The channels through which nobody can be told: apprise does not know their URLs."""
+        return [name for name, url in self._urls.items() if not is_understood(url)]
+
+    @property
     def names(self) -> Sequence[str]:
         """The channels' names."""
         return list(self._urls)
@@ -40,6 +45,13 @@ class Channels:
         urls = {name: url for name, url in self._urls.items() if to is None or name in to}
         sent = await asyncio.gather(*(asyncio.to_thread(_send, url, title, text) for url in urls.values()))
         return dict(zip(urls, sent, strict=True))
+
+
+def is_understood(url: str) -> bool:
+    """Whether apprise knows an URL, or each of several. Nothing is sent."""
+    from apprise import Apprise  # 200 ms that only an alarm pays
+
+    return bool(Apprise().add(url))
 
 
 def _send(url: str, title: str, text: str) -> str | None:

@@ -13,10 +13,10 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from console.collector.build import control_secret, provider_key
-from console.doctor.check import Check, failed, fine, looked, warned
+from console.doctor.check import Check, failed, fine, looked, refused, warned
 from console.hosts.known_hosts import known_keys
 from console.settings import Settings
-from store.errors import MtokError
+from store.errors import MtokError, SettingsError
 from store.settings_file import read_text
 
 _PACKAGES = (
@@ -155,7 +155,14 @@ def _channels(settings: Settings) -> Check:
 
     if not settings.alarms.channels:
         return warned("alarms", "no channel is set: nobody is told", "add [[alarms.channels]]")
-    return looked("alarms", lambda: f"channels: {', '.join(Channels(settings).names)}")
+    try:
+        channels = Channels(settings)
+    except SettingsError as error:
+        return refused("alarms", error)
+    if channels.not_understood:
+        detail = f"apprise does not understand the URL of {', '.join(channels.not_understood)}"
+        return failed("alarms", detail, "write one of its URLs, such as mailto://… or slack://…")
+    return fine("alarms", f"channels: {', '.join(channels.names)}")
 
 
 def _heartbeat(settings: Settings) -> Check:

@@ -10,6 +10,7 @@ from console.collector.addresses import follow_addresses
 from console.collector.build import build_agent, build_provider
 from console.collector.sources import ProviderAnswer, TierMap, ask_provider
 from console.doctor.check import Check, failed, fine, refused, warned
+from console.doctor.limits import unlimited
 from console.errors import AgentUnreachable
 from console.hosts.host import SshHost
 from console.providers.protocol import Batch, Resource
@@ -59,6 +60,7 @@ def _provider(settings: Settings, name: str, answer: ProviderAnswer) -> list[Che
     what = f"provider, {name}"
     problems = (*answer.inventory.problems, *answer.bills.problems)
     found = [_clock(name, answer)] if answer.bills.has_clock else []
+    found += unlimited(f"limits, {name}", settings, {one.currency for one in answer.bills.items})
     if problems:
         remedy = f"check its key and base_url in [providers.{name}]"
         return [failed(what, problems[0], remedy), *found]

@@ -9,6 +9,7 @@ from sqlmodel import Session, col, select
 
 from console.doctor.check import Check, failed, fine, refused, warned
 from console.doctor.here import sqlite_path
+from console.doctor.limits import unlimited
 from console.settings import Settings
 from store.check import check
 from store.clock import rfc3339
@@ -17,6 +18,7 @@ from store.errors import MtokError
 from store.leader import leader
 from store.rights import may_write
 from store.tables import Tick
+from store.verdicts import billed_in, gate_inputs, verdict_of
 
 _MB = 1_000_000
 _LEAST_MB, _ENOUGH_MB = 100, 1_000  # a day of samples is a few MB; a write that fails is a gap
@@ -60,6 +62,7 @@ def _opened(settings: Settings, database: Database) -> Iterator[Check]:
         newest = session.exec(select(Tick).order_by(col(Tick.at).desc()).limit(1)).first()
         yield _leader(found, is_new=newest is None)
         yield _tick(settings, session, has_leader=found is not None)
+        yield from _gate(settings, session)
     if abs(apart_s) > 5:
         yield failed("clock, store", f"the database's clock is {apart_s:+.0f} s away", "set both by NTP")
 
@@ -87,6 +90,22 @@ def _tick(settings: Settings, session: Session, *, has_leader: bool) -> Check:
         return fine("ticks", detail)
     remedy = "see mtok status for what is missing" if has_leader else "start the collector"
     return failed("ticks", detail, remedy)
+
+
+def _gate(settings: Settings, session: Session) -> Iterator[Check]:
+    """Whether it can open, and whether it lets everybody serve; being closed is what it is for, and no fault."""
+    policy, now = settings.gate_policy, datetime.now(UTC)
+    inputs = gate_inputs(session, policy, now)
+    yield from unlimited("limits", settings, billed_in(inputs))
+    verdict = verdict_of(inputs, policy, now)
+    said = [
+        f"{whom}: {why}" if whom and not why.startswith(f"{whom}:") else why for whom, _, why in verdict.closings
+    ]
+    if not said:
+        yield fine("gate", "open")
+        return
+    state = "closed" if not verdict.is_open else "open, and closed for some"
+    yield warned("gate", f"{state}: {'; '.join(said)}", "see mtok gate show")
 
 
 def _disk(path: Path) -> Check:

@@ -16,6 +16,8 @@ from store.money import format_nusd
 from store.printable import printable
 from store.unknown import Unknown
 
+Value = str | int | Unknown
+"""What a row holds: text, a count or a yes or no, or what is not known."""
 _FORMULAS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 COLUMNS = (
     "as_of",
@@ -94,39 +96,53 @@ def figure_cells(spec: TierSpec, engine: str, state: str, name: str, figures: Fi
     return [defused(cell) for cell in _cells(spec, engine, state, name, figures, at)]
 
 
-def _cells(spec: TierSpec, engine: str, state: str, name: str, figures: Figures, at: datetime) -> list[str]:
+def figure_values(
+    spec: TierSpec, engine: str, state: str, name: str, figures: Figures, at: datetime
+) -> dict[str, Value]:
+    """The same row by column, each value as what it is: amounts and instants are text, counts are integers."""
     edges, spend, usage = figures.edges, figures.spend, figures.usage
     known = [spend, usage, figures.output_nusd_per_mtok, figures.total_nusd_per_mtok]
     reasons = dict.fromkeys(value.reason for value in known if isinstance(value, Unknown))
-    return [
+    values: tuple[Value, ...] = (
         rfc3339(at),
         spec.name,
         spec.provider,
-        str(spec.is_simulated).lower(),
+        spec.is_simulated,
         engine,
         spec.market,
         state,
         name,
-        "" if isinstance(edges, Unknown) else rfc3339(edges.start_at),
-        "" if isinstance(edges, Unknown) else rfc3339(edges.end_at),
-        "" if isinstance(edges, Unknown) else str(edges.since).lower(),
-        "" if isinstance(spend, Unknown) else spend.currency,
-        "" if isinstance(spend, Unknown) else format_nusd(spend.nusd),
-        "" if isinstance(usage, Unknown) else str(usage.prompt_tokens),
-        "" if isinstance(usage, Unknown) else str(usage.cached_tokens),
-        "" if isinstance(usage, Unknown) else str(usage.completion_tokens),
-        "" if isinstance(usage, Unknown) else str(usage.requests),
+        edges if isinstance(edges, Unknown) else rfc3339(edges.start_at),
+        edges if isinstance(edges, Unknown) else rfc3339(edges.end_at),
+        edges if isinstance(edges, Unknown) else edges.since,
+        spend if isinstance(spend, Unknown) else spend.currency,
+        spend if isinstance(spend, Unknown) else format_nusd(spend.nusd),
+        usage if isinstance(usage, Unknown) else usage.prompt_tokens,
+        usage if isinstance(usage, Unknown) else usage.cached_tokens,
+        usage if isinstance(usage, Unknown) else usage.completion_tokens,
+        usage if isinstance(usage, Unknown) else usage.requests,
         _amount(figures.output_nusd_per_mtok),
         _amount(figures.total_nusd_per_mtok),
         _ratio(figures.utilisation),
         _ratio(figures.load),
         "; ".join(reasons),
-    ]
+    )
+    return dict(zip(COLUMNS, values, strict=True))
 
 
-def _amount(value: int | Unknown) -> str:
-    return "" if isinstance(value, Unknown) else format_nusd(value)
+def _cells(spec: TierSpec, engine: str, state: str, name: str, figures: Figures, at: datetime) -> list[str]:
+    return [_cell(value) for value in figure_values(spec, engine, state, name, figures, at).values()]
 
 
-def _ratio(value: Fraction | Unknown) -> str:
-    return "" if isinstance(value, Unknown) else f"{float(value):.4f}"
+def _cell(value: Value) -> str:
+    if isinstance(value, Unknown):
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _amount(value: int | Unknown) -> str | Unknown:
+    return value if isinstance(value, Unknown) else format_nusd(value)
+
+
+def _ratio(value: Fraction | Unknown) -> str | Unknown:
+    return value if isinstance(value, Unknown) else f"{float(value):.4f}"

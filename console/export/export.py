@@ -2,20 +2,23 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from console.export.charges import charges
-from console.export.csv import COLUMNS, figure_cells
+from console.export.csv import COLUMNS, Value, figure_cells, figure_values
 from console.export.files import write_export
 from console.export.focus import VERSIONS, billing_periods, focus_lines
 from console.export.series import STEPS, Step, steps
+from console.export.status import unknown
 from console.settings import Settings
 from store.database import Database
 from store.errors import SettingsError
 from store.fleet import TierSpec, extra_tiers
 from store.printable import json_text
+from store.unknown import Unknown
 from store.window import Window
 
 
@@ -57,7 +60,8 @@ def export_series(
         elif kind == "csv":
             write_export(path, _csv(_with_header(_cells(found, every, now))))
         else:
-            write_export(path, _json(_cells(found, every, now)))
+            rows = (figure_values(spec, "", "", every, step.figures, now) for spec, step in found)
+            write_export(path, _json(rows))
     return left_out
 
 
@@ -81,11 +85,16 @@ def _csv(rows: Iterable[Sequence[str]]) -> Iterator[str]:
         out.truncate()
 
 
-def _json(rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """An array of objects, one a line; an unknown cell is null."""
+def _json(rows: Iterable[Mapping[str, Value]]) -> Iterator[str]:
+    """An array of objects, one a line; what a step of the past does not have is null."""
     opening = "[\n"
     for row in rows:
-        body = {name: cell or None for name, cell in zip(COLUMNS, row, strict=True)}
-        yield opening + json_text(body)
+        yield opening + json_text({name: _typed(value) for name, value in row.items()})
         opening = ",\n"
     yield "\n]\n" if opening == ",\n" else "[]\n"
+
+
+def _typed(value: Value) -> Any:
+    if isinstance(value, Unknown):
+        return unknown(value)
+    return None if value == "" else value

@@ -7,10 +7,10 @@ from console.export.status import amount, dollars
 from console.export.text import plain_table, rendered
 from store.clock import rfc3339
 from store.gate import GatePolicy, ScopeVerdict, Verdict
-from store.headroom import Term, total
+from store.headroom import Term
 from store.money import USD, format_nusd
 from store.printable import printable
-from store.unknown import Unknown
+from store.verdicts import overspend
 
 
 def gate_body(policy: GatePolicy, verdict: Verdict, promise: Sequence[Term]) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def gate_body(policy: GatePolicy, verdict: Verdict, promise: Sequence[Term]) -> 
         "tiers": {tier: _scope(scope) for tier, scope in verdict.tiers.items()},
         "providers": {name: [str(reason) for reason in reasons] for name, reasons in verdict.blind.items()},
         "headroom": [_term(term) for term in facts.terms],
-        "overspend_bound": _promised(policy, promise),
+        "overspend_bound": _promised(policy, verdict, promise),
     }
 
 
@@ -54,14 +54,9 @@ def _policy(policy: GatePolicy) -> dict[str, Any]:
     }
 
 
-def _promised(policy: GatePolicy, promise: Sequence[Term]) -> dict[str, Any]:
+def _promised(policy: GatePolicy, verdict: Verdict, promise: Sequence[Term]) -> dict[str, Any]:
     """What may be spent beyond each limit, currency by currency."""
-    bounds = {
-        currency: total(one for one in promise if one.currency == currency)
-        if policy.hibernates
-        else Unknown('on_exhausted = "refuse" promises none')
-        for currency in (USD, *policy.currency_limits_nusd)
-    }
+    bounds = overspend(policy, verdict, promise)
     return {
         "usd": amount(bounds.pop(USD)),
         "currencies": {currency: amount(bound) for currency, bound in bounds.items()},

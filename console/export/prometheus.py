@@ -78,7 +78,7 @@ def _families(database: Database, session: Session, settings: Settings, now: dat
     yield from ticks(database, session, settings, now)
     yield from sight(session, sorted(settings.providers), now)
     yield from money(session, tiers, now)
-    yield from budget(verdict, overspend_terms(session, policy, now) if policy.hibernates else ())
+    yield from budget(policy, verdict, overspend_terms(session, policy, now))
     yield from gate(session, verdict, tiers)
     yield from states(session, tiers)
     yield from operations(session)

@@ -5,15 +5,15 @@ from collections.abc import Iterator, Sequence
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric, StateSetMetricFamily
 from sqlmodel import Session, col, func, select
 
-from store.gate import Reason, ScopeVerdict, Verdict
-from store.headroom import Term, total
+from store.gate import GatePolicy, Reason, ScopeVerdict, Verdict
+from store.headroom import Term
 from store.money import USD
 from store.tables import BillCounter
 from store.unknown import Unknown
-from store.verdicts import last_verdict
+from store.verdicts import last_verdict, overspend
 
 
-def budget(verdict: Verdict, promise: Sequence[Term]) -> Iterator[Metric]:
+def budget(policy: GatePolicy, verdict: Verdict, promise: Sequence[Term]) -> Iterator[Metric]:
     """Each limit with what is spent and what may still be billed today; what is not known has no sample."""
     limits = {USD: verdict.fleet, **verdict.currencies}
     yield from _scopes("mtok_budget", ["currency"], [((name,), scope) for name, scope in limits.items()])
@@ -25,9 +25,7 @@ def budget(verdict: Verdict, promise: Sequence[Term]) -> Iterator[Metric]:
         labels=["currency"],
         unit="nanodollars",
     )
-    for currency in limits:
-        terms = [one for one in promise if one.currency == currency]
-        nusd = total(terms) if promise else Unknown("no promise")
+    for currency, nusd in overspend(policy, verdict, promise).items():
         if not isinstance(nusd, Unknown):
             bound.add_metric([currency], nusd)
     yield bound

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from console.wording import machine_lines
+from store.clock import rfc3339
 from store.figures import Figures
 from store.fleet import Fleet
 from store.gate import ScopeVerdict
@@ -19,7 +20,7 @@ def status_text(fleet: Fleet) -> str:
     """Every tier and the gate in a table."""
     verdict = fleet.verdict
     debits = verdict.facts.debits_today_nusd
-    today = "—" if isinstance(debits, Unknown) else display_usd(debits)
+    today = f"— ({debits.reason})" if isinstance(debits, Unknown) else display_usd(debits)
     word = "OPEN" if verdict.is_open else f"CLOSED ({verdict.sentence})"
     table = plain_table()
     for heading in (
@@ -39,7 +40,8 @@ def status_text(fleet: Fleet) -> str:
         for index, (name, figures) in enumerate(tier.figures.items()):
             head = (tier.spec.name, tier.state, tier.spec.market) if index == 0 else ("", "", "")
             table.add_row(*head, name, *_cells(figures))
-    lines = [f"gate {word}; spend today {today} of {display_usd(verdict.limit_nusd)}"]
+    lines = [f"as it was known at {rfc3339(fleet.at)}"] if fleet.is_replay else []
+    lines += [f"gate {word}; spend today {today} of {display_usd(verdict.limit_nusd)}"]
     lines += [f"spend today {_of_limit(scope)}" for scope in verdict.currencies.values()]
     lines += [f"gate CLOSED for {verdict.sentence_of(name)}" for name, reasons in verdict.blind.items() if reasons]
     if any(tier.spec.is_simulated for tier in fleet.tiers):
@@ -49,7 +51,9 @@ def status_text(fleet: Fleet) -> str:
     lines += [
         f"gate CLOSED for {verdict.sentence_for(tier)}" for tier, scope in verdict.tiers.items() if scope.reasons
     ]
-    if fleet.led_by is None:
+    if fleet.led_by is None and fleet.is_replay:
+        lines.append("COLLECTOR DEAD: nobody was reading the bills")
+    elif fleet.led_by is None:
         lines.append("COLLECTOR DEAD: nobody is reading the bills")
     return "\n".join([*map(printable, lines), "", rendered(table)])
 
@@ -92,7 +96,7 @@ def _cells(figures: Figures) -> tuple[str, ...]:
 
 def _of_limit(scope: ScopeVerdict) -> str:
     spent = scope.facts.debits_nusd
-    today = "—" if isinstance(spent, Unknown) else display(spent, scope.currency)
+    today = f"— ({spent.reason})" if isinstance(spent, Unknown) else display(spent, scope.currency)
     return f"{today} of {display(scope.limit_nusd, scope.currency)}"
 
 

@@ -21,12 +21,16 @@ _CLOCK = re.compile(r"clock", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An account: its resources, and how many bill counters it has. `rates`: nano-units an hour, currency."""
+    """An account: its resources, how many bill counters it has, and the currencies that they are in.
+
+    `rates`: nano-units an hour, currency.
+    """
 
     instances: tuple[Resource, ...]
     volumes: tuple[Resource, ...]
     rates: dict[tuple[ResourceKind, str], tuple[int, str]]
     counters: int
+    currencies: frozenset[str]
 
     def rate(self, resource: Resource) -> tuple[int, str] | None:
         """What the provider quotes for it, per hour."""
@@ -62,6 +66,7 @@ async def _look(kind: ProviderKind, opening: Opening) -> Found:
         volumes=tuple(one for one in items if one.ref.kind is ResourceKind.VOLUME),
         rates=_rates(answer.bills.items),
         counters=len(answer.bills.items),
+        currencies=frozenset(one.currency for one in answer.bills.items),
     )
 
 

@@ -28,6 +28,7 @@ from console.setup.questions import (
     ask_tiers,
     checked_amount,
     checked_key,
+    checked_limits,
     checked_port,
     checked_variable,
     checked_zone,
@@ -36,7 +37,7 @@ from console.setup.questions import (
 from console.setup.text import Plan, settings_text
 from store.errors import ExitCode, SettingsError
 from store.logs import silence_logs
-from store.money import display
+from store.money import USD, display
 from store.settings_file import read_secret
 
 
@@ -54,6 +55,7 @@ class Wish:
     ssh_user: str | None = None
     ssh_port: str = "22"
     options: Sequence[str] = ()
+    daily: Sequence[str] = ()
     yes: bool = False
     force: bool = False
 
@@ -87,10 +89,12 @@ def run_init(config: Path | None, wish: Wish) -> int:
         raise SettingsError("--base-url", f"kind {kind.kind!r} has no address of its own", "give it")
     name = slug(wish.name or kind.kind) or "cloud"
     key = _key(kind, wish, path.parent, name)
-    found = look(kind, key.text, base_url, kind.options.model_validate(dict(options)), path.parent)
+    parsed = kind.options.model_validate(dict(options))
+    found = look(kind, key.text, base_url, parsed, path.parent)
     print(_listed(kind, found))
+    limits = _limits(wish, found.currencies | {getattr(parsed, "currency", USD)}, asks=asks)
     plan, kept_secrets = _planned(kind, wish, found, path.parent, asks=asks)
-    plan = replace(plan, provider=name, key_env=key.env, key_file=key.file, options=options)
+    plan = replace(plan, daily=limits, provider=name, key_env=key.env, key_file=key.file, options=options)
     plan = replace(plan, base_url=base_url if base_url != kind.base_url else None)
     if key.file is not None and wish.api_key_file is None:
         kept_secrets[path.parent / key.file] = key.text
@@ -110,6 +114,7 @@ def _check(wish: Wish) -> None:
     """Whatever can be refused without asking anybody is refused first."""
     if wish.daily_usd is not None:
         checked_amount(wish.daily_usd)
+    checked_limits(wish.daily)
     if wish.timezone is not None:
         checked_zone(wish.timezone)
     checked_port(wish.ssh_port)
@@ -189,6 +194,17 @@ def _planned(
     kept: dict[Path, str] = {}
     tiers = [_with_agent(tier, wish, folder, kept, asks=asks) for tier in tiers]
     return Plan(kind.kind, kind.kind, kind.title, daily, zone, tiers, left_out(found, tiers)), kept
+
+
+def _limits(wish: Wish, billed: frozenset[str], *, asks: bool) -> tuple[tuple[str, str], ...]:
+    """A limit for each currency that the account bills in: without one the gate would never open."""
+    limits = checked_limits(wish.daily)
+    for currency in sorted(billed - {USD, *limits}):
+        if not asks:
+            problem = f"the account bills in {currency}, and without a limit in it the gate stays closed"
+            raise SettingsError("--daily", problem, f"give one such as --daily {currency}=180; nothing was written")
+        limits[currency] = ask_checked(f"limit per day in {currency}", None, checked_amount)
+    return tuple(limits.items())
 
 
 def _with_agent(tier: Proposed, wish: Wish, folder: Path, kept: dict[Path, str], *, asks: bool) -> Proposed:

@@ -11,8 +11,9 @@ import typer
 from console.providers.registry import ProviderKind, kind_names, provider_kind
 from console.setup.proposal import Agent, Proposed, renamed, slug
 from store.errors import AmountError, MtokError, SettingsError
-from store.money import parse_nusd
+from store.money import USD, parse_nusd
 
+_CURRENCY = re.compile(r"[A-Z]{3}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LEAVE_OUT = "-"
 
@@ -88,8 +89,8 @@ def ask_agent(tier: Proposed, secret_file: Path) -> Agent | None:
     return None
 
 
-def checked_amount(text: str) -> str:
-    """A day's limit.
+def checked_amount(text: str, where: str = "--daily-usd") -> str:
+    """A day's limit, as the option `where` gives it.
 
     Raises:
         SettingsError: it is no amount above zero.
@@ -99,7 +100,25 @@ def checked_amount(text: str) -> str:
             return text
     except AmountError:
         pass
-    raise SettingsError("--daily-usd", f"{text[:40]!r} is no amount above zero", "write one such as 200 or 12.50")
+    raise SettingsError(where, f"{text[:40]!r} is no amount above zero", "write one such as 200 or 12.50")
+
+
+def checked_limits(given: Sequence[str]) -> dict[str, str]:
+    """By currency, a day's limit, each as EUR=180.
+
+    Raises:
+        SettingsError: it is no currency, or no amount above zero.
+    """
+    limits: dict[str, str] = {}
+    for word in given:
+        currency, _, amount = word.partition("=")
+        where = f"--daily {word[:40]}"
+        if not _CURRENCY.fullmatch(currency):
+            raise SettingsError(where, "is no currency and its limit", "write one such as EUR=180")
+        if currency == USD:
+            raise SettingsError(where, "the limit in USD is --daily-usd", "give it there")
+        limits[currency] = checked_amount(amount, where)
+    return limits
 
 
 def checked_zone(text: str) -> str:

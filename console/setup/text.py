@@ -10,7 +10,10 @@ from console.setup.proposal import Agent, Proposed, printable
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that the file shall say. One of `key_env` and `key_file`, or neither for a kind without a key."""
+    """Everything that the file shall say. One of `key_env` and `key_file`, or neither for a kind without a key.
+
+    `daily`: limits in other currencies than USD.
+    """
 
     provider: str
     kind: str
@@ -23,6 +26,7 @@ class Plan:
     key_file: Path | None = None
     base_url: str | None = None
     options: tuple[tuple[str, str], ...] = ()
+    daily: tuple[tuple[str, str], ...] = ()
 
 
 def settings_text(plan: Plan) -> str:
@@ -60,11 +64,13 @@ _ALARMS = """\
 
 
 def _budget(plan: Plan) -> str:
+    limits = ", ".join(f"{currency} = {quoted(amount)}" for currency, amount in plan.daily)
+    daily = f"# The same for what is billed in other currencies.\ndaily = {{ {limits} }}\n" if limits else ""
     return f"""\
 [budget]
 # What may be billed in a day. When it is spent the gate closes, and every tier hibernates.
 daily_usd = {quoted(plan.daily_usd)}
-# Where a day begins.
+{daily}# Where a day begins.
 timezone = {quoted(plan.timezone)}
 # For how long billing may be silent before nothing more is served.
 dark_after = "170s"

@@ -24,7 +24,7 @@ class NoScreen(MtokError):
     """A terminal that cannot be drawn on."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"console: {why}; use `mtok console --plain`, `--once`, or `mtok status`")
+        super().__init__(f"console: {why}; use `mtok console --plain`, or `--once`, with --at too")
         self.why = why
 
 

@@ -32,6 +32,8 @@ SETTINGS = """
 url = "{store}"
 [budget]
 daily_usd = "1000"
+dark_after = "5h"
+dark_hibernate_after = "5h"
 [collector]
 every = "{every}s"
 [providers.cloud]

@@ -1,7 +1,11 @@
 """The command line: data on stdout, one clear line on stderr, an exit code, and no traceback."""
 
+import csv
 import gc
+import io
 import json
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -95,6 +99,17 @@ def test_a_package_that_is_not_installed_is_one_line(capsys: pytest.CaptureFixtu
         run_command(command, ["store.gone"])
 
 
+def test_one_look_at_a_past_minute_is_of_that_minute(world: FleetWorld) -> None:
+    past = ("console", "--at", "2026-11-24T08:01:30Z")
+    code, out, err = mtok(*past, "--json", *config(world))
+    assert (code, err) == (0, "")
+    body = json.loads(out)
+    assert body["as_of"] == "2026-11-24T08:01:30Z"
+    assert body["billing"]["last_complete_tick"] == "2026-11-24T08:01:00Z"
+    assert body["gate"]["state"] == "open"
+    assert "as it was known at 2026-11-24T08:01:30Z\ngate OPEN" in mtok(*past, "--once", *config(world))[1]
+
+
 @pytest.mark.parametrize(
     ("option", "runs"), [("--plain", "console.plain.run_plain"), ("--web", "console.web.serve")]
 )
@@ -144,6 +159,35 @@ def test_csv_goes_to_stdout_or_a_file(world: FleetWorld, tmp_path: Path) -> None
     assert path.read_bytes().count(b"\r\n") == 1 + 3 * 25  # a window of 24 hours touches 25
 
 
+def test_rows_in_json_have_types(world: FleetWorld) -> None:
+    window = ("--from", "2026-11-24T07:58:00Z", "--to", "2026-11-24T08:03:00Z", "--every", "1m")
+    code, out, _ = mtok("export", "json", *window, *config(world))
+    assert code == 0
+    before, *_, last = [row for row in json.loads(out) if row["tier"] == "l40"]
+    assert (last["simulated"], last["since"], last["unknown"], last["engine"]) == (True, False, None, None)
+    assert {type(last[name]) for name in ("prompt_tokens", "cached_tokens", "completion_tokens", "requests")} == {
+        int
+    }
+    assert last["spend"] == "0.013333333"
+    assert last["load"] == {"unknown": "the capacity of agent l40-a was not known; mtok agent bench measures it"}
+    assert before["spend"] == {"unknown": before["unknown"]}
+    assert "unknown" in before["start"]
+    _, rows, _ = mtok("export", "csv", *window, *config(world))
+    cells = [row for row in csv.DictReader(io.StringIO(rows)) if row["tier"] == "l40"]
+    assert (cells[-1]["simulated"], cells[-1]["spend"], cells[-1]["load"]) == ("true", last["spend"], "")
+    assert int(cells[-1]["completion_tokens"]) == last["completion_tokens"]
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+def test_the_sum_that_the_readme_shows_is_the_figure(world: FleetWorld) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"mtok explain h100 --json \| jq '(.*)'", readme)
+    window = ("--from", "2026-11-24T08:00:00Z", "--to", "2026-11-24T08:03:00Z")
+    _, out, _ = mtok("explain", "h100", *window, "--json", *config(world))
+    done = subprocess.run(["jq", program], input=out, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["100000000", "100000000"]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
@@ -154,6 +198,13 @@ def test_csv_goes_to_stdout_or_a_file(world: FleetWorld, tmp_path: Path) -> None
         (("explain", "h100", "--from", "0001-01-01T00:00:00+05:00"), 2, "is out of reach"),
         (("export", "csv", "--from", "9999-12-31T20:00:00Z", "--to", "9999-12-31T23:00:00Z"), 2, "is out of reach"),
         (("explain", "h100", "--from", "2026-11-24T09:00:00Z", "--to", "2026-11-24T08:00:00Z"), 2, "swap them"),
+        (("explain", "h100", "--window", "1h", "--from", "2026-11-24T08:00:00Z"), 2, "there is --from or --to too"),
+        (("export", "csv", "--window", "24h", "--to", "2026-11-24T08:00:00Z"), 2, "there is --from or --to too"),
+        (("reconcile", "--day", "2026-11-24", "--from", "2026-11-24T08:00:00Z"), 2, "there is --from or --to too"),
+        (("console", "--at", "2999-01-01T00:00Z", "--once"), 2, "is yet to come"),
+        (("console", "--at", "2026-11-24T08:01Z", "--plain"), 2, "--plain tells what is, not what was; use --once"),
+        (("console", "--at", "2026-11-24T08:01Z"), 1, "or `--once`, with --at too"),
+        (("console", "--at", "2026-11-24T07:59Z", "--json"), 1, "recorded"),
         (("export", "csv", "-o", "no/such/place.csv"), 1, "choose another place"),
         (("export", "csv", "-o", "."), 1, "is no name of a file; choose another place"),
         (("export", "prometheus", "-o", ""), 1, "is no name of a file; choose another place"),

@@ -147,7 +147,8 @@ def test_exports_add_up_to_the_month(told: Month, capsys: pytest.CaptureFixture[
     assert credited
     assert all(parse_nusd(row["BilledCost"]) < 0 for row in credited)
     _, out = mtok(told, capsys, "export", "json", *MONTH, "--every", "1d")
-    assert sum(parse_nusd(row["spend"] or "0") for row in json.loads(out)) == sum(wanted.values())
+    spends = [row["spend"] for row in json.loads(out)]
+    assert sum(parse_nusd(spent) for spent in spends if isinstance(spent, str)) == sum(wanted.values())
 
 
 def test_an_invoice_is_compared_resource_by_resource(

@@ -96,6 +96,15 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
             for url in ("https://host:abc/v1", "https://host:99999/v1", "https:///v1", "https://[host/v1", "host")
         ),
         (('timezone = "Europe/Berlin"', 'dark_after = "170"'), ["budget.dark_after", "such as '170s'"]),
+        (
+            ("[budget]", '[collector]\nevery = "5m"\n[budget]'),
+            ["budget.dark_after", "two of collector.every, 600 s"],
+        ),
+        (('timezone = "Europe/Berlin"', 'dark_after = "119s"'), ["budget.dark_after", "collector.every, 120 s"]),
+        (
+            ("[budget]", '[alarms]\nheartbeat_url = "ftp://x"\n[budget]'),
+            ["alarms.heartbeat_url", "no address of http"],
+        ),
     ],
 )
 def test_a_fault_is_one_line_that_names_its_place(

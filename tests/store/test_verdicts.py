@@ -4,18 +4,24 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from sqlmodel import select
+
+from store.budget_curve import verdict_changes
 from store.gate import FLEET, GatePolicy, Reason, Verdict
 from store.inventory import keep_resources
 from store.journal import latest
 from store.settle import settle
 from store.stops import must_sleep
-from store.tables import BillCounter, ResourceRow
-from store.unknown import Unknown
+from store.tables import BillCounter, ResourceRow, Tick
+from store.unknown import UNOBSERVED, Unknown
+from store.verdict_then import verdict_at
 from store.verdicts import (
     add_allowance,
     close_by_hand,
     closed_by_hand,
     open_by_hand,
+    overspend,
+    overspend_terms,
     record_verdict,
     verdict_now,
 )
@@ -65,6 +71,33 @@ def test_the_gate_lives_through_an_outage_of_billing(history: History) -> None:
     assert verdict_of(history) == (Reason.DARK,)
     history.tick(history.bill(6), totals=history.totals(0, 0))
     assert verdict_of(history) == ()
+
+
+def test_before_a_complete_tick_no_money_of_today_is_known_and_none_is_kept(history: History) -> None:
+    policy = replace(POLICY, tier_limits_nusd={"h100": USD}, currency_limits_nusd={"EUR": USD})
+    for _ in range(2):
+        found = verdict(history, policy)
+        assert found.reasons == (Reason.UNOBSERVED,)
+        for scope in (found.fleet, found.tiers["h100"], found.currencies["EUR"]):
+            assert (scope.facts.debits_nusd, scope.facts.bound_nusd) == (UNOBSERVED, UNOBSERVED)
+        assert found.facts.debits_today_nusd == UNOBSERVED
+        history.tick(history.bill(0), problem="HTTP 500")
+    with history.database.read() as session:
+        assert set(overspend(policy, found, overspend_terms(session, policy, START)).values()) == {UNOBSERVED}
+        assert {one.debits_nusd for one in verdict_changes(session, history.clock.now(), 9)} == {UNOBSERVED}
+        tick, _ = session.exec(select(Tick)).all()
+        assert verdict_at(session, policy, tick.at, tick).verdict.fleet.facts.bound_nusd == UNOBSERVED
+
+
+def test_a_limit_that_is_reached_before_a_complete_tick_stops_its_tier_all_the_same(history: History) -> None:
+    policy = replace(POLICY, tier_limits_nusd={"h100": USD})
+    history.tick(history.bill(0), problem="HTTP 500")
+    history.tick(history.bill(2 * USD), problem="HTTP 500")
+    found = verdict(history, policy)
+    assert found.tiers["h100"].reasons == (Reason.EXHAUSTED,)
+    assert must_sleep(policy, found, ["h100"])["h100"].endswith(
+        "h100: the limit of $1.00 has been reached; opens tomorrow, or by a reset"
+    )
 
 
 def test_a_collector_that_comes_back_from_the_dead_needs_two_ticks(history: History) -> None:

@@ -1,7 +1,7 @@
 """The gate: its decision in words, the day's money against the limit, and every input that it was made from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 from itertools import pairwise
@@ -15,9 +15,10 @@ from console.tui.render.lists import Fact, clock_time, day_time, fact_rows, know
 from console.tui.render.status import wrapped
 from store.budget_curve import BudgetCurve, VerdictChange
 from store.gate import TICKS_TO_OPEN, GatePolicy, Reason, ScopeVerdict, Verdict
-from store.headroom import Term, total
+from store.headroom import Term
 from store.money import USD, display_usd
 from store.unknown import Unknown
+from store.verdicts import overspend
 from store.window import day_start
 
 _LABEL_WIDTH = 13  # ` ! UNOBSERVED `: the longest reason
@@ -41,16 +42,9 @@ class GateAnswer:
     @property
     def overspend_nusd(self) -> Mapping[str, int | Unknown]:
         """By currency, what may be billed beyond its limit if the gate closes at it."""
-        return {currency: self._overspend_in(currency) for currency in (USD, *self.verdict.currencies)}
-
-    def _overspend_in(self, currency: str) -> int | Unknown:
         if isinstance(self.promise, Unknown):
-            return self.promise
-        if self.verdict.facts.unseen is not None:
-            return self.verdict.facts.unseen
-        if not self.policy.hibernates:
-            return Unknown('on_exhausted = "refuse" promises none')
-        return total(term for term in self.promise if term.currency == currency)
+            return dict.fromkeys((USD, *self.verdict.currencies), self.promise)
+        return overspend(self.policy, self.verdict, self.promise)
 
 
 def verdict_rows(verdict: Verdict, answer: GateAnswer, width: int) -> list[Row]:
@@ -82,14 +76,6 @@ def _what_closes(answer: GateAnswer) -> str:
         at = clock_time(facts.last_complete_at + answer.policy.dark_after)
         dark = f", or with no complete tick by {at}"
     return f"{since}closes when today's upper bound reaches {limit}{dark}"
-
-
-def seen(verdict: Verdict, scope: ScopeVerdict | None = None) -> ScopeVerdict:
-    """A scope's money, or the account's: where nothing of today has been seen it is not known to be zero."""
-    scope, unseen = scope or verdict.fleet, verdict.facts.unseen
-    if unseen is None:
-        return scope
-    return replace(scope, facts=replace(scope.facts, debits_nusd=unseen, headroom_nusd=unseen))
 
 
 def budget_rows(scope: ScopeVerdict, width: int) -> list[Row]:
@@ -152,7 +138,7 @@ def input_rows(answer: GateAnswer, width: int) -> list[Row]:
 
 
 def _money_facts(answer: GateAnswer) -> list[Fact]:
-    scope, policy = seen(answer.verdict), answer.policy
+    scope, policy = answer.verdict.fleet, answer.policy
     facts, midnight = scope.facts, day_start(answer.verdict.facts.now, policy.zone)
     base = display_usd(scope.limit_nusd - facts.allowances_nusd)
     allowed = f", {display_usd(facts.allowances_nusd)} allowed on top" if facts.allowances_nusd else ""

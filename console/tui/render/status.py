@@ -71,8 +71,7 @@ def _open_row(verdict: Verdict, width: int) -> Row:
 
 def _day(verdict: Verdict, width: int) -> str:
     """Today's money; where it is too long, without what is said elsewhere too, and no amount in halves."""
-    unseen = verdict.facts.unseen
-    spent = verdict.facts.debits_today_nusd if unseen is None else unseen
+    spent = verdict.facts.debits_today_nusd
     limit = display(verdict.limit_nusd, USD)
     if isinstance(spent, Unknown):
         brief = f"today {UNKNOWN} of {limit}"
@@ -82,7 +81,7 @@ def _day(verdict: Verdict, width: int) -> str:
         per_cent = f"{float(share) * 100:.0f}%"
         brief = f"today {money(spent)} of {limit} {per_cent}"
         whole = f"today {money(spent)} of {limit} {bar(share, 12)} {per_cent}"
-    others = [f"  {_budget(scope, unseen)}" for scope in verdict.currencies.values()]
+    others = [f"  {_budget(scope)}" for scope in verdict.currencies.values()]
     if cell_len(whole) + sum(map(cell_len, others)) <= width:
         return whole + "".join(others)
     for n, other in enumerate(others, 1):
@@ -93,9 +92,9 @@ def _day(verdict: Verdict, width: int) -> str:
     return brief
 
 
-def _budget(scope: ScopeVerdict, unseen: Unknown | None) -> str:
+def _budget(scope: ScopeVerdict) -> str:
     """Today's money in a currency beside the dollars."""
-    spent = scope.facts.debits_nusd if unseen is None else unseen
+    spent = scope.facts.debits_nusd
     limit = display(scope.limit_nusd, scope.currency)
     return f"{UNKNOWN if isinstance(spent, Unknown) else money(spent, scope.currency)} of {limit}"
 

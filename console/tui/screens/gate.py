@@ -9,7 +9,7 @@ from textual.containers import VerticalScroll
 
 from console.export.gate_table import COLUMNS, gate_rows
 from console.tui.cells import Role, Row, line
-from console.tui.render.gate import GateAnswer, budget_rows, curve_rows, input_rows, seen, verdict_rows
+from console.tui.render.gate import GateAnswer, budget_rows, curve_rows, input_rows, verdict_rows
 from console.tui.render.gate_tables import allowance_rows, change_rows, limit_rows, term_rows
 from console.tui.screens.page import Exported, Page, Question
 from console.tui.screens.remembered import Remembered
@@ -83,7 +83,7 @@ class GatePage(Page):
         width = self.app.size.width - 1  # the scroll bar's column
         decision = [
             *verdict_rows(_shown(fleet.verdict, answer.verdict), answer, width),
-            *budget_rows(seen(answer.verdict), width),
+            *budget_rows(answer.verdict.fleet, width),
         ]
         verdict, facts = answer.verdict, answer.verdict.facts
         own = {**verdict.currencies, **verdict.tiers}
@@ -91,8 +91,8 @@ class GatePage(Page):
             *decision,
             *curve_rows(answer.curve, width, self._curve_height(len(decision))),
             *input_rows(answer, width),
-            *_apart(limit_rows({name: seen(verdict, scope) for name, scope in own.items()}, width)),
-            *_apart(term_rows(facts.terms, facts.fleet.headroom_nusd, width)),
+            *_apart(limit_rows(own, width)),
+            *_apart(term_rows(facts.terms, verdict.fleet.facts.headroom_nusd, width)),
             *_apart(allowance_rows(answer.curve.allowances, answer.verdict, width)),
             *_apart(change_rows(answer.changes, width)),
         ]

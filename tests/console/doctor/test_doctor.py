@@ -102,13 +102,13 @@ def patient(template: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         yield Patient(tmp_path, simulator, capsys)
 
 
-def told(folder: Path, age: timedelta = timedelta(seconds=5), *, leads: bool = True) -> None:
+def told(folder: Path, age: timedelta = timedelta(seconds=5), *, leads: bool = True, currency: str = "USD") -> None:
     """A store with one complete tick."""
     before = os.umask(0o007)
     try:
         with opened(f"sqlite:///{folder / 'mtok.db'}") as database:
             history = History(database, SetClock(datetime.now(UTC) - age))
-            history.tick(history.bill(1), totals=history.totals(1, 10))
+            history.tick(history.bill(1, currency=currency), totals=history.totals(1, 10))
             if not leads:
                 release(database, "test")
     finally:
@@ -123,6 +123,7 @@ def test_a_healthy_fleet_has_nothing_but_ok(patient: Patient) -> None:
         found
     )
     assert {"heartbeat", "versions", "terminal", "disk", "store", "collector", "ticks"} <= set(found)
+    assert found["gate"] == "ok open"
     assert "2 resources, 2 bill counters" in found["provider, cloud"]
     assert found["clock, cloud"].endswith("s away from here")
     assert "version" in found["store"]
@@ -187,11 +188,35 @@ def test_what_is_missing_here_is_named(patient: Patient, change: tuple[str, str]
     assert not (patient.folder / "new.db").exists()
 
 
+@pytest.mark.parametrize("url", ["foo", "notaurl://", "json://127.0.0.1/the-secret, notaurl://x"])
+def test_a_channel_that_apprise_does_not_know_is_a_failure(patient: Patient, url: str) -> None:
+    (patient.folder / "secret").write_text(url, encoding="utf-8")
+    code, found = patient.lines("--offline")
+    assert code == 1
+    assert found["alarms"].startswith("FAILED apprise does not understand the URL of ops; ")
+
+
+def test_bills_in_a_currency_without_a_limit_are_failures(tmp_path: Path, patient: Patient) -> None:
+    (tmp_path / "mtok.db").rename(tmp_path / "old.db")
+    told(tmp_path, currency="EUR")
+    patient.change('kind = "simulator"', 'kind = "simulator"\ncurrency = "EUR"')
+    code, found = patient.lines()
+    why = "FAILED bills in EUR, and [budget.daily] has no limit in it: the gate stays closed"
+    assert code == 1
+    assert found["limits"] == found["limits, cloud"] == f'{why}; write daily = {{ EUR = "…" }} in [budget]'
+    patient.change("[budget]", '[budget]\ndaily = { EUR = "180" }')
+    code, found = patient.lines()
+    assert (code, found["gate"]) == (0, "ok open")
+    assert not [what for what in found if what.startswith("limits")]
+
+
 def test_a_dead_collector_and_an_old_tick_are_failures(tmp_path: Path, patient: Patient) -> None:
     (tmp_path / "mtok.db").rename(tmp_path / "old.db")
     told(tmp_path, timedelta(minutes=20), leads=False)
     code, found = patient.lines("--offline")
     assert code == 1
+    assert found["gate"].startswith("WARN closed: last complete billing tick 12")
+    assert found["gate"].endswith("; opens after two complete ticks; see mtok gate show")
     assert found["collector"].startswith("FAILED COLLECTOR DEAD")
     said = re.match(r"FAILED the last complete one was (\d+) s ago", found["ticks"])
     assert said is not None

@@ -6,6 +6,7 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlmodel import col, select
 
 from console.export.csv import fleet_rows
 from console.export.explain import explain_body
@@ -16,8 +17,12 @@ from console.tui.cells import text_of
 from console.tui.render.fleet import entries
 from console.tui.render.status import gate_rows
 from console.tui.render.tier import detail_rows
+from store.budget_curve import budget_curve
 from store.fleet import Fleet, TierSpec, read_fleet
 from store.gate import GatePolicy
+from store.tables import Tick
+from store.unknown import Unknown
+from store.verdict_then import verdict_at
 from store.verdicts import overspend_terms, record_verdict, verdict_now
 from store.window import Window
 from store.words import Market
@@ -99,6 +104,23 @@ def test_the_gate_shows_each_currency_with_its_own_bound(history: History, fleet
     assert "h100: reserved, 30.000000000 of 90.000000000 EUR" in text
     tight = verdict_sentence(history, replace(POLICY, currency_limits_nusd={"EUR": 20 * UNIT}))
     assert tight == "€30.00 of €20.00 spent today; opens tomorrow, or by a reset"
+
+
+def test_without_a_limit_in_it_nothing_is_said_to_be_bounded(history: History, fleet: Fleet) -> None:
+    policy, now = replace(POLICY, currency_limits_nusd={}, tier_currencies={}), history.clock.now()
+    with history.database.read() as session:
+        body = gate_body(policy, verdict_now(session, policy, now), overspend_terms(session, policy, now))
+        curve = budget_curve(session, policy, now, 24)
+        tick = session.exec(select(Tick).order_by(col(Tick.at).desc()).limit(1)).one()
+        past = verdict_at(session, policy, tick.at, tick).verdict
+    why = {"unknown": "bills in EUR, and [budget.daily] has no limit in it"}
+    assert [body["fleet"][f"{name}_usd"] for name in ("debits", "headroom", "bound")] == [why] * 3
+    assert body["overspend_bound"]["usd"] == why
+    mixed = {"unknown": "it bills in EUR, and its limit is in USD"}
+    assert (body["tiers"]["h100"]["debits"], body["tiers"]["h100"]["headroom"]) == (mixed, mixed)
+    assert "not billed yet, at most — (bills in EUR" in gate_text(body)
+    assert "beyond the limit, at most — (bills in EUR" in gate_text(body)
+    assert curve.points[-1].debits_nusd == past.fleet.facts.debits_nusd == Unknown(why["unknown"])
 
 
 def verdict_sentence(history: History, policy: GatePolicy) -> str:

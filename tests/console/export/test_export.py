@@ -12,6 +12,7 @@ import pytest
 from console.export.csv import COLUMNS, defused, fleet_rows, write_table
 from console.export.explain import explain_body
 from console.export.files import ExportFailed
+from console.export.gate import gate_body, gate_text
 from console.export.status import status_body
 from console.export.text import explanation_text, status_text
 from store.fleet import WINDOWS, Fleet, TierSpec, read_fleet
@@ -22,6 +23,7 @@ from store.printable import printable
 from store.readings import AgentReading
 from store.tables import AgentRow, ResourceRow
 from store.unknown import Unknown
+from store.verdicts import overspend_terms, verdict_now
 from store.window import Window
 from store.words import Market
 from tests.conftest import START, History
@@ -89,6 +91,21 @@ def test_status_of_an_empty_store_is_unknown_and_closed(history: History) -> Non
     assert body["gate"]["reasons"] == ["unobserved"]
     assert body["billing"]["last_complete_tick"] is None
     assert "unknown" in body["tiers"][0]["windows"]["5m"]["spend_usd"]
+    unknown = {"unknown": "no complete billing tick yet"}
+    assert body["gate"]["spend_today_usd"] == body["gate"]["upper_bound_usd"] == unknown
+    assert "spend today — (no complete billing tick yet) of $200.00" in status_text(fleet_of(history))
+
+
+def test_the_gate_of_an_empty_store_shows_no_zeros(history: History) -> None:
+    with history.database.read() as session:
+        now = history.clock.now()
+        body = gate_body(POLICY, verdict_now(session, POLICY, now), overspend_terms(session, POLICY, now))
+    unknown = {"unknown": "no complete billing tick yet"}
+    fleet = body["fleet"]
+    assert [fleet[f"{name}_usd"] for name in ("debits", "headroom", "bound")] == [unknown] * 3
+    assert body["overspend_bound"]["usd"] == unknown
+    assert gate_text(body).count("— (no complete billing tick yet)") == 4
+    assert " 0.000000000" not in gate_text(body)
 
 
 def test_the_terms_of_an_explanation_add_up_to_the_figure(served: History) -> None:

@@ -85,6 +85,9 @@ def test_what_is_not_known_has_no_sample_and_is_counted(world: FleetWorld) -> No
     assert value(found, "mtok_figure_unknown", tier="h100", figure="spend") == 1
     assert value(found, "mtok_gate_open") == 0
     assert value(found, "mtok_gate_reason", mtok_gate_reason="unobserved") == 1
+    for name in ("mtok_budget_debits", "mtok_budget_headroom", "mtok_overspend_bound"):
+        assert value(found, f"{name}_nanodollars", currency="USD") is None
+    assert value(found, "mtok_budget_limit_nanodollars", currency="USD") == 200 * 10**9
     for _ in range(2):
         world.tick()
     found = scraped(world)

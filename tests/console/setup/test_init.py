@@ -162,6 +162,27 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(
         assert secret not in err
 
 
+def test_an_account_in_euros_needs_a_limit_in_euros(
+    account: Simulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_euro = words(account, "--set", "currency=EUR")
+    for more, says in (
+        (
+            (),
+            "without a limit in it the gate stays closed; give one such as --daily EUR",
+        ),
+        (("--daily", "EUR=lots"), "--daily EUR=lots: 'lots' is no amount above zero"),
+        (("--daily", "180"), "is no currency and its limit"),
+        (("--daily", "USD=180"), "the limit in USD is --daily-usd"),
+    ):
+        assert main([*in_euro, *more]) == 2
+        assert says in capsys.readouterr().err
+        assert list(tmp_path.iterdir()) == []
+    assert main([*in_euro, "--daily", "EUR=180"]) == 0
+    settings = load_settings(tmp_path / "mtok.toml")
+    assert (settings.budget.daily, settings.budget.daily_usd) == ({"EUR": 180 * 10**9}, 200 * 10**9)
+
+
 def test_without_a_terminal_what_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init"]) == 2
     err = capsys.readouterr().err

@@ -23,7 +23,7 @@ def found(names: list[str], states: list[State]) -> Found:
         for name, state in zip(dict.fromkeys(names), states, strict=False)
     )
     volume = Resource(Ref(ResourceKind.VOLUME, '"]'), names[0] if names else "", State.RUNNING, "")
-    return Found(instances, (volume,), {}, 0)
+    return Found(instances, (volume,), {}, 0, frozenset())
 
 
 @given(NAMES, st.lists(st.sampled_from(State), min_size=5, max_size=5))

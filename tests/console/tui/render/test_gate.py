@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from console.tui.cells import Row, text_of, width_of
-from console.tui.render.gate import GateAnswer, budget_rows, curve_rows, input_rows, seen, verdict_rows
+from console.tui.render.gate import GateAnswer, budget_rows, curve_rows, input_rows, verdict_rows
 from console.tui.render.gate_tables import allowance_rows, change_rows, limit_rows, term_rows
 from console.tui.render.status import gate_rows
 from store.budget_curve import AllowanceView, BudgetCurve, CurvePoint, VerdictChange
@@ -117,7 +117,7 @@ def test_the_bar_is_as_wide_as_the_screen_whatever_the_money(spent: int, room: i
 
 def test_money_is_not_known_before_the_first_complete_tick() -> None:
     of = answer(CLOSED[Reason.UNOBSERVED][0])
-    shown = told([*budget_rows(seen(of.verdict), 80), *input_rows(of, 80)])
+    shown = told([*budget_rows(of.verdict.fleet, 80), *input_rows(of, 80)])
     assert "$0" not in shown
     assert "BUDGET  — of $200.00: no complete billing tick yet" in shown
     assert "last complete tick               —" in shown
@@ -194,7 +194,7 @@ def test_nothing_is_wider_than_the_screen_and_no_heading_is_cut(reason: Reason |
     tiers = {NASTY: of.verdict.fleet, **of.verdict.tiers}
     rows = [
         *verdict_rows(of.verdict, of, width),
-        *budget_rows(seen(of.verdict), width),
+        *budget_rows(of.verdict.fleet, width),
         *curve_rows(of.curve, width, 8),
         *input_rows(of, width),
         *limit_rows(tiers, width),
@@ -219,7 +219,7 @@ def test_an_empty_fleet_has_no_tables() -> None:
 
 def test_a_clock_that_is_behind_what_was_billed_knows_no_money_of_today() -> None:
     known = answer(replace(FACTS, last_complete_at=NOW + timedelta(minutes=10)))
-    shown = told([*budget_rows(seen(known.verdict), 120), *input_rows(known, 120)])
+    shown = told([*budget_rows(known.verdict.fleet, 120), *input_rows(known, 120)])
     assert "$40.00" not in shown
     assert "BUDGET  — of $200.00: the clock is behind" in shown
     assert "dark 170 s later" not in shown
