@@ -72,7 +72,9 @@ def host_names(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def window_names(incomplete: str) -> list[str]:
     """The windows that figures are shown for."""
-    return [name for name in ("5m", "1h", "24h", "7d", "30d", "today", "month") if name.startswith(incomplete)]
+    from store.window import WINDOWS  # time zones, that only this word waits for
+
+    return [name for name in WINDOWS if name.startswith(incomplete)]
 
 
 def _names(ctx: typer.Context, *, agents: bool) -> Iterator[str]:

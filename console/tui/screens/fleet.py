@@ -16,8 +16,9 @@ from console.tui.screens.table_page import SortedPage
 from console.tui.table import Column, Entry
 from console.tui.widgets.line_table import LineTable
 from console.tui.widgets.lines import Lines
-from store.fleet import WINDOWS, Fleet
+from store.fleet import Fleet
 from store.unknown import Unknown
+from store.window import WINDOWS
 
 _LINES_AROUND = 7  # the frame without the gate and the banners, the table's heading, and what stands apart
 
