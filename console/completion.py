@@ -80,11 +80,8 @@ def window_names(incomplete: str) -> list[str]:
 def _names(ctx: typer.Context, *, agents: bool) -> Iterator[str]:
     """Read off the file without the checks that make loading it slow."""
     given = ctx.params.get("config")
-    try:
-        path = find_settings(Path(given) if given else None)
-        body = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
+    path = find_settings(Path(given) if given else None)
+    body = tomllib.loads(path.read_text(encoding="utf-8"))
     for tier in _tables(body.get("tiers")):
         rows = (*_tables(tier.get("agents")), tier) if agents else (tier,)
         names = (row.get("name") for row in rows)
