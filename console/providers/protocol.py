@@ -36,7 +36,6 @@ class SleepEffect:
     """What sleeping goes on billing, and what it loses: shown before anyone confirms it."""
 
     billed: Literal["full", "storage", "none", "unknown"]
-    keeps_memory: bool | None
     loses: tuple[str, ...]
 
 
