@@ -30,6 +30,7 @@ from agent.meter import LOST_AT_MOST_S, Meter
 from agent.metrics import Metrics
 from agent.openai import ApiError
 from agent.routes import guarded
+from store.clock import rfc3339
 
 log = structlog.get_logger()
 PROBE_LABEL = "mtok.probe"  # in the totals, under a label that no key may have
@@ -93,13 +94,13 @@ class Control:
         return JSONResponse(
             {
                 "ledger": ledger.uuid,
-                "ledger_created_at": _instant(ledger.created_at),
-                "as_of": _instant(datetime.now(UTC)),
+                "ledger_created_at": rfc3339(ledger.created_at),
+                "as_of": rfc3339(datetime.now(UTC)),
                 "nonce": self.leases.issue_nonce(),
                 **_counts(sum(labels.values(), Counts())),
                 "busy_ms": ledger.busy_ms,
                 "in_flight": self.meter.in_flight,
-                "last_token_at": None if last is None else _instant(last),
+                "last_token_at": None if last is None else rfc3339(last),
                 **self.machine.body(self._info),
                 "labels": {label: _counts(counts) for label, counts in labels.items()},
             }
@@ -283,7 +284,3 @@ def _counts(counts: Counts) -> dict[str, int]:
         "draft_tokens": counts.draft_tokens,
         "requests": counts.requests,
     }
-
-
-def _instant(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,7 +1,7 @@
 """What the ledger is made of: counts, and entries with counts."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 
 from agent.engine.protocol import Outcome, Usage
@@ -63,9 +63,6 @@ class Counts:
             self.suppressed_tokens,
             self.draft_tokens,
         )
-
-
-COUNTS = tuple(one.name for one in fields(Counts))
 
 
 @dataclass(frozen=True, slots=True)

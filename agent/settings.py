@@ -52,7 +52,7 @@ class Retention(_Section):
     entries: int = Field(default=1_000_000, ge=1_000)  # each start looks at all of them: 0.4 s a million
 
 
-class NullEngine(_Section):
+class NullSection(_Section):
     """How the null engine paces itself: so many tokens a step, and no step sooner than `step_ms` after the last."""
 
     tokens_per_step: int = Field(default=1, ge=1)
@@ -103,7 +103,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "limits": Limits,
     "retention": Retention,
     "tls": Tls,
-    "null": NullEngine,
+    "null": NullSection,
     "exllamav2": ExLlamaV2,
     "otlp": Otlp,
 }
@@ -123,7 +123,7 @@ class AgentSettings(_Section):
     ledger: Path
     model_dir: Path
     engine: Literal["reference", "null", "exllamav2"] = "reference"
-    null: NullEngine = NullEngine()
+    null: NullSection = NullSection()
     exllamav2: ExLlamaV2 = ExLlamaV2()
     otlp: Otlp = Otlp()
     engine_journal: Path | None = None

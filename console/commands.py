@@ -22,7 +22,7 @@ from store.errors import ExitCode, SettingsError
 from store.fleet import TierSpec
 from store.notify import Notifier
 from store.printable import json_text, printable
-from store.window import NAMES, Window, named_window
+from store.window import WINDOWS, Window, named_window
 from store.words import IGNORED, UNASSIGNED, Market
 
 
@@ -147,6 +147,6 @@ def window_of(
             raise SettingsError("--from", "is not before --to", "swap them")
         return Window(begin, until)
     name = default if name is None else name
-    if name not in NAMES:
-        raise SettingsError(f"--window {name}", "there is no such window", f"choose one of: {', '.join(NAMES)}")
+    if name not in WINDOWS:
+        raise SettingsError(f"--window {name}", "there is no such window", f"choose one of: {', '.join(WINDOWS)}")
     return named_window(name, now, settings.budget.timezone)

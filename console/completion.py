@@ -72,17 +72,16 @@ def host_names(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def window_names(incomplete: str) -> list[str]:
     """The windows that figures are shown for."""
-    return [name for name in ("5m", "1h", "24h", "7d", "30d", "today", "month") if name.startswith(incomplete)]
+    from store.window import WINDOWS  # time zones, that only this word waits for
+
+    return [name for name in WINDOWS if name.startswith(incomplete)]
 
 
 def _names(ctx: typer.Context, *, agents: bool) -> Iterator[str]:
     """Read off the file without the checks that make loading it slow."""
     given = ctx.params.get("config")
-    try:
-        path = find_settings(Path(given) if given else None)
-        body = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
+    path = find_settings(Path(given) if given else None)
+    body = tomllib.loads(path.read_text(encoding="utf-8"))
     for tier in _tables(body.get("tiers")):
         rows = (*_tables(tier.get("agents")), tier) if agents else (tier,)
         names = (row.get("name") for row in rows)

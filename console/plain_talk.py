@@ -18,9 +18,10 @@ from console.wording import (
 )
 from store.clock import rfc3339
 from store.errors import AmountError, MtokError
-from store.fleet import WINDOWS, Fleet, TierView
+from store.fleet import Fleet, TierView
 from store.money import parse_nusd
 from store.operations import OperationKind
+from store.window import WINDOWS
 
 HELP = (
     "status: every tier now. window 1h: figures of another window (5m 1h 24h 7d 30d today month).",

@@ -97,19 +97,7 @@ _COUNTER = (
 
 @cache
 def _bill_totals(edges: int) -> TextualSelect:
-    at_edges = {f"edge{k}": f"at{k}" for k in range(edges)}
-    return _at_edges(_COUNTER, "total_nusd", at_edges, "tier IN :tiers", bindparam("tiers", expanding=True))
-
-
-def debit_rows(session: Session, start: datetime, end: datetime) -> Sequence[Row[Any]]:
-    """Every counter that counts, by its columns, with its debits `at_start` and `at_end`."""
-    return session.connection().execute(_debits(), {"start": start, "end": end}).all()
-
-
-@cache
-def _debits() -> TextualSelect:
-    names = ("id", "tier", "counter", "currency", "unsettled_at")
-    return _at_edges(names, "debits_nusd", {"at_start": "start", "at_end": "end"}, _COUNTS)
+    return _at_edges(_COUNTER, "total_nusd", edges, "tier IN :tiers", bindparam("tiers", expanding=True))
 
 
 def debits_at(session: Session, edges: Sequence[datetime]) -> Sequence[Row[Any]]:
@@ -120,24 +108,25 @@ def debits_at(session: Session, edges: Sequence[datetime]) -> Sequence[Row[Any]]
 @cache
 def _debits_at(edges: int) -> TextualSelect:
     names = ("id", "tier", "counter", "currency", "first_seen_at", "unsettled_at")
-    return _at_edges(names, "debits_nusd", {f"edge{k}": f"at{k}" for k in range(edges)}, _COUNTS)
+    return _at_edges(names, "debits_nusd", edges, _COUNTS)
 
 
 def _at_edges(
-    names: Sequence[str], field: str, edges: Mapping[str, str], which: str, *values: BindParameter[Any]
+    names: Sequence[str], field: str, edges: int, which: str, *values: BindParameter[Any]
 ) -> TextualSelect:
-    """Counters by their columns `names`, and `field` of each one's last sample at or before every edge.
+    """Counters by their columns `names`, and as `edge0`, `edge1`, … `field` of each one's last sample by then.
 
-    `edges`: by the name of such a column, the parameter that says when. As text: see `edges_table`.
+    The parameters `at0`, `at1`, … say when. As text: see `edges_table`.
     """
     newest = (
-        "SELECT {} FROM bill_samples WHERE counter_id = bill_counters.id AND at <= :{} ORDER BY at DESC LIMIT 1"
+        f"(SELECT {field} FROM bill_samples WHERE counter_id = bill_counters.id AND at <= :at{{0}}"  # noqa: S608 - our own names
+        " ORDER BY at DESC LIMIT 1) AS edge{0}"
     )
-    at_edges = [f"({newest.format(field, instant)}) AS {name}" for name, instant in edges.items()]
-    rows = text(f"SELECT {', '.join([*names, *at_edges])} FROM bill_counters WHERE {which} ORDER BY id")  # noqa: S608 - our own names
-    instants = (bindparam(instant, type_=UTCDateTime) for instant in edges.values())
-    columns = (*(getattr(BillCounter, name) for name in names), *(column(name, BigInteger) for name in edges))
-    return rows.bindparams(*instants, *values).columns(*columns)
+    said = ", ".join([*names, *(newest.format(k) for k in range(edges))])
+    rows = text(f"SELECT {said} FROM bill_counters WHERE {which} ORDER BY id")  # noqa: S608 - our own names
+    instants = (bindparam(f"at{k}", type_=UTCDateTime) for k in range(edges))
+    at_edges = (column(f"edge{k}", BigInteger) for k in range(edges))
+    return rows.bindparams(*instants, *values).columns(*(getattr(BillCounter, name) for name in names), *at_edges)
 
 
 def samples_of(

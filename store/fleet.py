@@ -25,10 +25,9 @@ from store.states import tier_state
 from store.tables import AgentRow, BillCounter, ProviderTick, ResourceRow, Tick, VerdictRow
 from store.unknown import Unknown
 from store.verdicts import last_verdict, verdict_now
-from store.window import named_window
+from store.window import WINDOWS, named_window
 from store.words import IGNORED, UNASSIGNED, Market, State
 
-WINDOWS = ("5m", "1h", "24h", "7d", "30d", "today", "month")
 TREND_POINTS = 16
 FIGURES_HOLD = timedelta(seconds=75)  # edges move with ticks; without any for so long, windows still grow old
 

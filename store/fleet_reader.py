@@ -73,26 +73,22 @@ class FleetReader:
         return fleet
 
 
+_GROWING = ("max(at) FROM ticks", "max(id) FROM verdicts", "max(id) FROM journal")
+_IN_PLACE = (
+    "scope || below_since_at FROM gate_memory",
+    "seen_at FROM resources",
+    "phase_at || detail FROM operations WHERE finished_at IS NULL",
+    "agent || lease_open || coalesce(CAST(seen_at AS TEXT), '') || coalesce(problem, '') FROM agents",
+)
+
+
 @cache
 def _stamp(dialect: str) -> TextClause:
-    """Resources, agents and phases are changed in place, everything else leaves a new row or a journal entry.
+    """What is changed in place, row by row; all else that is shown comes with a tick, a verdict or a journal entry.
 
     As text, of which nothing has to be compiled: it is the first thing that a console asks, and only compared.
     """
-    joined = "string_agg(problem, '|')" if dialect == "postgresql" else "group_concat(problem, '|')"
-    agents = ("count(*)", "max(seen_at)", "sum(CAST(lease_open AS INTEGER))", "sum(in_flight)", joined)
-    going = "FROM operations WHERE finished_at IS NULL"
-    asked = (
-        "max(at) FROM ticks",
-        "max(id) FROM verdicts",
-        "max(id) FROM journal",
-        "max(id) FROM bill_counters",
-        "max(below_since_at) FROM gate_memory",
-        "count(scope) FROM gate_memory",
-        "max(seen_at) FROM resources",
-        "count(resource_id) FROM resources",
-        f"count(*) {going}",
-        f"max(phase_at) {going}",
-        *(f"{one} FROM agents" for one in agents),
-    )
+    joined = "string_agg" if dialect == "postgresql" else "group_concat"
+    rows = (one.partition(" FROM ") for one in _IN_PLACE)
+    asked = (*_GROWING, *(f"{joined}(CAST({said} AS TEXT), '|') FROM {table}" for said, _, table in rows))
     return text(f"SELECT {', '.join(f'(SELECT {one})' for one in asked)}")

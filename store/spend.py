@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, select
 
 from store.clock import rfc3339
-from store.counters import bill_rows, debit_rows
+from store.counters import bill_rows, debits_at
 from store.edges import snap
 from store.money import USD
 from store.pace import Pace
@@ -160,11 +160,11 @@ def debits_by_tier(session: Session, start: datetime, end: datetime) -> list[Deb
     A counter first seen inside counts from our first look, or from where a derived sample or its birth put it.
     """
     found = []
-    for row in debit_rows(session, start, end):
+    for row in debits_at(session, [start, end]):
         if row.unsettled_at is not None:
             found.append(Debit(row.tier, row.currency, unsettled(row.id, row.counter, row.unsettled_at)))
-        elif row.at_end is not None:
-            found.append(Debit(row.tier, row.currency, row.at_end - (row.at_start or 0)))
+        elif row.edge1 is not None:
+            found.append(Debit(row.tier, row.currency, row.edge1 - (row.edge0 or 0)))
     return found
 
 

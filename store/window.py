@@ -11,7 +11,7 @@ LENGTHS = {
     "7d": timedelta(days=7),
     "30d": timedelta(days=30),
 }
-NAMES = (*LENGTHS, "today", "month")
+WINDOWS = (*LENGTHS, "today", "month")
 
 
 @dataclass(frozen=True, slots=True)

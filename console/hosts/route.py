@@ -62,7 +62,7 @@ def route(
         user=target.user,
         alias=target.alias,
         key_files=(target.key_file,) if target.key_file else _key_files(options),
-        any_agent_key=not _is_yes(options, "identitiesonly"),
+        any_agent_key=not _names_its_keys(options),
     )
     specs = [] if jumps.lower() == "none" else jumps.split(",")
     return (*(_jump(name, target, spec.strip(), options_of) for spec in specs), host)
@@ -88,7 +88,7 @@ def _jump(name: str, target: SshTarget, spec: str, options_of: Callable[[str], O
         user=match["user"] or _text(options, "user") or getpass.getuser(),
         alias=_text(options, "hostkeyalias") or known_as,
         key_files=(*own_key, *_key_files(options)),
-        any_agent_key=not _is_yes(options, "identitiesonly"),
+        any_agent_key=not _names_its_keys(options),
     )
 
 
@@ -117,5 +117,5 @@ def _port(options: Options) -> int:
     return int(text) if text.isdigit() else 22
 
 
-def _is_yes(options: Options, key: str) -> bool:
-    return (_text(options, key) or "").lower() == "yes"
+def _names_its_keys(options: Options) -> bool:
+    return (_text(options, "identitiesonly") or "").lower() == "yes"

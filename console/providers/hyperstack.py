@@ -71,7 +71,7 @@ _KINDS = {
 _PATHS = {Action.SLEEP: "hibernate", Action.WAKE: "hibernate-restore"}
 # no document says how a restore without capacity is refused: by such words, or by a machine that falls back
 _NO_CAPACITY = ("capacity", "stock", "not enough", "no available")
-_SLEEP = SleepEffect(billed="storage", keeps_memory=None, loses=("ephemeral disk", "GPU reservation"))
+_SLEEP = SleepEffect(billed="storage", loses=("ephemeral disk", "GPU reservation"))
 
 
 class Hyperstack:

@@ -89,32 +89,6 @@ def window_bills(body: Mapping[str, Any]) -> list[WindowBill]:
     return [_window_bill(row) for row in _history(body)]
 
 
-def graph(body: Mapping[str, Any]) -> list[tuple[datetime, Number]]:
-    """The points of a graph answer, in the order given.
-
-    Raises:
-        Unreadable: not a graph.
-    """
-    points = []
-    for row in _history(body):
-        for point in rows_of(_field(row, "metrics", dict), "incurred_bill_graph"):
-            at = _time(point, "datetime")
-            if at is None:
-                msg = "a graph's point has no datetime"
-                raise Unreadable(msg)
-            points.append((at, _field(point, "value", Number)))
-    return points
-
-
-def last_day_cost(body: Mapping[str, Any]) -> dict[str, Number]:
-    """Yesterday's totals by kind of resource.
-
-    Raises:
-        Unreadable: not in the documented shape.
-    """
-    return _numbers(_field(body, "data", dict))
-
-
 _ENVELOPES = (
     "billing_history_vm",
     "billing_history_vm_details",

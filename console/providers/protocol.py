@@ -36,7 +36,6 @@ class SleepEffect:
     """What sleeping goes on billing, and what it loses: shown before anyone confirms it."""
 
     billed: Literal["full", "storage", "none", "unknown"]
-    keeps_memory: bool | None
     loses: tuple[str, ...]
 
 
@@ -65,7 +64,7 @@ class BillReading:
     """One bill counter, as the provider stated it at one instant, not stored yet.
 
     `counter` identifies the counter within the provider: readings of one `counter` may be subtracted.
-    `raw` is the total exactly as the provider wrote it; `rate_raw` its price per hour, shown only.
+    `raw` is the total exactly as the provider wrote it; `rate_nusd_per_hour` its price, shown only.
     `as_of` is the provider's own clock (its `Date` header). `final`: nothing more will be billed on it.
 
     A bucket, the counter of one charge period, has `ends_at`: it was zero at `started_at`. Only the newest bucket

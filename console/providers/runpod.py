@@ -252,7 +252,7 @@ def _sleep(pod: PodRow) -> SleepEffect:
     loses = ["container disk", "GPU (starts again only if its own host has one free)"]
     if pod.network_volume is None:
         loses.append("the whole pod if the balance reaches $0")
-    return SleepEffect(billed="storage", keeps_memory=False, loses=tuple(loses))
+    return SleepEffect(billed="storage", loses=tuple(loses))
 
 
 def _volume(volume: VolumeRow, owner: str | None) -> Resource:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 
 from console.providers.protocol import Ref
 from console.providers.runpod_simulator import RunPodSimulator, running_runpod
 from console.providers.runpod_simulator_world import SimulatedRunPod
+from console.providers.server_trial import ServerTrial
 from console.providers.trial import Fault
 from store.clock import SetClock
 from store.words import ResourceKind
@@ -22,12 +22,8 @@ _WORLD = {
 }
 
 
-class RunPodTrial:
+class RunPodTrial(ServerTrial[RunPodSimulator]):
     """One running simulator."""
-
-    def __init__(self, simulator: RunPodSimulator) -> None:
-        self._simulator = simulator
-        self.base_url, self.key = simulator.base_url, simulator.api_key
 
     def fault(self, fault: Fault | None, times: int | None = None) -> None:
         """Begin a fault, or end the one there is."""
@@ -44,11 +40,6 @@ class RunPodTrial:
         found = world.find("pod" if ref.kind is ResourceKind.INSTANCE else "volume", ref.id)
         assert found is not None
         world.vanish(found)
-
-    def account_nusd(self, start: datetime, end: datetime) -> int:
-        """The sum over every resource, by the world's own arithmetic."""
-        first, last = int(start.timestamp()), int(end.timestamp())
-        return sum(one.total_nusd(last) - one.total_nusd(first) for one in self._simulator.world.resources)
 
 
 @contextmanager

@@ -5,13 +5,12 @@ The bill tells of it in steps, every five minutes for pods and every hour for ne
 documents say. Here alone does a rate times a time make money, because here is the provider.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from console.providers.simulator_world import Impossible, WorldClock
+from console.providers.simulator_world import Impossible, Lived, WorldOf
 from store.clock import Clock
 from store.money import parse_nusd
 
@@ -34,33 +33,18 @@ class Correction:
     nusd: int
 
 
-@dataclass(slots=True)
-class SimulatedResource:
-    """A pod or a network volume, with its whole history: from which second on it was in which state.
+@dataclass(slots=True, kw_only=True)
+class SimulatedResource(Lived[str]):
+    """A pod or a network volume.
 
     `disk_nusd_per_hour` is what a stopped pod's disk bills: twice what it does while the pod runs.
     """
 
-    id: str
-    kind: str
-    name: str
-    created_s: int
-    awake_nusd_per_hour: int
     disk_nusd_per_hour: int
     step_s: int
-    gpu: str = ""
     size_gb: int = 20
-    attached_to: str | None = None
-    address: str | None = None
     is_locked: bool = False
-    deleted_s: int | None = None
-    history: list[tuple[int, str]] = field(default_factory=list)
     corrections: list[Correction] = field(default_factory=list)
-
-    def state_at(self, second: int) -> str:
-        """The state in a second of the world."""
-        index = bisect_right(self.history, second, key=lambda entry: entry[0]) - 1
-        return self.history[max(index, 0)][1]
 
     def told_s(self, second: int) -> int:
         """The second up to which the bill tells in `second`."""
@@ -101,8 +85,8 @@ class SimulatedResource:
         return self.disk_nusd_per_hour // 2 if disk_only or state != "RUNNING" else self.awake_nusd_per_hour
 
 
-class SimulatedRunPod(WorldClock):
-    """Every resource of one simulated account. Times are whole seconds since 1970 on the world's clock."""
+class SimulatedRunPod(WorldOf[SimulatedResource]):
+    """Pods, and network volumes."""
 
     def __init__(
         self, clock: Clock, *, start_s: int = 4, step_s: int = _STEP_S, volume_step_s: int = _VOLUME_STEP_S
@@ -110,7 +94,6 @@ class SimulatedRunPod(WorldClock):
         super().__init__(clock)
         self.start_s = start_s
         self.step_s, self.volume_step_s = step_s, volume_step_s
-        self.resources: list[SimulatedResource] = []
         self.quota_per_min = 60
         self.retry_after_s = 12
         self.volume_path = "network-volumes"
@@ -164,11 +147,6 @@ class SimulatedRunPod(WorldClock):
             "listed",
         )
 
-    def find(self, kind: str, id_: str) -> SimulatedResource | None:
-        """The resource with this id that still exists."""
-        found = (one for one in self.resources if one.kind == kind and one.id == id_ and one.deleted_s is None)
-        return next(found, None)
-
     def do(self, pod: SimulatedResource, action: str) -> None:
         """Carry an action out.
 
@@ -205,11 +183,6 @@ class SimulatedRunPod(WorldClock):
         """Revise the bill from now on: of second `of_s`, which may be of a bucket that is closed."""
         now = self.now_s()
         resource.corrections.append(Correction(now, now if of_s is None else of_s, nusd))
-
-    def _add(self, resource: SimulatedResource, state: str) -> SimulatedResource:
-        resource.history.append((resource.created_s, state))
-        self.resources.append(resource)
-        return resource
 
 
 _LENGTHS_S = {"hour": 3600, "day": 86_400, "week": 7 * 86_400}

@@ -116,7 +116,7 @@ def records_of(text: str, owner: str, bucket: Bucket) -> Rows:
     """
     body = body_of(text)
     rows = _counted(body, bucket)
-    found, problems = _each(rows, owner, lambda row: _record(row, _text(row, owner), "totalAmount"))
+    found, problems = _each(rows, owner, lambda row: _record(row, _text(row, owner)))
     return Rows(problems, records=found)
 
 
@@ -146,9 +146,7 @@ def account_of(text: str, bucket: Bucket) -> Rows:
     Raises:
         Unreadable: as `records_of`.
     """
-    found, problems = _each(
-        _counted(body_of(text), bucket), "startTime", lambda row: _record(row, "account", "totalAmount")
-    )
+    found, problems = _each(_counted(body_of(text), bucket), "startTime", lambda row: _record(row, "account"))
     return Rows(problems, records=found)
 
 
@@ -221,8 +219,8 @@ def _counted(body: Mapping[str, Any], bucket: Bucket) -> list[Any]:
     return rows
 
 
-def _record(row: Any, owner: str, field: str) -> BillRecord:
-    return BillRecord(owner, _instant(row, "startTime"), _instant(row, "endTime"), _amount(row, field))
+def _record(row: Any, owner: str) -> BillRecord:
+    return BillRecord(owner, _instant(row, "startTime"), _instant(row, "endTime"), _amount(row, "totalAmount"))
 
 
 def _family(row: Any, name: str) -> BillRecord:

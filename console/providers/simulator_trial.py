@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 
 from console.providers.protocol import Ref
+from console.providers.server_trial import ServerTrial
 from console.providers.simulator import Simulator, running_simulator
 from console.providers.simulator_world import SimulatedWorld
 from console.providers.trial import Fault
@@ -22,12 +22,8 @@ _ACTIONS = ("/hibernate", "/hibernate-restore")
 _AN_INSTANCE = "/core/virtual-machines/"
 
 
-class SimulatorTrial:
+class SimulatorTrial(ServerTrial[Simulator]):
     """One running simulator. Actions are the GETs below a machine's own address."""
-
-    def __init__(self, simulator: Simulator) -> None:
-        self._simulator = simulator
-        self.base_url, self.key = simulator.base_url, simulator.api_key
 
     def fault(self, fault: Fault | None, times: int | None = None) -> None:
         """Begin a fault, or end the one there is."""
@@ -46,11 +42,6 @@ class SimulatorTrial:
         found = world.find("vm" if ref.kind is ResourceKind.INSTANCE else "volume", int(ref.id))
         assert found is not None
         world.vanish(found, is_listed=True)
-
-    def account_nusd(self, start: datetime, end: datetime) -> int:
-        """The sum over every resource, by the world's own arithmetic."""
-        first, last = int(start.timestamp()), int(end.timestamp())
-        return sum(one.total_nusd(last) - one.total_nusd(first) for one in self._simulator.world.resources)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 from store.clock import Clock
 from store.money import parse_nusd
@@ -22,30 +22,39 @@ class Impossible(Exception):
     """What was asked cannot be done in the resource's state."""
 
 
-@dataclass(slots=True)
-class SimulatedResource:
-    """An instance or a volume, with its whole history: from which second it was in which state."""
+Id = TypeVar("Id", int, str)
 
-    id: int
+
+@dataclass(slots=True, kw_only=True)
+class Lived(Generic[Id]):
+    """What any provider's resource is, with its whole history: from which second on it was in which state."""
+
+    id: Id
     kind: str
     name: str
     created_s: int
     awake_nusd_per_hour: int
-    asleep_nusd_per_hour: int
-    flavor: str = ""
     gpu: str = ""
-    size_gb: int = 0
-    attached_to: int | None = None
+    attached_to: Id | None = None
     address: str | None = None
     deleted_s: int | None = None
-    is_listed: bool = True
     history: list[tuple[int, str]] = field(default_factory=list)
-    credits: list[tuple[int, int]] = field(default_factory=list)
 
     def state_at(self, second: int) -> str:
         """The state in a second of the world."""
         index = bisect_right(self.history, second, key=lambda entry: entry[0]) - 1
         return self.history[max(index, 0)][1]
+
+
+@dataclass(slots=True, kw_only=True)
+class SimulatedResource(Lived[int]):
+    """An instance or a volume."""
+
+    asleep_nusd_per_hour: int
+    flavor: str = ""
+    size_gb: int = 0
+    is_listed: bool = True
+    credits: list[tuple[int, int]] = field(default_factory=list)
 
     def total_nusd(self, second: int) -> int:
         """What had been billed by `second`: nano-dollars, floor of the exact sum, less what was credited."""
@@ -95,13 +104,33 @@ class WorldClock:
         return self.now_s() if self.frozen_s is None else self.frozen_s
 
 
-class SimulatedWorld(WorldClock):
+SomeResource = TypeVar("SomeResource", bound=Lived[Any])
+
+
+class WorldOf(WorldClock, Generic[SomeResource]):
     """Every resource of one simulated account. Times are whole seconds since 1970 on the world's clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.resources: list[SomeResource] = []
+
+    def find(self, kind: str, id_: int | str) -> SomeResource | None:
+        """The resource with this id that still exists."""
+        found = (one for one in self.resources if one.kind == kind and one.id == id_ and one.deleted_s is None)
+        return next(found, None)
+
+    def _add(self, resource: SomeResource, state: str) -> SomeResource:
+        resource.history.append((resource.created_s, state))
+        self.resources.append(resource)
+        return resource
+
+
+class SimulatedWorld(WorldOf[SimulatedResource]):
+    """Instances that hibernate, and volumes."""
 
     def __init__(self, clock: Clock, *, hibernate_s: int = 3, restore_s: int = 4) -> None:
         super().__init__(clock)
         self.hibernate_s, self.restore_s = hibernate_s, restore_s
-        self.resources: list[SimulatedResource] = []
         self.has_capacity = True
 
     @classmethod
@@ -148,11 +177,6 @@ class SimulatedWorld(WorldClock):
             "IN-USE" if row.get("attached_to") else "AVAILABLE",
         )
 
-    def find(self, kind: str, id_: int) -> SimulatedResource | None:
-        """The resource with this id that still exists."""
-        found = (one for one in self.resources if one.kind == kind and one.id == id_ and one.deleted_s is None)
-        return next(found, None)
-
     def hibernate(self, resource: SimulatedResource) -> None:
         """Begin to hibernate.
 
@@ -195,11 +219,6 @@ class SimulatedWorld(WorldClock):
             msg = f"The virtual machine must be in {needed} state, it is {state}."
             raise Impossible(msg)
         resource.history += [(now, transient), (now + lasts_s, ends_in)]
-
-    def _add(self, resource: SimulatedResource, state: str) -> SimulatedResource:
-        resource.history.append((resource.created_s, state))
-        self.resources.append(resource)
-        return resource
 
 
 def instant(second: int) -> str:

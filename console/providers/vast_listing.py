@@ -39,9 +39,7 @@ _SILENT = frozenset({"unknown", "offline"})
 _RUNS = frozenset({"running", "frozen"})  # frozen keeps its memory, and is billed in full
 _RESTS = frozenset({"stopped", "unloaded", "scheduling"})
 _SCHEDULING = "scheduling"
-_SLEEP = SleepEffect(
-    billed="storage", keeps_memory=False, loses=("memory", "GPU: others may rent it, and waking then waits for it")
-)
+_SLEEP = SleepEffect(billed="storage", loses=("memory", "GPU: others may rent it, and waking then waits for it"))
 
 
 @dataclass(frozen=True, slots=True)

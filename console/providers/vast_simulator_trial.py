@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 
 from console.providers.protocol import Ref
+from console.providers.server_trial import ServerTrial
 from console.providers.trial import Fault
 from console.providers.vast_simulator import VastSimulator, running_vast_simulator
 from console.providers.vast_simulator_world import VastWorld
@@ -28,12 +28,8 @@ _WORLD = {
 _AN_INSTANCE = "/api/v0/instances/"
 
 
-class VastTrial:
+class VastTrial(ServerTrial[VastSimulator]):
     """One running simulator. Actions are the PUTs to an instance's own address."""
-
-    def __init__(self, simulator: VastSimulator) -> None:
-        self._simulator = simulator
-        self.base_url, self.key = simulator.base_url, simulator.api_key
 
     def fault(self, fault: Fault | None, times: int | None = None) -> None:
         """Begin a fault, or end the one there is."""
@@ -49,11 +45,6 @@ class VastTrial:
         found = world.find("vm" if ref.kind is ResourceKind.INSTANCE else "volume", int(ref.id))
         assert found is not None
         world.vanish(found, is_listed=True)
-
-    def account_nusd(self, start: datetime, end: datetime) -> int:
-        """The sum over every contract, by the world's own arithmetic."""
-        first, last = int(start.timestamp()), int(end.timestamp())
-        return sum(one.total_nusd(last) - one.total_nusd(first) for one in self._simulator.world.resources)
 
 
 @contextmanager

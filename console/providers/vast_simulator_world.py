@@ -1,7 +1,7 @@
 """The simulated Vast.ai account: the world of our other simulator, with a market that outbids.
 
 What was billed stays a function of each resource's history and a second, in integers. The words of that history are
-the other provider's; `words_at` says them in Vast.ai's four.
+the other provider's; `words` says them in Vast.ai's four.
 """
 
 from typing import Any, NamedTuple

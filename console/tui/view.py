@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from store.fleet import Fleet, TierView
+from store.window import LENGTHS
 
-WINDOWS = ("5m", "1h", "24h", "7d", "30d")
+_IN_TURN = tuple(LENGTHS)  # today and this month are shown beside each of them
 
 
 @dataclass(slots=True)
@@ -16,7 +17,7 @@ class View:
     is_read_only: bool = False
     at: datetime | None = None
     is_paused: bool = False
-    window: str = WINDOWS[0]
+    window: str = _IN_TURN[0]
     tier: str | None = None
     fleet: Fleet | None = None
     read_s: float | None = None
@@ -33,4 +34,4 @@ class View:
 
     def turn_window(self, step: int) -> None:
         """The next window, or the one before."""
-        self.window = WINDOWS[(WINDOWS.index(self.window) + step) % len(WINDOWS)]
+        self.window = _IN_TURN[(_IN_TURN.index(self.window) + step) % len(_IN_TURN)]

@@ -27,7 +27,7 @@ from store.clock import SystemClock
 
 
 class StallingEngine(NullEngine):
-    """The null engine, whose step waits while `stalls` is set: a wedged GPU looks like this from here."""
+    """The null engine, whose step waits until `goes_on` is set: a wedged GPU looks like this from here."""
 
     def __init__(self) -> None:
         super().__init__(max_batch=2, step_ms=1)

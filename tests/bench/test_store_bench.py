@@ -18,11 +18,10 @@ from sqlalchemy import text
 
 from store.database import Database, open_database
 from store.figures import figures, figures_of
-from store.fleet import WINDOWS
 from store.leader import acquire
 from store.readings import AgentReading, Bill, LedgerTotals, ProviderReading, TickReadings, TierResources
 from store.samples import record_tick
-from store.window import named_window
+from store.window import WINDOWS, named_window
 
 DAYS = int(os.environ.get("MTOK_BENCH_DAYS", "36"))
 SHORT_DAYS = 2

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from console.errors import AgentUnreachable, HostStepFailed, HostUnreachable, ProviderError
 from console.hosts.agent_client import AgentClient, AgentUsage, _fence_of
-from console.providers.hyperstack_wire import body_of, graph, last_day_cost, usage_row, window_bills
+from console.providers.hyperstack_wire import body_of, usage_row, window_bills
 from console.providers.wire import Unreadable, rows_of
 from store.errors import AmountError
 
@@ -45,8 +45,6 @@ HOSTILE = "\0\ud800\x1b[31m\u202e"
 READS: tuple[Callable[[Any], object], ...] = (
     lambda body: [usage_row(row) for row in rows_of(body, "data")],
     window_bills,
-    graph,
-    last_day_cost,
 )
 
 anything = st.recursive(

@@ -1,25 +1,27 @@
 """The fleet read again and again shows what one read anew shows, and asks for little while nothing has changed."""
 
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import pytest
 from sqlmodel import select
 
-from store.fleet import Fleet, TierSpec, read_fleet
+from store.database import Database
+from store.fleet import Fleet, read_fleet
 from store.fleet_reader import FleetReader
-from store.gate import GatePolicy, Reason
-from store.inventory import keep_resources, mark_lease, mark_unreachable
+from store.gate import FLEET, Reason
+from store.inventory import forget_agents, keep_agent, keep_resources, mark_lease, mark_unreachable
+from store.leader import acquire
 from store.operations import OperationKind, Phase, current, enter
-from store.tables import AgentRow, Ledger
+from store.samples import record_tick
+from store.tables import AgentRow, GateMemory, Ledger
 from store.unknown import Unknown
-from store.words import Market
-from tests.conftest import History
-from tests.console.fleet_world import FleetWorld, fleet_world
+from store.verdicts import record_verdict, verdict_now
+from store.words import State
+from tests.console.fleet_world import START, FleetWorld, fleet_world
 from tests.databases import statements
 
 STEP = timedelta(minutes=2)
@@ -50,28 +52,39 @@ def besides_figures(fleet: Fleet) -> Fleet:
     return replace(fleet, figures_at=fleet.at, tiers=tiers)
 
 
+def read_sources(world: FleetWorld) -> None:
+    """A tick's readings, before anything else of it is stored."""
+    fence = acquire(world.database, "vm:1:test", 3600)
+    assert fence is not None
+    world.ticks += 1
+    record_tick(world.database, world.readings(None), fence)
+
+
 def ask_for_sleep(world: FleetWorld) -> None:
     seen = anew(world).tiers[0].seen
     world.service.ask(OperationKind.HIBERNATE, "h100", seen=seen, reason="night")
 
 
-def go_on(world: FleetWorld) -> None:
+def go_on(world: FleetWorld, phase: Phase, detail: str = "", *, is_same: bool = False) -> None:
     with world.database.write() as session:
         row = current(session, "h100")
         assert row is not None
-        enter(session, row, Phase.DRAINING, world.clock.now())
+        enter(session, row, phase, row.phase_at if is_same else world.clock.now(), detail)
 
 
-def stop(world: FleetWorld) -> None:
-    world.asleep = frozenset({"l40"})
+def see(world: FleetWorld, tier: str, id_: str, *, ago_s: float = 0) -> None:
+    """An inventory that shows one instance in error, of which nothing is journaled; read `ago_s` seconds ago."""
     with world.database.write() as session:
-        row = world._resource("l40", "8433")
-        keep_resources(session, "cloud", [row], world.clock.now(), complete=False)
+        row = world._resource(tier, id_)
+        row.state = row.raw_state = State.ERROR
+        row.seen_at -= timedelta(seconds=ago_s)
+        keep_resources(session, "cloud", [row], row.seen_at, complete=False)
 
 
-def revoke(world: FleetWorld) -> None:
+def lease(world: FleetWorld, *, is_open: Sequence[str] = (), is_closed: Sequence[str] = ()) -> None:
     with world.database.write() as session:
-        mark_lease(session, ["h100-a"], is_open=False)
+        mark_lease(session, is_open, is_open=True)
+        mark_lease(session, is_closed, is_open=False)
 
 
 def silence(world: FleetWorld, problem: str) -> None:
@@ -79,21 +92,71 @@ def silence(world: FleetWorld, problem: str) -> None:
         mark_unreachable(session, "h100-a", "h100", problem)
 
 
+def answer(world: FleetWorld, in_flight: int) -> None:
+    with world.database.write() as session:
+        row = session.get_one(AgentRow, "a100-a")
+        row.seen_at, row.in_flight = world.clock.now(), in_flight
+        keep_agent(session, row)
+
+
+def name_agents(world: FleetWorld, *names: str) -> None:
+    """The settings name these agents of h100 alone, which have not answered yet."""
+    with world.database.write() as session:
+        forget_agents(session, names)
+        for name in names:
+            mark_unreachable(session, name, "h100", "no answer")
+
+
+def remember(world: FleetWorld, *below: tuple[str, datetime]) -> None:
+    with world.database.write() as session:
+        for row in session.exec(select(GateMemory)).all():
+            session.delete(row)
+        session.flush()
+        session.add_all(GateMemory(scope=scope, below_since_at=since_at) for scope, since_at in below)
+
+
+def decide(world: FleetWorld, tier_limits_nusd: Mapping[str, int]) -> None:
+    """A verdict by settings with these limits of tiers; one that ends with its limit is not journaled."""
+    policy = replace(world.settings.gate_policy, tier_limits_nusd=tier_limits_nusd)
+    with world.database.write() as session:
+        record_verdict(session, verdict_now(session, policy, world.clock.now()))
+
+
 CHANGES: tuple[Callable[[FleetWorld], object], ...] = (
-    lambda world: world.tick(),
+    FleetWorld.tick,
     lambda world: world.tick("HTTP 500"),
-    ask_for_sleep,
-    go_on,
-    stop,
-    revoke,
+    read_sources,
+    lambda world: answer(world, 5),
+    lambda world: lease(world, is_closed=["h100-a"]),
+    lambda world: lease(world, is_open=["h100-a"], is_closed=["l40-a"]),
     lambda world: silence(world, "no answer"),
     lambda world: silence(world, "no route"),
+    ask_for_sleep,
+    lambda world: go_on(world, Phase.DRAINING),
+    lambda world: go_on(world, Phase.DRAINING, "two streams are left", is_same=True),
+    lambda world: see(world, "l40", "8433"),
+    lambda world: see(world, "a100", "8437", ago_s=3),
+    lambda world: name_agents(world, "h100-b"),
+    lambda world: name_agents(world, "h100-c"),
+    name_agents,
     lambda world: world.service.close_gate("lunch"),
+    lambda world: decide(world, {"h100": 1}),
+    lambda world: decide(world, {}),
+    lambda world: remember(world, (FLEET, START)),
+    lambda world: remember(world, (FLEET, START + timedelta(minutes=2))),
+    lambda world: remember(world, ("h100", START + timedelta(minutes=2))),
+    remember,
     lambda world: world.service.open_gate("back"),
 )
 
 
-def test_every_change_is_seen_at_once(world: FleetWorld, reader: FleetReader) -> None:
+def test_every_change_is_seen_at_once(tmp_path: Path, database: Database) -> None:
+    alone = fleet_world(tmp_path)
+    alone.database.close()
+    world = replace(alone, database=database)
+    for _ in range(4):
+        world.tick()
+    reader = FleetReader(world.database, world.settings.tier_specs, world.settings.gate_policy, STEP)
     reader.read(world.clock.now())
     for change in CHANGES:
         change(world)
@@ -164,17 +227,3 @@ def test_a_new_day_is_read_anew(world: FleetWorld, reader: FleetReader) -> None:
     read = reader.read(world.clock.now())
     assert read.verdict == anew(world).verdict
     assert read.verdict.facts.debits_today_nusd == 0
-
-
-def test_what_an_agent_says_is_seen_at_once_on_each_database(history: History) -> None:
-    specs = [TierSpec("h100", "cloud", "H100 PCIe", Market.SPOT)]
-    policy = GatePolicy(10**15, ZoneInfo("UTC"), timedelta(seconds=170))
-    reader = FleetReader(history.database, specs, policy, STEP)
-    history.tick(history.bill(10**9))
-    with history.database.write() as session:
-        session.add(AgentRow(agent="h100-a", tier="h100", seen_at=history.clock.now(), problem="refused"))
-    before = reader.read(history.clock.now())
-    assert reader.read(history.clock.now()).tiers is before.tiers
-    with history.database.write() as session:
-        session.get_one(AgentRow, "h100-a").problem = "no answer"
-    assert reader.read(history.clock.now()).tiers is not before.tiers

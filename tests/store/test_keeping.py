@@ -138,7 +138,7 @@ def test_a_history_of_large_totals_moves(history: History, empty: Database) -> N
     assert check(empty) == []
 
 
-def test_a_history_moves_back_and_goes_on(full: History, empty: Database, store_url: str, tmp_path: Path) -> None:
+def test_a_copied_history_goes_on(full: History, empty: Database) -> None:
     copy_store(full.database, empty)
     there = History(empty)
     there.clock = full.clock

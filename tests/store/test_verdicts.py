@@ -234,15 +234,25 @@ def test_a_bill_that_stands_still_under_a_running_instance_closes(history: Histo
 
 
 def test_a_bill_in_coarse_steps_is_not_frozen_before_three_of_them(history: History) -> None:
+    policy = replace(POLICY, dark_after=timedelta(hours=1))
     inventory(history, State.RUNNING)
-    for _ in range(30):  # 50 cents an hour in whole dollars: it moves every other hour
+    for minute in range(0, 71, 5):  # it moves every ten minutes, and stands still after the fourth time
+        assert Reason.FROZEN not in verdict_of(history, policy)
+        history.tick(history.bill(min(minute // 10, 4) * USD), totals=history.totals(0, 0), after_s=300)
+    assert verdict_of(history, policy) == (Reason.FROZEN,)
+
+
+def test_a_bill_in_whole_dollars_is_not_frozen_before_three_of_them_are_due(history: History) -> None:
+    inventory(history, State.RUNNING)
+    for _ in range(30):  # 50 cents an hour: it moves every other hour
         history.tick(history.bill(0, raw="0", rate_nusd_per_hour=USD // 2), totals=history.totals(0, 0))
     assert Reason.FROZEN not in verdict_of(history)
 
 
-def test_a_sleeping_instance_is_never_frozen(history: History) -> None:
-    for minute in range(30):
-        inventory(history, State.RUNNING if minute < 5 else State.ASLEEP)
+def test_an_instance_is_never_frozen_asleep_on_its_way_or_just_awake(history: History) -> None:
+    states = [State.RUNNING] * 5 + [State.ASLEEP] * 18 + [State.WAKING] * 16 + [State.RUNNING]
+    for minute, state in enumerate(states):
+        inventory(history, state)
         history.tick(history.bill(min(minute, 5) * 33_333_333), totals=history.totals(0, 0))
         assert Reason.FROZEN not in verdict_of(history)
 

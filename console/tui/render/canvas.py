@@ -33,10 +33,10 @@ class Canvas:
         if 0 <= column < self.width and 0 <= row < self.height:
             self._cells[column, row] = (sign, role)
 
-    def across(self, row: int, role: Role = Role.REFERENCE) -> None:
+    def across(self, row: int) -> None:
         """Draw a line of reference from side to side."""
         for column in range(self.width):
-            self.put(column, row, REFERENCE_SIGN, role)
+            self.put(column, row, REFERENCE_SIGN, Role.REFERENCE)
 
     def row(self, row: int) -> Row:
         """One row as spans."""

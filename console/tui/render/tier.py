@@ -8,11 +8,11 @@ from console.tui.render.figures import UNKNOWN, count, money, per_mtok, percent,
 from console.tui.render.states import state_text
 from console.tui.render.status import wrapped
 from store.figures import Figures
-from store.fleet import WINDOWS, OperationView, TierView
+from store.fleet import OperationView, TierView
 from store.gate import Verdict
 from store.keys import KeyUsage
 from store.unknown import Unknown
-from store.window import Edges
+from store.window import WINDOWS, Edges
 
 _HEADING = f" {'WINDOW':<6}{'SPEND':>10}{'IN':>7}{'OUT':>7}{'$/Mtok OUT':>11}{'$/Mtok ALL':>11}{'UTIL':>6}  FROM"
 PATIENCE = timedelta(seconds=120)  # two minutes' ticks; one tick late is a slow answer

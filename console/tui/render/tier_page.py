@@ -16,11 +16,12 @@ from console.tui.render.tier import PATIENCE, figures_table, key_line, operation
 from console.tui.render.wakes import wake_rows
 from store.anatomy import Anatomy
 from store.figures import NO_TOKENS
-from store.fleet import WINDOWS, TierView
+from store.fleet import TierView
 from store.points import Point
 from store.printable import printable
 from store.resources import ResourceView
 from store.unknown import Unknown
+from store.window import WINDOWS
 
 TWO_COLUMNS_FROM = 118
 _LEFT_AT_LEAST = 72  # the table of figures

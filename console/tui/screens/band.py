@@ -14,10 +14,9 @@ from console.tui.cells import Role, line
 from console.tui.render.band import HOUR_COLUMNS, MARGINS, Asked, band_rows, columns, entries, hour_cells
 from console.tui.screens.page import Exported, Question
 from console.tui.screens.remembered import Remembered
-from console.tui.screens.table_page import SortedPage
+from console.tui.screens.tiers_page import TiersPage
 from console.tui.table import Column, Entry
 from console.tui.view import View
-from console.tui.widgets.line_table import LineTable
 from console.tui.widgets.lines import Lines
 from store.hours import Band
 
@@ -25,7 +24,7 @@ _DAYS = {"7d": 7, "30d": 30}  # a shorter window has no hours to speak of: a day
 _HOLDS = timedelta(minutes=5)  # hours change slowly, and a month of them takes a while to read
 
 
-class BandPage(SortedPage):
+class BandPage(TiersPage):
     """A tier a row, and the hours of the one under the cursor."""
 
     NAME: ClassVar[str] = "Band"
@@ -77,7 +76,22 @@ class BandPage(SortedPage):
         super().show_body()
         if is_first and chosen is not None:  # the table begins at its first row
             self.table.go_to(chosen)
-        self._show_detail()
+        self.show_detail()
+
+    def show_detail(self) -> None:
+        """The hours of the chosen tier."""
+        if not self._is_there:
+            return
+        shown, tier = self.query_one("#detail", Lines), self.view.chosen
+        band = next((band for band in self._bands() if tier is not None and band.tier == tier.spec.name), None)
+        if band is None:
+            empty = " reading…" if tier is not None else " no tier is named in the settings"
+            shown.show([line(empty, Role.MUTED)])
+            return
+        days = round(len(band.hours) / 24)
+        height = self.query_one("#detail-pane").size.height
+        asked = Asked(days, self.margin, self.key_for("page.margin", "m"))
+        shown.show(band_rows(band, asked, self.app.size.width - 1, height))
 
     def exported(self) -> Exported | None:
         """One row an hour of each tier that is shown, exact; made as they are written, since they may be many."""
@@ -94,44 +108,10 @@ class BandPage(SortedPage):
         self.margin = MARGINS[(MARGINS.index(self.margin) + 1) % len(MARGINS)]
         self.say(f"margin: {self.margin} %")
 
-    def on_screen_resume(self) -> None:
-        """The cursor stands on the tier that was chosen elsewhere."""
-        if self.view.tier is not None:
-            self.table.go_to(self.view.tier)
-            self.view.tier = self.table.key or self.view.tier
-
     def on_resize(self, _event: Resize) -> None:
         """Charts are as wide as the screen."""
         self.call_after_refresh(self.show)
 
-    def follow(self, key: str) -> None:
-        """The tier that keys act on from now on."""
-        self.view.tier = key
-
-    def on_line_table_moved(self, message: LineTable.Moved) -> None:
-        """Another tier is under the cursor."""
-        self.view.tier = message.key
-        self._show_detail()
-
-    async def on_line_table_chosen(self, message: LineTable.Chosen) -> None:
-        """Look at it more closely."""
-        self.view.tier = message.key
-        await self.app.run_action("app.page('Tier')")
-
     def _bands(self) -> tuple[Band, ...]:
         answer = self.answer
         return answer if isinstance(answer, tuple) else ()
-
-    def _show_detail(self) -> None:
-        if not self._is_there:
-            return
-        shown, tier = self.query_one("#detail", Lines), self.view.chosen
-        band = next((band for band in self._bands() if tier is not None and band.tier == tier.spec.name), None)
-        if band is None:
-            empty = " reading…" if tier is not None else " no tier is named in the settings"
-            shown.show([line(empty, Role.MUTED)])
-            return
-        days = round(len(band.hours) / 24)
-        height = self.query_one("#detail-pane").size.height
-        asked = Asked(days, self.margin, self.key_for("page.margin", "m"))
-        shown.show(band_rows(band, asked, self.app.size.width - 1, height))

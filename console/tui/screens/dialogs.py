@@ -213,23 +213,23 @@ class ResetDialog(Dialog):
 
     def is_ready(self) -> bool:
         """Whether there are an amount and a reason."""
-        return self.is_mounted and not isinstance(self._amount(), str) and bool(self._reason())
+        return self.is_mounted and not isinstance(self._amount(), str) and bool(_text_of(self, "reason"))
 
     def hint(self) -> str:
         """What is missing."""
         amount = self._amount()
         if isinstance(amount, str):
             return amount
-        return "ready: Enter acts" if self._reason() else "a reason is needed"
+        return "ready: Enter acts" if _text_of(self, "reason") else "a reason is needed"
 
     def outcome(self) -> Reset:
         """The amount and the reason."""
         amount = self._amount()
         assert isinstance(amount, int)
-        return Reset(amount, self._reason())
+        return Reset(amount, _text_of(self, "reason"))
 
     def _amount(self) -> int | str:
-        text = self.query_one("#amount", Input).value.strip()
+        text = _text_of(self, "amount")
         if not text:
             return "an amount is needed"
         try:
@@ -237,9 +237,6 @@ class ResetDialog(Dialog):
         except AmountError as error:
             return f"{text[:20]} {error.problem}"
         return amount if amount > 0 else "the amount must be above zero"
-
-    def _reason(self) -> str:
-        return self.query_one("#reason", Input).value.strip()
 
 
 class ReasonDialog(Dialog):
@@ -251,18 +248,15 @@ class ReasonDialog(Dialog):
 
     def is_ready(self) -> bool:
         """Whether there is a reason."""
-        return self.is_mounted and bool(self._reason())
+        return self.is_mounted and bool(_text_of(self, "reason"))
 
     def hint(self) -> str:
         """What is missing."""
-        return "ready: Enter acts" if self._reason() else "a reason is needed"
+        return "ready: Enter acts" if _text_of(self, "reason") else "a reason is needed"
 
     def outcome(self) -> str:
         """The reason."""
-        return self._reason()
-
-    def _reason(self) -> str:
-        return self.query_one("#reason", Input).value.strip()
+        return _text_of(self, "reason")
 
 
 class _Typed(Input):
@@ -279,6 +273,10 @@ def _field(name: str, placeholder: str, of: type[Input] = Input) -> Input:
     field = of(placeholder=placeholder, id=name, compact=True)
     field.cursor_blink = False
     return field
+
+
+def _text_of(dialog: Dialog, name: str) -> str:
+    return dialog.query_one(f"#{name}", Input).value.strip()
 
 
 def _folded(text: str, width: int) -> list[str]:

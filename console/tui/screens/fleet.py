@@ -12,17 +12,17 @@ from console.tui.render.fleet import columns, entries
 from console.tui.render.status import health_row
 from console.tui.render.tier import detail_rows, why_closed_alone
 from console.tui.screens.page import Exported
-from console.tui.screens.table_page import SortedPage
+from console.tui.screens.tiers_page import TiersPage
 from console.tui.table import Column, Entry
-from console.tui.widgets.line_table import LineTable
 from console.tui.widgets.lines import Lines
-from store.fleet import WINDOWS, Fleet
+from store.fleet import Fleet
 from store.unknown import Unknown
+from store.window import WINDOWS
 
 _LINES_AROUND = 7  # the frame without the gate and the banners, the table's heading, and what stands apart
 
 
-class FleetPage(SortedPage):
+class FleetPage(TiersPage):
     """Shows the last fleet read."""
 
     NAME: ClassVar[str] = "Fleet"
@@ -50,34 +50,10 @@ class FleetPage(SortedPage):
         assert fleet is not None
         self.query_one("#health", Lines).show([health_row(fleet, self.app.size.width)])
         super().show_body()
-        self._show_detail()
+        self.show_detail()
 
-    def exported(self) -> Exported | None:
-        """The tiers that are shown, in their order, with every window and exact amounts."""
-        fleet = self.view.fleet
-        return Exported("fleet", COLUMNS, fleet_rows(fleet, self.keys_shown())) if fleet else None
-
-    def on_screen_resume(self) -> None:
-        """The cursor stands on the tier that was chosen elsewhere, as far as the filter shows it."""
-        if self.view.tier is not None:
-            self.table.go_to(self.view.tier)
-            self.view.tier = self.table.key or self.view.tier
-
-    def follow(self, key: str) -> None:
-        """The tier that keys act on from now on."""
-        self.view.tier = key
-
-    def on_line_table_moved(self, message: LineTable.Moved) -> None:
-        """Another tier is under the cursor."""
-        self.view.tier = message.key
-        self._show_detail()
-
-    async def on_line_table_chosen(self, message: LineTable.Chosen) -> None:
-        """Look at it more closely."""
-        self.view.tier = message.key
-        await self.app.run_action("app.page('Tier')")
-
-    def _show_detail(self) -> None:
+    def show_detail(self) -> None:
+        """All about the chosen tier."""
         fleet, tier = self.view.fleet, self.view.chosen
         if fleet is None or tier is None:
             empty = " no tier is named in the settings: add a [[tiers]] section, or run `mtok init`"
@@ -90,6 +66,11 @@ class FleetPage(SortedPage):
             few = (self.view.window, "today", "month")
             rows = detail_rows(tier, fleet.at, closed, few, width, self.patience)
         self.query_one("#detail", Lines).show(rows)
+
+    def exported(self) -> Exported | None:
+        """The tiers that are shown, in their order, with every window and exact amounts."""
+        fleet = self.view.fleet
+        return Exported("fleet", COLUMNS, fleet_rows(fleet, self.keys_shown())) if fleet else None
 
     def _room(self, fleet: Fleet) -> int:
         """The lines under the table."""

@@ -77,7 +77,6 @@ class JournalPage(TablePage):
 
     def on_mount(self) -> None:
         """The filter is not like those of other tables."""
-        self._shown = ()  # the table is a new one each time that somebody comes here
         super().on_mount()
         self.query_one("#needle", Input).placeholder = "any part of an entry, in the whole journal"
 

@@ -10,6 +10,7 @@ from textual.events import Key
 from textual.widgets import Input
 
 from console.tui.cells import Role, line
+from console.tui.messages import Said
 from console.tui.screens.page import Exported, Page
 from console.tui.table import Column, Entry, Sort, filtered, ordered, texts
 from console.tui.view import View
@@ -112,9 +113,9 @@ class TablePage(Page):
         self._leave_filter()
 
     def say(self, text: str) -> None:
-        """Put a line where the last message stays."""
-        self.view.note, self.view.note_is_problem = text, False
+        """Show what has been done, and put a line where the last message stays."""
         self.show()
+        self.post_message(Said(text))
 
     def _leave_filter(self) -> None:
         self.query_one("#needle", Input).display = False

@@ -15,7 +15,7 @@ from console.export.files import ExportFailed
 from console.export.gate import gate_body, gate_text
 from console.export.status import status_body
 from console.export.text import explanation_text, status_text
-from store.fleet import WINDOWS, Fleet, TierSpec, read_fleet
+from store.fleet import Fleet, TierSpec, read_fleet
 from store.gate import GatePolicy
 from store.inventory import keep_agent, keep_resources
 from store.machines import GpuView, dumped_gpus
@@ -24,7 +24,7 @@ from store.readings import AgentReading
 from store.tables import AgentRow, ResourceRow
 from store.unknown import Unknown
 from store.verdicts import overspend_terms, verdict_now
-from store.window import Window
+from store.window import WINDOWS, Window
 from store.words import Market
 from tests.conftest import START, History
 

@@ -80,7 +80,7 @@ async def test_inventory_says_what_may_be_asked_and_what_sleeping_loses(cloud: V
     assert (machine.state, machine.raw_state, machine.spot_hint) == (State.RUNNING, "running", True)
     assert (machine.can, machine.address) == ({Action.SLEEP}, "127.0.0.1")
     assert machine.sleep is not None
-    assert (machine.sleep.billed, machine.sleep.keeps_memory) == ("storage", False)
+    assert machine.sleep.billed == "storage"
     disk = next(resource for resource in batch.items if resource.ref == Ref(ResourceKind.VOLUME, "5341"))
     assert (disk.attached_to, disk.can) == ("8429", frozenset())
 

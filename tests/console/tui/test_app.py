@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +12,14 @@ from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from console.service import Service
+from console.tui.app import MtokApp
 from console.tui.screens.dialogs import ConfirmDialog, ReasonDialog, ResetDialog
 from console.tui.screens.fleet import FleetPage
 from console.tui.screens.help import HelpPage
+from console.tui.view import View
 from console.tui.widgets.lines import Lines
+from store.fleet import Fleet
 from store.tables import Allowance, GateClosure, OperationRow
 from tests.console.fleet_world import FleetWorld, fleet_world
 from tests.console.tui.screen import app_of, ready, shown, text_of, until
@@ -241,6 +246,36 @@ async def test_a_silent_store_leaves_the_figures_marked_and_comes_back(world: Fl
         with world.database.engine.begin() as connection:
             connection.exec_driver_sql("ALTER TABLE gone RENAME TO ticks")
         await until(pilot, lambda: text_of(app, "banners") == "")
+
+
+class Held(Service):
+    """Its readings wait while `goes_on` is not set."""
+
+    def __init__(self, world: FleetWorld) -> None:
+        super().__init__(world.database, world.settings, world.clock, actor="ada")
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+
+    def fleet(self) -> Fleet:
+        assert self.goes_on.wait(30)
+        return super().fleet()
+
+
+async def test_who_comes_while_the_store_is_read_is_answered_as_soon_as_that_ends(
+    world: FleetWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("console.tui.app._READ_EVERY_S", 3600.0)  # at once, and not at the next second
+    service = Held(world)
+    app = MtokApp(service, View("ada"), tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: app._reading_since_s is None)
+        service.goes_on.clear()
+        app.read()
+        await pilot.press("6")
+        await until(pilot, lambda: app.page.NAME == "Journal" and app._is_wanted)
+        service.goes_on.set()
+        await until(pilot, lambda: app.page.answer is not None)
 
 
 async def test_figures_go_on_under_a_dialog(world: FleetWorld, tmp_path: Path) -> None:
