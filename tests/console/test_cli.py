@@ -178,7 +178,7 @@ def test_rows_in_json_have_types(world: FleetWorld) -> None:
     assert int(cells[-1]["completion_tokens"]) == last["completion_tokens"]
 
 
-@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+@pytest.mark.skipif(shutil.which("jq") is None, reason="not run: there is no jq")
 def test_the_sum_that_the_readme_shows_is_the_figure(world: FleetWorld) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"mtok explain h100 --json \| jq '(.*)'", readme)

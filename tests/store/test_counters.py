@@ -186,6 +186,15 @@ def test_a_counter_of_another_tier_begins_as_its_last_sample_was_stated(history:
     assert (moved.at, moved.as_of_at, moved.total_nusd) == (START, START - timedelta(seconds=20), 100)
 
 
+def test_what_has_risen_since_an_open_fall_is_debited_where_another_tier_goes_on(history: History) -> None:
+    history.tick()
+    for total in (0, 50, 20, 30):
+        history.tick(history.bill(total, started_at=START + timedelta(seconds=30)), totals=history.totals(0, 0))
+    history.tick(history.bill(35, tier="l40"), totals=history.totals(0, 0))
+    with history.database.read() as session:
+        assert debits_between(session, START, history.clock.now()) == 50 + 10 + 5
+
+
 def test_a_bill_in_another_currency_is_another_counter(history: History) -> None:
     for minute in range(6):
         currency = "USD" if minute < 3 else "EUR"
