@@ -14,13 +14,6 @@ from tests.console.fleet_world import FleetWorld, fleet_world
 from tests.console.tui.picture_world import one_provider_dark, over_its_own_limit
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> FleetWorld:
-    made = fleet_world(tmp_path, minutes=7)
-    made.clock.advance(-58)
-    return made
-
-
 def talk_of(world: FleetWorld) -> Talk:
     talk = Talk(world.service, "5m")
     talk.fleet = world.service.fleet()

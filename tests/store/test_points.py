@@ -1,22 +1,19 @@
 """A window in steps: they add up to it, and what the bill cannot tell apart is not told apart."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store.database import Database
 from store.figures import figures
-from store.leader import acquire
 from store.points import Point, points
 from store.spend import Spend
 from store.unknown import Unknown
 from store.usage import Usage
 from store.window import Edges, Window
 from tests.conftest import START, History
-from tests.databases import emptied, empty_sqlite, opened
+from tests.databases import emptied
 from tests.store.worlds import EVERY, TIERS, World, play, worlds
 
 MINUTE = timedelta(minutes=1)
@@ -67,15 +64,6 @@ def test_steps_before_the_first_tick_are_unknown(history: History) -> None:
     minutes_of(history, 11)
     found = read(history, 20, 4)
     assert [isinstance(point.spend_nusd, Unknown) for point in found] == [True, True, False, False]
-
-
-@pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, int]]:
-    """One store through which many histories go, and the fence to write with."""
-    with opened(empty_sqlite(tmp_path_factory.mktemp("store") / "mtok.db")) as database:
-        fence = acquire(database, "test", 10**6)
-        assert fence is not None
-        yield database, fence
 
 
 @given(world=worlds(), count=st.integers(1, 12))

@@ -14,7 +14,6 @@ from store.database import Database
 from store.errors import NothingRecorded
 from store.fleet import Fleet, TierSpec, TierView, read_fleet
 from store.gate import GatePolicy, Reason
-from store.leader import acquire
 from store.operations import OperationKind, OperationOutcome, Phase, current, enter, finish
 from store.replay import read_fleet_at
 from store.retention import Retention, thin
@@ -202,15 +201,6 @@ def test_states_survive_thinning_and_moving(world: FleetWorld, tmp_path: Path) -
         policy, specs = world.settings.gate_policy, world.settings.tier_specs
         at = START + timedelta(minutes=65)
         assert tier(read_fleet_at(other, specs, policy, at, MINUTE), "l40").state == State.ASLEEP
-
-
-@pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, int]]:
-    """One store through which many histories go, and the fence to write with."""
-    with opened(empty_sqlite(tmp_path_factory.mktemp("store") / "mtok.db")) as database:
-        fence = acquire(database, "test", 10**6)
-        assert fence is not None
-        yield database, fence
 
 
 @given(world=worlds(most_ticks=9))

@@ -1,15 +1,12 @@
 """Totals: whatever a monitoring system scraped, the difference of two scrapes is our own figure."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from itertools import combinations
 
-import pytest
 from hypothesis import given
 from sqlmodel import Session, select
 
 from store.database import Database
-from store.leader import acquire
 from store.spend import spend
 from store.tables import BillCounter
 from store.totals import Totals, totals_of
@@ -18,18 +15,10 @@ from store.usage import Usage, usage
 from store.window import Window
 from store.words import UNASSIGNED
 from tests.conftest import START, History
-from tests.databases import emptied, empty_sqlite, opened
+from tests.databases import emptied
 from tests.store.worlds import TIERS, World, play, worlds
 
 ALL = (*TIERS, UNASSIGNED)
-
-
-@pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, int]]:
-    with opened(empty_sqlite(tmp_path_factory.mktemp("store") / "mtok.db")) as database:
-        fence = acquire(database, "test", 10**6)
-        assert fence is not None
-        yield database, fence
 
 
 @given(world=worlds(most_ticks=5))

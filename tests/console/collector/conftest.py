@@ -15,7 +15,6 @@ from console.providers.simulator_world import SimulatedWorld
 from console.settings import Settings, load_settings
 from store.clock import SystemClock
 from store.database import Database
-from store.leader import acquire
 from store.operations import OperationKind, Phase, last_of, request, seen_state
 from store.tables import OperationRow
 
@@ -71,13 +70,6 @@ async def collector(database: Database, settings: Settings) -> AsyncIterator[Col
     built = build_collector(database, settings, SystemClock())
     yield built
     await built.account.close()
-
-
-@pytest.fixture
-def fence(database: Database) -> int:
-    taken = acquire(database, "test", 600)
-    assert taken is not None
-    return taken
 
 
 def ask(database: Database, kind: OperationKind) -> None:

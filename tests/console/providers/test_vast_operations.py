@@ -16,7 +16,6 @@ from console.settings import load_settings
 from store.alarms import conditions
 from store.clock import SystemClock
 from store.database import Database, open_database
-from store.leader import acquire
 from store.operations import OperationKind, Phase, last_of, request, seen_state
 from store.tables import OperationRow
 from tests.console.providers.vast_account import WORLD
@@ -67,13 +66,6 @@ async def collector(database: Database, simulator: VastSimulator, tmp_path: Path
     built = build_collector(database, load_settings(tmp_path / "mtok.toml"), SystemClock())
     yield built
     await built.account.close()
-
-
-@pytest.fixture
-def fence(database: Database) -> int:
-    taken = acquire(database, "test", 600)
-    assert taken is not None
-    return taken
 
 
 async def carry_out(

@@ -25,13 +25,6 @@ from tests.console.fleet_world import FleetWorld, fleet_world
 from tests.console.tui.screen import app_of, ready, shown, text_of, until
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> FleetWorld:
-    made = fleet_world(tmp_path, minutes=7)
-    made.clock.advance(-58)  # two seconds after the last tick
-    return made
-
-
 async def test_everything_is_on_80x24_and_no_heading_is_clipped(world: FleetWorld, tmp_path: Path) -> None:
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await ready(pilot)

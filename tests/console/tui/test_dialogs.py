@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 from sqlmodel import select
 from textual.events import Paste
 from textual.widgets import Button, Input
@@ -10,15 +9,8 @@ from textual.widgets import Button, Input
 from console.tui.screens.dialogs import ConfirmDialog, ReasonDialog
 from store.operations import OperationKind
 from store.tables import GateClosure
-from tests.console.fleet_world import FleetWorld, fleet_world
+from tests.console.fleet_world import FleetWorld
 from tests.console.tui.screen import app_of, ready, shown, until
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> FleetWorld:
-    made = fleet_world(tmp_path, minutes=7)
-    made.clock.advance(-58)  # two seconds after the last tick
-    return made
 
 
 async def test_a_reading_that_comes_before_the_dialog_is_drawn_is_said_in_it(

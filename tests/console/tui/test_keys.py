@@ -21,15 +21,8 @@ from console.tui.widgets.line_table import LineTable
 from store.errors import SettingsError
 from store.operations import OperationKind
 from store.tables import OperationRow
-from tests.console.fleet_world import FleetWorld, fleet_world
+from tests.console.fleet_world import FleetWorld
 from tests.console.tui.screen import app_of, ready, shown, text_of, until
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> FleetWorld:
-    made = fleet_world(tmp_path, minutes=7)
-    made.clock.advance(-58)
-    return made
 
 
 def order(table: LineTable) -> list[str]:

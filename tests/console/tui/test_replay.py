@@ -10,15 +10,8 @@ from console.service import Service
 from console.tui.screens.tier import TierPage
 from store.errors import StoreUnreachable
 from store.fleet import Fleet
-from tests.console.fleet_world import FleetWorld, fleet_world
+from tests.console.fleet_world import FleetWorld
 from tests.console.tui.screen import app_of, ready, shown, text_of, until
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> FleetWorld:
-    made = fleet_world(tmp_path, minutes=7)
-    made.clock.advance(-58)
-    return made
 
 
 class Held(Service):
