@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.events import Key
 from textual.screen import Screen
 
 from console.service import Service
@@ -88,6 +89,11 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
     def on_resize(self) -> None:
         """Say what size is needed where there is less; go on where there is enough again."""
         self.call_later(self._refit)  # its own size is the old one yet
+
+    def on_key(self, event: Key) -> None:
+        """A key comes here after the one before it has acted, even where both came in one packet of SSH."""
+        if isinstance(self.screen, Page) and self.screen.takes(event):
+            event.prevent_default()  # it is no binding's
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What changes something has no key where the console is read-only, nor has what is of now in the past."""

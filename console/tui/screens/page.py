@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.events import Key
 from textual.screen import Screen
 
 from console.service import Service
@@ -90,6 +91,10 @@ class Page(Screen[None]):
     def row_text(self) -> str:
         """The row under the cursor, for `Y`; empty where there is none."""
         return ""
+
+    def takes(self, event: Key) -> bool:  # noqa: ARG002 - for those that have a field
+        """Whether a key that no field has taken belongs to what the key before it began; then it has been done."""
+        return False
 
     async def action_back(self) -> None:
         """Back to the fleet."""

@@ -93,6 +93,18 @@ class TablePage(Page):
         field.focus()
         self.call_after_refresh(self.show)  # other keys are possible now
 
+    def takes(self, event: Key) -> bool:
+        """What is typed right behind `/`, before the filter has the keys, is a part of it."""
+        field = self.query_one("#needle", Input)
+        if not field.display or field.has_focus:
+            return False
+        if event.key == "enter":
+            self.needle = field.value
+            self._leave_filter()
+        elif event.is_printable:
+            field.insert_text_at_cursor(event.character or "")
+        return event.key == "enter" or event.is_printable
+
     async def action_back(self) -> None:
         """Clear the filter; without one, back to the fleet."""
         self._leave_filter()
@@ -140,19 +152,18 @@ class SortedPage(TablePage):
         self.say(_sort_prompt(self.table.columns, self.app.size.width - 2))
         self._is_sorting = True
 
-    def on_key(self, event: Key) -> None:
+    def takes(self, event: Key) -> bool:
         """The letter after `s`."""
         if not self._is_sorting:
-            return
+            return super().takes(event)
         self._is_sorting = False
-        event.stop()
-        event.prevent_default()
         column = next((one for one in self.columns() if one.letter and one.letter == event.character), None)
         if column is None:
             self.say("not sorted otherwise")
-            return
+            return True
         self.sort_by = (self.sort_by or Sort("")).turned(column.key)
         self.say(f"sorted by {column.heading}, {'largest' if self.sort_by.is_reverse else 'smallest'} first")
+        return True
 
 
 def _sort_prompt(columns: Sequence[Column], width: int) -> str:

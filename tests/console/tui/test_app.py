@@ -84,6 +84,29 @@ async def test_a_key_acts_on_the_row_that_the_key_before_it_moved_to(world: Flee
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog) and "Hibernate l40" in shown(app))
 
 
+async def test_what_is_typed_right_behind_the_filters_key_is_a_part_of_it(
+    world: FleetWorld, tmp_path: Path
+) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        for key, character in (("slash", "/"), ("h", "h"), ("1", "1"), ("enter", "\r")):  # as in one packet of SSH
+            app.post_message(Key(key, character))
+        await until(pilot, lambda: "filter: h1" in shown(app) and "q Quit" in shown(app))
+        assert isinstance(app.screen, FleetPage)  # neither a dialog of `h`, nor the tier that Enter opens
+        assert "l40" not in shown(app)
+        await pilot.press("j", "k", "2")
+        await until(pilot, lambda: app.page.NAME == "Tier")
+
+
+async def test_the_letter_right_behind_the_sorts_key_names_a_column(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        for key in "sh":
+            app.post_message(Key(key, key))
+        await until(pilot, lambda: "sorted by" in shown(app) or "not sorted otherwise" in shown(app))
+        assert isinstance(app.screen, FleetPage)
+
+
 @pytest.mark.parametrize("key", ["escape", "n", "q", "enter"])
 async def test_a_dialog_is_cancelled_by_what_cancels(world: FleetWorld, tmp_path: Path, key: str) -> None:
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
