@@ -195,6 +195,19 @@ def test_what_has_risen_since_an_open_fall_is_debited_where_another_tier_goes_on
         assert debits_between(session, START, history.clock.now()) == 50 + 10 + 5
 
 
+def test_what_has_risen_since_an_open_fall_is_debited_where_a_counter_is_settled(history: History) -> None:
+    history.tick()
+    for total in (0, 50, 20, 30):
+        history.tick(history.bill(total, started_at=START + timedelta(seconds=30), **OTHER))
+    for _ in range(3):
+        vanish(history)
+    with history.database.write() as session:
+        row = session.exec(select(BillCounter)).one()
+        settle(session, history.clock.now(), row.id or 0, actor="ada", reason="deleted by the provider")
+    with history.database.read() as session:
+        assert debits_between(session, START, history.clock.now()) == 50 + 10
+
+
 def test_a_bill_in_another_currency_is_another_counter(history: History) -> None:
     for minute in range(6):
         currency = "USD" if minute < 3 else "EUR"
