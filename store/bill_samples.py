@@ -15,7 +15,7 @@ from store.buckets import covered_until, is_ours_from_zero, place, place_rise
 from store.clock import rfc3339
 from store.counters import bill_at
 from store.debits import Advance, Fall, Mark, advance
-from store.falls import open_fall
+from store.falls import end_fall, open_fall
 from store.journal import note
 from store.money import format_nusd
 from store.readings import Bill, ProviderReading
@@ -101,8 +101,8 @@ def _sample(tick: _Tick, bill: Bill) -> dict[str, Any]:
         counter = _opened(tick, bill)
         before = Mark(tick.at, counter.opening_nusd, 0, None)
     elif (counter.provider, counter.tier) != (tick.provider, bill.tier):
-        counter, undecided_nusd = _handed_over(tick, counter, bill)
-        before = Mark(tick.at, counter.opening_nusd, undecided_nusd, None)
+        counter = _handed_over(tick, counter, bill)
+        before = Mark(tick.at, counter.opening_nusd, 0, None)
     else:
         before = _mark_of(tick, counter)
     assert counter.id is not None
@@ -170,18 +170,14 @@ def _opened(tick: _Tick, bill: Bill) -> BillCounter:
     return counter
 
 
-def _handed_over(tick: _Tick, old: BillCounter, bill: Bill) -> tuple[BillCounter, int]:
-    """The counter of a resource that another tier or provider names now; its history stays with the old one.
-
-    And what has risen since a fall that is still open: nobody will decide it, so it is debited from here on.
-    """
+def _handed_over(tick: _Tick, old: BillCounter, bill: Bill) -> BillCounter:
+    """The counter of a resource that another tier or provider names now; its history stays with the old one."""
     what, before, now = "tier changed", old.tier, bill.tier
     if old.provider != tick.provider:
         what, before, now = "provider changed", old.provider, tick.provider
     last = _close(tick, old, "settings", what, f"{before} → {now}")
     assert old.id is not None
     read = bill_at(tick.session, old.id, last.at)
-    undecided_nusd = 0 if last.fell_at is None else _fall(tick.session, old.id, last).rises_nusd
     counter = _counter(tick, bill, last.total_nusd)
     counter.first_seen_at, counter.moved_at, counter.steps = last.at, old.moved_at, old.steps
     tick.session.add(counter)
@@ -192,19 +188,21 @@ def _handed_over(tick: _Tick, old: BillCounter, bill: Bill) -> tuple[BillCounter
             counter_id=counter.id,
             at=last.at,
             total_nusd=last.total_nusd,
-            debits_nusd=undecided_nusd,
+            debits_nusd=0,
             raw=format_nusd(last.total_nusd),
             as_of_at=last.at if read is None else read.as_of_at,
             origin="moved",
         )
     )
     tick.counters[bill.counter] = counter
-    return counter, undecided_nusd
+    return counter
 
 
 def _close(tick: _Tick, old: BillCounter, actor: str, what: str, change: str) -> Mark:
     """Close a counter at its last sample, and free its identity for the one that goes on from there."""
+    assert old.id is not None
     last = _mark_of(tick, old)
+    end_fall(tick.session, old.id)
     note(tick.session, tick.at, actor, what, old.counter, f"{change}, from {rfc3339(last.at)} on")
     old.counter, old.final_at = f"{old.counter}@{rfc3339(last.at)}", tick.at
     tick.session.flush()

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from sqlmodel import Session, col, select
 
+from store.counters import last_bill
 from store.debits import Fall
 from store.tables import BillSample
 
@@ -23,3 +24,11 @@ def rises_since(session: Session, counter_id: int, fell_at: datetime, until: dat
         query = query.where(BillSample.at <= until)
     totals = session.exec(query.order_by(col(BillSample.at))).all()
     return sum(max(after - now, 0) for now, after in pairwise(totals))
+
+
+def end_fall(session: Session, counter_id: int) -> None:
+    """Debit what has risen since a fall that is still open: the counter ends, and nobody will decide it."""
+    last = last_bill(session, counter_id)
+    if last is not None and last.fell_at is not None:
+        last.debits_nusd += rises_since(session, counter_id, last.fell_at)
+        last.fell_at = None

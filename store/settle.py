@@ -7,7 +7,7 @@ from sqlmodel import Session
 from store.counters import last_bill
 from store.derived import add_derived
 from store.errors import SettleRefused
-from store.falls import open_fall
+from store.falls import end_fall
 from store.journal import note
 from store.money import format_nusd
 from store.tables import BillCounter
@@ -17,8 +17,6 @@ def settle(
     session: Session, at: datetime, counter_id: int, *, actor: str, reason: str, total_nusd: int | None = None
 ) -> BillCounter:
     """Close an unsettled counter at its last sample, or at `total_nusd` if its last bill is known.
-
-    Nobody will decide a fall that is still open: what has risen since is debited.
 
     Raises:
         SettleRefused: there is no such counter, it is not unsettled, or the reason is missing.
@@ -31,13 +29,10 @@ def settle(
         raise SettleRefused(counter_id, f"{counter.counter} is not unsettled")
     if not reason.strip():
         raise SettleRefused(counter_id, "a reason is needed")
-    last = last_bill(session, counter_id)
-    if last is not None and last.fell_at is not None:
-        last.debits_nusd += open_fall(session, counter_id, last.fell_at).rises_nusd
-        last.fell_at = None
+    end_fall(session, counter_id)
     if total_nusd is not None:
         add_derived(session, counter, at, total_nusd, f"{format_nusd(total_nusd)} ({reason.strip()})", "settled")
-        last = last_bill(session, counter_id)
+    last = last_bill(session, counter_id)
     counter.unsettled_at, counter.final_at = None, at
     held = "nothing" if last is None else f"{format_nusd(last.total_nusd)} {counter.currency}"
     note(session, at, actor, "counter settled", counter.counter, f"closed at {held}: {reason.strip()}")

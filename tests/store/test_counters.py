@@ -195,6 +195,16 @@ def test_what_has_risen_since_an_open_fall_is_debited_where_another_tier_goes_on
         assert debits_between(session, START, history.clock.now()) == 50 + 10 + 5
 
 
+def test_what_has_risen_since_an_open_fall_is_debited_where_the_currency_changes(history: History) -> None:
+    history.tick()
+    for total in (0, 50, 20, 30):
+        history.tick(history.bill(total, started_at=START + timedelta(seconds=30)), totals=history.totals(0, 0))
+    history.tick(history.bill(30, currency="EUR"), totals=history.totals(0, 0))
+    with history.database.read() as session:
+        found = debits_by_tier(session, START, history.clock.now())
+    assert [one.nusd for one in found if one.currency == "USD"] == [50 + 10]
+
+
 def test_what_has_risen_since_an_open_fall_is_debited_where_a_counter_is_settled(history: History) -> None:
     history.tick()
     for total in (0, 50, 20, 30):
