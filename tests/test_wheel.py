@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.installed import ROOT, build_wheel, lend
+from tests.wheels import ROOT, build_wheel, lend
 
 IN_FULL = bool(os.environ.get("MTOK_PROVE"))
 

@@ -30,8 +30,8 @@ from console.hosts.unit import unit_text
 from console.settings import load_settings
 from store.clock import SystemClock
 from tests.console.hosts.fake_systemd import write_fakes
-from tests.installed import ROOT, build_wheel, can_lend, lend
 from tests.sshd import Sshd, fingerprint_of, running_sshd
+from tests.wheels import ROOT, build_wheel, can_lend, lend
 
 IN_FULL = bool(os.environ.get("MTOK_PROVE"))
 PYTHON = "/usr/bin/python3"

@@ -4,9 +4,11 @@ from pathlib import Path
 
 from sqlmodel import select
 from textual.events import Paste
+from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
-from console.tui.screens.dialogs import ConfirmDialog, ReasonDialog
+from console.tui.app import MtokApp
+from console.tui.screens.dialogs import ConfirmDialog, Dialog, ReasonDialog
 from store.operations import OperationKind
 from store.tables import GateClosure
 from tests.console.fleet_world import FleetWorld
@@ -63,14 +65,20 @@ async def test_a_dialog_is_followed_while_time_stands_still(world: FleetWorld, t
         assert app.view.fleet is before
 
 
+async def focused(pilot: Pilot[None], app: MtokApp, dialog: type[Dialog], name: str) -> Input:
+    """A dialog's field, once the keys go there."""
+    await until(pilot, lambda: isinstance(app.screen, dialog))
+    field = app.screen.query_one(name, Input)
+    field.focus()
+    await until(pilot, lambda: app.focused is field)
+    return field
+
+
 async def test_a_name_that_has_to_be_typed_cannot_be_pasted(world: FleetWorld, tmp_path: Path) -> None:
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await ready(pilot)
         await pilot.press("h")
-        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
-        field = app.screen.query_one("#name", Input)
-        field.focus()
-        await until(pilot, lambda: app.focused is field)
+        field = await focused(pilot, app, ConfirmDialog, "#name")
         app.post_message(Paste("h100"))
         await until(pilot, lambda: "a pasted name does not count: type it" in shown(app))
         app.copy_to_clipboard("h100")
@@ -83,9 +91,6 @@ async def test_a_reason_can_be_pasted(world: FleetWorld, tmp_path: Path) -> None
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await ready(pilot)
         await pilot.press("c")
-        await until(pilot, lambda: isinstance(app.screen, ReasonDialog))
-        field = app.screen.query_one("#reason", Input)
-        field.focus()
-        await until(pilot, lambda: app.focused is field)
+        await focused(pilot, app, ReasonDialog, "#reason")
         app.post_message(Paste("https://example.org/incidents/7"))
         await until(pilot, lambda: "ready: Enter acts" in shown(app))
