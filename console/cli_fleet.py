@@ -32,7 +32,7 @@ def tier_hibernate(
 ) -> int:
     """Put a tier to sleep. It is drained and its last usage stored; then the provider is asked."""
     from console.tier_commands import operate
-    from store.operations import OperationKind
+    from store.phases import OperationKind
 
     return operate(config, OperationKind.HIBERNATE, tier, reason, yes=yes, wait=wait, as_json=json)
 
@@ -48,7 +48,7 @@ def tier_wake(
 ) -> int:
     """Bring a tier back to its first token. With --wait, one that serves already is fine: gateways call this."""
     from console.tier_commands import operate
-    from store.operations import OperationKind
+    from store.phases import OperationKind
 
     return operate(config, OperationKind.WAKE, tier, reason, yes=yes, wait=wait, as_json=json)
 

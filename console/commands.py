@@ -19,7 +19,7 @@ from console.service import Service
 from console.settings import Settings
 from store.clock import Clock, SystemClock
 from store.errors import ExitCode, SettingsError
-from store.fleet import TierSpec
+from store.fleet_view import TierSpec
 from store.notify import Notifier
 from store.printable import json_text, printable
 from store.window import WINDOWS, Window, named_window

@@ -6,7 +6,7 @@ from datetime import datetime
 from console.tui.render.figures import UNKNOWN, count, money, per_mtok, percent
 from console.tui.render.tier import unknown_reasons
 from store.clock import rfc3339
-from store.fleet import Fleet, TierView
+from store.fleet_view import Fleet, TierView
 from store.gate import Verdict
 from store.money import USD, display
 from store.unknown import Unknown

@@ -18,9 +18,9 @@ from console.wording import (
 )
 from store.clock import rfc3339
 from store.errors import AmountError, MtokError
-from store.fleet import Fleet, TierView
+from store.fleet_view import Fleet, TierView
 from store.money import parse_nusd
-from store.operations import OperationKind
+from store.phases import OperationKind
 from store.window import WINDOWS
 
 HELP = (

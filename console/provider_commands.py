@@ -12,7 +12,7 @@ from console.providers.registry import kind_names, provider_kind
 from store.errors import ExitCode
 from store.logs import silence_logs
 from store.printable import printable
-from store.spend import told
+from store.steps import told
 
 
 def list_kinds(*, as_json: bool) -> None:

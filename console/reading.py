@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from console.settings import Settings
 from store.clock import Clock
 from store.database import Database
-from store.fleet import Fleet
 from store.fleet_reader import FleetMemory, FleetReader
+from store.fleet_view import Fleet
 from store.gate import FLEET
 from store.window import Window, named_window
 

@@ -19,7 +19,8 @@ from store.gate import FLEET, Verdict, why_no_reset
 from store.headroom import Term
 from store.leader import leader
 from store.money import USD
-from store.operations import OperationKind, request
+from store.operations import request
+from store.phases import OperationKind
 from store.preflight import Check, preflight
 from store.tables import OperationRow
 from store.verdicts import (

@@ -34,7 +34,7 @@ from console.setting_types import (
     only_one_of,
 )
 from store.errors import SettingsError
-from store.fleet import TierSpec
+from store.fleet_view import TierSpec
 from store.gate import GatePolicy, provider_scope
 from store.headroom import Horizon
 from store.money import USD

@@ -26,8 +26,7 @@ from store.printable import printable, printable_lines
 from store.reconcile import Key, Line
 from store.retention import Thinned, thin
 from store.settle import settle
-from store.spend import told
-from store.steps import step_of
+from store.steps import step_of, told
 from store.tables import BillCounter, BillSample
 from store.window import Window, day_start
 

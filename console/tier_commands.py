@@ -25,8 +25,9 @@ from console.wording import hibernate_consequence, wake_consequence
 from store.anatomy import Anatomy
 from store.clock import SystemClock
 from store.errors import ExitCode, MtokError, SettingsError
-from store.fleet import TierView
-from store.operations import OperationKind, OperationOutcome, OperationRefused
+from store.fleet_view import TierView
+from store.operations import OperationRefused
+from store.phases import OperationKind, OperationOutcome
 from store.printable import printable, printable_lines
 
 _LOOKS_EVERY_S = 0.5

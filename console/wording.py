@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from store.fleet import Fleet, TierView
+from store.fleet_view import Fleet, TierView
 from store.gate import Reason
 from store.machines import NO_AGENT, GpuView
 from store.money import display, display_usd

@@ -10,7 +10,8 @@ from sqlmodel import Session, col, func, or_, select
 from store.clock import rfc3339
 from store.gate import FLEET, GatePolicy, Verdict, provider_scope
 from store.money import display
-from store.operations import OperationKind, OperationOutcome, Phase, under_way
+from store.operations import under_way
+from store.phases import OperationKind, OperationOutcome, Phase
 from store.tables import AlarmRow, BillCounter, Ledger, OperationRow, ResourceRow, UsageSample
 from store.unknown import Unknown
 from store.window import day_name

@@ -8,21 +8,11 @@ from statistics import median
 from sqlmodel import Session, col, select
 
 from store.figures import figures
-from store.operations import PHASES, OperationKind, OperationOutcome, Phase
-from store.spend import Spend
+from store.phases import PHASES, OperationKind, OperationOutcome, Phase, Reached
 from store.tables import OperationPhase, OperationRow, TierTick
 from store.unknown import Unknown
+from store.values import Spend
 from store.window import Window
-
-
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """A phase, when it was reached, and how long after the one before it."""
-
-    phase: Phase
-    at: datetime
-    took: timedelta
-    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

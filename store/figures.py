@@ -3,80 +3,24 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from fractions import Fraction
 from itertools import pairwise
 from typing import Any, TypeVar
 
 from sqlalchemy import Row
 from sqlmodel import Session
 
-from store.capacity import load_of
 from store.counters import bill_rows, usage_rows
 from store.edges import TierEdge, complete_of, ends_of, snap_known
-from store.money import per_mtok_nusd
 from store.pace import Pace, paces_at
-from store.spend import Spend, slowest_step, spend_of, told, too_short
+from store.spend import slowest_step, spend_of, too_short
+from store.steps import told
 from store.unknown import Unknown
-from store.usage import AtEdge, Opened, Usage, openings, usage_of
+from store.usage import AtEdge, Opened, openings, usage_of
+from store.values import Figures, Trend
 from store.window import Edges, Window
 
 T = TypeVar("T")
-Trend = tuple[int | Unknown, ...]
-NO_TOKENS = Unknown("no tokens")
 _NO_TICKS = Unknown("no two complete ticks")
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """A tier's figures in a window. Ratios are made from the sums, never from other ratios."""
-
-    window: Window
-    edges: Edges | Unknown
-    spend: Spend | Unknown
-    usage: Usage | Unknown
-
-    @property
-    def currency(self) -> str | None:
-        """What the spend is in, where it is known."""
-        return None if isinstance(self.spend, Unknown) else self.spend.currency
-
-    @property
-    def output_nusd_per_mtok(self) -> int | Unknown:
-        """Spend ÷ completion tokens × 10⁶, in nano-dollars."""
-        if isinstance(self.usage, Unknown):
-            return self.usage
-        return self._per_mtok(self.usage.completion_tokens)
-
-    @property
-    def total_nusd_per_mtok(self) -> int | Unknown:
-        """Spend ÷ (prompt + completion tokens) × 10⁶, in nano-dollars."""
-        if isinstance(self.usage, Unknown):
-            return self.usage
-        return self._per_mtok(self.usage.prompt_tokens + self.usage.completion_tokens)
-
-    @property
-    def utilisation(self) -> Fraction | Unknown:
-        """Busy time ÷ running time of the tier's instances."""
-        if isinstance(self.usage, Unknown):
-            return self.usage
-        if not self.usage.running_ms:
-            return Unknown("no instance ran")
-        return min(Fraction(self.usage.busy_ms, self.usage.running_ms), Fraction(1))
-
-    @property
-    def load(self) -> Fraction | Unknown:
-        """Completion tokens per second ÷ the capacity of the tier's agents, as `mtok agent bench` measured it."""
-        if isinstance(self.usage, Unknown):
-            return self.usage
-        if isinstance(self.usage.capacity_per_ks, Unknown):
-            return self.usage.capacity_per_ks
-        edges = self.usage.edges
-        return load_of(self.usage.completion_tokens, edges.end_at - edges.start_at, self.usage.capacity_per_ks)
-
-    def _per_mtok(self, tokens: int) -> int | Unknown:
-        if isinstance(self.spend, Unknown):
-            return self.spend
-        return per_mtok_nusd(self.spend.nusd, tokens) if tokens else NO_TOKENS
 
 
 def figures(session: Session, tier: str, window: Window) -> Figures:

@@ -15,7 +15,8 @@ from sqlalchemy import TextClause, text
 from sqlmodel import Session
 
 from store.database import Database
-from store.fleet import FIGURES_HOLD, Fleet, TierSpec, fleet_in
+from store.fleet import FIGURES_HOLD, fleet_in
+from store.fleet_view import Fleet, TierSpec
 from store.gate import GatePolicy
 from store.leader import leader
 from store.verdicts import GateInputs, gate_inputs, verdict_of

@@ -4,10 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from store.capacity import KILOSECOND
-from store.tables import AgentRow
 from store.unknown import Unknown
+
+if TYPE_CHECKING:
+    from store.tables import AgentRow
 
 NO_AGENT = Unknown("no agent has answered yet")
 
@@ -40,7 +43,7 @@ class GpuView:
     temperature_c: int | None = None
 
 
-def capacity_of(agents: Sequence[AgentRow]) -> CapacityView | Unknown:
+def capacity_of(agents: Sequence["AgentRow"]) -> CapacityView | Unknown:
     """What a tier's agents can do at most, together; not known as soon as one of them is not."""
     if not agents:
         return NO_AGENT
@@ -57,7 +60,7 @@ def dumped_gpus(gpus: Sequence[GpuView] | Unknown) -> str:
     return json.dumps(found, ensure_ascii=False)
 
 
-def gpus_of(agents: Sequence[AgentRow]) -> tuple[tuple[GpuView, ...], Mapping[str, str]]:
+def gpus_of(agents: Sequence["AgentRow"]) -> tuple[tuple[GpuView, ...], Mapping[str, str]]:
     """The GPUs of the agents that answer, and by agent why it has none to show."""
     views: list[GpuView] = []
     without: dict[str, str] = {}

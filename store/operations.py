@@ -5,72 +5,15 @@ A screen writes the request; the leading collector carries it out, phase by phas
 
 from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from store.errors import MtokError
 from store.journal import note
+from store.phases import OperationKind, OperationOutcome, Phase
 from store.tables import OperationCall, OperationPhase, OperationRow, ResourceRow
 from store.words import ResourceKind, State
-
-
-class OperationKind(StrEnum):
-    """What may be asked of a tier."""
-
-    HIBERNATE = "hibernate"
-    WAKE = "wake"
-
-
-class Phase(StrEnum):
-    """What an operation has reached, in the order in which those of its kind are gone through."""
-
-    REQUESTED = "requested"
-    DRAINING = "draining"  # hibernate: no new requests, those in flight finish
-    DRAINED = "drained"  # hibernate: nothing in flight, the last usage reading is stored
-    PROVIDER = "provider"  # the provider is being asked
-    ACCEPTED = "accepted"  # wake: it has taken the call on
-    RUNNING = "running"  # wake: every instance runs
-    REACHABLE = "reachable"  # wake: every host answers by SSH; left out where agents are reached directly
-    ANSWERING = "answering"  # wake: every agent answers
-    LOADED = "loaded"  # wake: every agent's weights are loaded
-    LEASED = "leased"  # wake: every agent has an open lease
-    FIRST_TOKEN = "first_token"  # noqa: S105 - wake: every agent has generated one
-    ASLEEP = "asleep"  # hibernate: the provider says so
-    SETTLED = "settled"  # hibernate: the bill is at rest
-    DONE = "done"
-
-
-PHASES = {
-    OperationKind.HIBERNATE: (
-        Phase.REQUESTED,
-        Phase.DRAINING,
-        Phase.DRAINED,
-        Phase.PROVIDER,
-        Phase.ASLEEP,
-        Phase.SETTLED,
-    ),
-    OperationKind.WAKE: (
-        Phase.REQUESTED,
-        Phase.PROVIDER,
-        Phase.ACCEPTED,
-        Phase.RUNNING,
-        Phase.REACHABLE,
-        Phase.ANSWERING,
-        Phase.LOADED,
-        Phase.LEASED,
-        Phase.FIRST_TOKEN,
-    ),
-}
-
-
-class OperationOutcome(StrEnum):
-    """How an operation ended."""
-
-    DONE = "done"
-    FAILED = "failed"
-    REFUSED = "refused"
 
 
 class OperationRefused(MtokError):

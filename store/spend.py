@@ -14,19 +14,11 @@ from store.counters import bill_rows, debits_at
 from store.edges import snap
 from store.money import USD
 from store.pace import Pace
-from store.steps import SHORTEST_WINDOW_STEPS, is_moving, step_of
+from store.steps import SHORTEST_WINDOW_STEPS, is_moving, step_of, told
 from store.tables import BillCounter, BillSample
 from store.unknown import Unknown
+from store.values import Spend
 from store.window import Edges, Window
-
-
-@dataclass(frozen=True, slots=True)
-class Spend:
-    """Money billed between `edges`, in nano-units of `currency`, with its sign: credits lower it."""
-
-    nusd: int
-    currency: str
-    edges: Edges
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +91,6 @@ def slowest_step(rows: Sequence[Row[Any] | Pace], at: datetime) -> timedelta:
         if step is not None and is_moving(step, row.moved_at, at):
             slowest = max(slowest, step)
     return slowest
-
-
-def told(step: timedelta) -> str:
-    """A step as a person says it: `5 min`, `1 h`, `90 s`."""
-    seconds = round(step.total_seconds())
-    if seconds >= 3600 and seconds % 3600 < 60:
-        return f"{seconds // 3600} h"
-    return f"{round(seconds / 60)} min" if seconds >= 120 else f"{seconds} s"
 
 
 def unsettled(counter_id: int, counter: str, at: datetime) -> Unknown:

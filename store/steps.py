@@ -34,5 +34,13 @@ def is_moving(step: timedelta, moved_at: datetime | None, now: datetime) -> bool
     return moved_at is not None and now - moved_at <= SHORTEST_WINDOW_STEPS * step
 
 
+def told(step: timedelta) -> str:
+    """A step as a person says it: `5 min`, `1 h`, `90 s`."""
+    seconds = round(step.total_seconds())
+    if seconds >= 3600 and seconds % 3600 < 60:
+        return f"{seconds // 3600} h"
+    return f"{round(seconds / 60)} min" if seconds >= 120 else f"{seconds} s"
+
+
 def _seconds(steps: str | None) -> Sequence[float]:
     return [float(text) for text in (steps or "").split()]

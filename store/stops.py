@@ -9,7 +9,8 @@ from store.counters import currency_of
 from store.gate import GatePolicy, Reason, Verdict
 from store.headroom import billed_nusd
 from store.money import USD, display
-from store.operations import OperationKind, instances, under_way
+from store.operations import instances, under_way
+from store.phases import OperationKind
 from store.rest import RATES_OVER, highest_rate
 from store.tables import ResourceRow
 from store.unknown import Unknown

@@ -19,7 +19,8 @@ from store.counters import bill_rows, debits_at, usage_rows
 from store.edges import TierEdge, complete_of, never_complete
 from store.spend import unsettled
 from store.unknown import Unknown
-from store.usage import AtEdge, Usage, firsts, usage_of
+from store.usage import AtEdge, firsts, usage_of
+from store.values import Usage
 from store.window import Edges
 
 Money = Mapping[str, int] | Unknown

@@ -20,36 +20,12 @@ from store.counters import (
 from store.edges import snap
 from store.tables import Ledger, UsageSample
 from store.unknown import Unknown
+from store.values import Usage
 from store.window import Edges, Window
 
 AtEdge = Mapping[int, LedgerAt]
 Opened = Mapping[int, Totals | Unknown]
 _NOTHING: Totals = (0,) * len(USAGE_FIELDS)
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens, requests and busy milliseconds between `edges`.
-
-    `running_ms`: how long the tier's instances ran, added up over them. `capacity_per_ks`: completion tokens in
-    1000 s that the agents which answered between the edges could make at most, as each said last.
-    """
-
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
-    delivered_tokens: int
-    requests: int
-    busy_ms: int
-    reserved_prompt_tokens: int
-    reserved_completion_tokens: int
-    edges: Edges
-    capacity_per_ks: int | Unknown
-
-    @property
-    def running_ms(self) -> int:
-        """Milliseconds that the tier's instances ran, added up over them."""
-        return self.edges.running_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from console.collector.sight import AgentSight, Call, Limits, Sight, Target
 from console.collector.sources import ask_agent, ask_status
 from console.collector.tick import Collector, in_store
 from console.settings import AgentSection, TierSection
-from store.operations import OperationKind, Phase, calls_of, instances, states_in
+from store.operations import calls_of, instances, states_in
+from store.phases import OperationKind, Phase
 from store.rest import is_at_rest, rest_needed
 from store.stops import must_sleep, why_no_wake
 from store.tables import AgentRow, OperationCall, OperationRow, ResourceRow

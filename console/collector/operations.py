@@ -24,17 +24,8 @@ from console.settings import TierSection
 from store.errors import FenceLost, MtokError
 from store.inventory import mark_lease
 from store.leader import check_fence
-from store.operations import (
-    OperationKind,
-    OperationOutcome,
-    Phase,
-    answer_call,
-    end_call,
-    enter,
-    finish,
-    record_call,
-    under_way,
-)
+from store.operations import answer_call, end_call, enter, finish, record_call, under_way
+from store.phases import OperationKind, OperationOutcome, Phase
 from store.tables import AgentRow, OperationCall, OperationRow
 from store.words import ResourceKind
 

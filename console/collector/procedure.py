@@ -31,7 +31,7 @@ from console.collector.wants import (
     Wait,
     Want,
 )
-from store.operations import OperationKind, OperationOutcome, Phase
+from store.phases import OperationKind, OperationOutcome, Phase
 from store.words import State
 
 MOST_READINGS = 3

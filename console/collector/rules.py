@@ -15,18 +15,8 @@ from console.settings import TierSection
 from store.gate import Reason, Verdict
 from store.idle import is_idle
 from store.leader import check_fence
-from store.operations import (
-    OperationKind,
-    OperationOutcome,
-    OperationRefused,
-    calls_of,
-    current,
-    instances,
-    last_of,
-    request,
-    seen_state,
-    why_not,
-)
+from store.operations import OperationRefused, calls_of, current, instances, last_of, request, seen_state, why_not
+from store.phases import OperationKind, OperationOutcome
 from store.stops import must_sleep
 from store.tables import OperationRow
 from store.verdicts import last_verdict

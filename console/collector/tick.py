@@ -46,7 +46,8 @@ from store.inventory import (
 from store.keys import dumped_keys
 from store.leader import check_fence, raise_fence
 from store.machines import dumped_gpus
-from store.operations import OperationKind, under_way
+from store.operations import under_way
+from store.phases import OperationKind
 from store.readings import AgentReading, TickReadings
 from store.retention import thin
 from store.samples import record_tick

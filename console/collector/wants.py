@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from console.collector.sight import Call, Target
-from store.operations import OperationOutcome, Phase
+from store.phases import OperationOutcome, Phase
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from console.settings import load_settings
 from store.clock import SystemClock
 from store.database import open_database
 from store.errors import ExitCode, SettingsError
-from store.fleet import Fleet
+from store.fleet_view import Fleet
 from store.unknown import Unknown
 
 _READY_WITHIN_S = 20.0

@@ -16,7 +16,8 @@ from console.export.status import unknown
 from console.settings import Settings
 from store.database import Database
 from store.errors import SettingsError
-from store.fleet import TierSpec, extra_tiers
+from store.fleet import extra_tiers
+from store.fleet_view import TierSpec
 from store.printable import json_text
 from store.unknown import Unknown
 from store.window import Window

@@ -8,11 +8,11 @@ from rich.table import Table
 
 from console.export.status import amount
 from console.export.text import PlainTable
-from store.anatomy import Anatomy, Reached, spread, whole
+from store.anatomy import Anatomy, spread, whole
 from store.clock import rfc3339
-from store.fleet import Fleet
+from store.fleet_view import Fleet
 from store.money import USD, display
-from store.operations import PHASES, OperationKind, Phase
+from store.phases import PHASES, OperationKind, Phase, Reached
 from store.unknown import Unknown
 
 UNKNOWN = "—"

@@ -14,7 +14,8 @@ from prometheus_client.metrics_core import (
 )
 from sqlmodel import Session, col, func, select
 
-from store.operations import OperationKind, OperationOutcome, instances, under_way
+from store.operations import instances, under_way
+from store.phases import OperationKind, OperationOutcome
 from store.states import SERVING, tier_state
 from store.tables import AgentRow, AlarmRow, OperationRow
 from store.words import State

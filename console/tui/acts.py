@@ -24,9 +24,9 @@ from console.wording import (
     wake_title,
 )
 from store.errors import MtokError
-from store.fleet import Fleet, TierView
+from store.fleet_view import Fleet, TierView
 from store.gate import why_no_reset
-from store.operations import OperationKind, Phase
+from store.phases import OperationKind, Phase
 
 if TYPE_CHECKING:
     _Base = App[None]

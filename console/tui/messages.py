@@ -5,7 +5,7 @@ from typing import Any
 
 from textual.message import Message
 
-from store.fleet import Fleet
+from store.fleet_view import Fleet
 
 
 @dataclass

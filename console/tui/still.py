@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from store.fleet import Fleet
+from store.fleet_view import Fleet
 from store.gate import BLIND, Verdict
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from store.fleet import Fleet, TierView
+from store.fleet_view import Fleet, TierView
 from store.window import LENGTHS
 
 _IN_TURN = tuple(LENGTHS)  # today and this month are shown beside each of them

@@ -14,7 +14,7 @@ from console.tui.app import MtokApp
 from console.tui.look import Look
 from console.tui.run import run_screen
 from console.tui.view import View
-from store.fleet import Fleet, TierView
+from store.fleet_view import Fleet, TierView
 from store.unknown import Unknown
 from tests.console.fleet_world import FleetWorld, fleet_world
 

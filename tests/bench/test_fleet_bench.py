@@ -13,8 +13,9 @@ import pytest
 from sqlmodel import select
 
 from store.database import Database
-from store.fleet import TierSpec, read_fleet
+from store.fleet import read_fleet
 from store.fleet_reader import FleetReader
+from store.fleet_view import TierSpec
 from store.gate import GatePolicy
 from store.inventory import keep_agent, keep_resources
 from store.leader import acquire

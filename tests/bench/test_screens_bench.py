@@ -8,7 +8,7 @@ from sqlmodel import Session
 
 from store.budget_curve import budget_curve
 from store.database import Database
-from store.fleet import TierSpec
+from store.fleet_view import TierSpec
 from store.gate import GatePolicy
 from store.hours import bands
 from store.points import points

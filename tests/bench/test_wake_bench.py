@@ -19,7 +19,8 @@ from console.settings import load_settings
 from store.anatomy import Anatomy, past
 from store.clock import SystemClock
 from store.database import Database, open_database
-from store.operations import OperationKind, Phase, calls_of, seen_state
+from store.operations import calls_of, seen_state
+from store.phases import OperationKind, Phase
 from tests.agent.conftest import SECRET, running_agent, write_settings
 
 SETTINGS = """

@@ -27,7 +27,8 @@ from store.clock import SystemClock
 from store.database import Database, open_database
 from store.errors import StoreUnreachable
 from store.leader import leader
-from store.operations import OperationKind, OperationRefused, Phase, current, last_of, seen_state
+from store.operations import OperationRefused, current, last_of, seen_state
+from store.phases import OperationKind, Phase
 from store.tables import JournalEntry, OperationCall, OperationRow, Tick
 from tests.chaos.fleet import with_times
 from tests.prepared import prepare_demo, use_null_engine

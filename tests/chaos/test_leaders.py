@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from store.operations import PHASES, OperationKind, Phase
+from store.phases import PHASES, OperationKind, Phase
 from tests.chaos.leaders import Pair, at_each_phase, at_random, running_pair
 from tests.databases import postgres_database
 

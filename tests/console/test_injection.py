@@ -21,7 +21,8 @@ from store.clock import SetClock
 from store.database import open_database
 from store.journal import note
 from store.logs import _harmless
-from store.operations import OperationKind, request, seen_state
+from store.operations import request, seen_state
+from store.phases import OperationKind
 from store.printable import json_text, named, printable
 from store.readings import AgentReading, Bill
 from store.tables import AgentRow, AlarmRow, ResourceRow

@@ -13,10 +13,10 @@ from store.gate import GatePolicy
 from store.inventory import keep_resources
 from store.money import format_nusd
 from store.readings import Bill
-from store.spend import Spend
 from store.steps import stated, step_of
 from store.tables import BillCounter, BillSample, ResourceRow
 from store.unknown import Unknown
+from store.values import Spend
 from store.verdicts import verdict_now
 from store.window import Window
 from store.words import ResourceKind, State

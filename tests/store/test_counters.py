@@ -18,10 +18,10 @@ from store.readings import AgentReading, Bill, ProviderReading, TickReadings, Ti
 from store.reconcile import counted
 from store.samples import record_tick
 from store.settle import settle
-from store.spend import Spend, debits_between, debits_by_tier, spend
+from store.spend import debits_between, debits_by_tier, spend
 from store.tables import BillCounter, BillSample, Gap, ProviderTick, ResourceRow
 from store.unknown import Unknown
-from store.usage import Usage
+from store.values import Spend, Usage
 from store.verdicts import verdict_now
 from store.window import Window, named_window
 from store.words import IGNORED, UNASSIGNED

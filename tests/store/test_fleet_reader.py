@@ -10,12 +10,14 @@ import pytest
 from sqlmodel import select
 
 from store.database import Database
-from store.fleet import Fleet, read_fleet
+from store.fleet import read_fleet
 from store.fleet_reader import FleetReader
+from store.fleet_view import Fleet
 from store.gate import FLEET, Reason
 from store.inventory import forget_agents, keep_agent, keep_resources, mark_lease, mark_unreachable
 from store.leader import acquire
-from store.operations import OperationKind, Phase, current, enter
+from store.operations import current, enter
+from store.phases import OperationKind, Phase
 from store.samples import record_tick
 from store.tables import AgentRow, GateMemory, Ledger
 from store.unknown import Unknown

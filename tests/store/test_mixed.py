@@ -20,10 +20,10 @@ from store.lease import grant
 from store.money import format_nusd
 from store.readings import AgentReading, Bill, ProviderReading, TickReadings, TierResources
 from store.samples import record_tick
-from store.spend import Spend
 from store.stops import must_sleep
 from store.tables import ResourceRow
 from store.unknown import Unknown
+from store.values import Spend
 from store.verdicts import add_allowance, record_verdict, verdict_now
 from store.window import Window
 from store.words import ResourceKind, State

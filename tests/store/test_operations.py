@@ -7,10 +7,7 @@ from sqlmodel import select
 
 from store.database import Database
 from store.operations import (
-    OperationKind,
-    OperationOutcome,
     OperationRefused,
-    Phase,
     answer_call,
     calls_of,
     current,
@@ -21,6 +18,7 @@ from store.operations import (
     request,
     seen_state,
 )
+from store.phases import OperationKind, OperationOutcome, Phase
 from store.tables import JournalEntry, OperationPhase, OperationRow, ResourceRow
 from store.words import ResourceKind, State
 from tests.conftest import START

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from store.database import Database
 from store.figures import figures
 from store.points import Point, points
-from store.spend import Spend
 from store.unknown import Unknown
-from store.usage import Usage
+from store.values import Spend, Usage
 from store.window import Edges, Window
 from tests.conftest import START, History
 from tests.databases import emptied

@@ -7,7 +7,8 @@ from sqlmodel import Session, select
 
 from store.database import Database
 from store.inventory import keep_resources
-from store.operations import OperationKind, OperationOutcome, current, finish, request
+from store.operations import current, finish, request
+from store.phases import OperationKind, OperationOutcome
 from store.tables import JournalEntry, ResourceRow
 from store.words import UNASSIGNED, ResourceKind, State
 from tests.conftest import START

@@ -24,10 +24,10 @@ from store.figures import figures
 from store.leader import acquire
 from store.retention import Retention, thin
 from store.samples import record_tick
-from store.spend import Spend, debits_between, spend, spend_terms
+from store.spend import debits_between, spend, spend_terms
 from store.tables import BillSample, Tick
 from store.unknown import Unknown
-from store.usage import Usage
+from store.values import Spend, Usage
 from store.window import Window
 from store.words import UNASSIGNED
 from tests.conftest import START

@@ -12,9 +12,11 @@ from sqlmodel import col, select, update
 from store.copy import copy_store
 from store.database import Database
 from store.errors import NothingRecorded
-from store.fleet import Fleet, TierSpec, TierView, read_fleet
+from store.fleet import read_fleet
+from store.fleet_view import Fleet, TierSpec, TierView
 from store.gate import GatePolicy, Reason
-from store.operations import OperationKind, OperationOutcome, Phase, current, enter, finish
+from store.operations import current, enter, finish
+from store.phases import OperationKind, OperationOutcome, Phase
 from store.replay import read_fleet_at
 from store.retention import Retention, thin
 from store.samples import record_tick

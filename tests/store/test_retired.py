@@ -14,8 +14,9 @@ from store.inventory import keep_resources
 from store.readings import ProviderReading, TickReadings, TierResources
 from store.reconcile import counted
 from store.samples import record_tick
-from store.spend import Spend, debits_between
+from store.spend import debits_between
 from store.tables import BillCounter, JournalEntry, ResourceRow
+from store.values import Spend
 from store.verdicts import verdict_now
 from store.window import Window
 from store.words import ResourceKind, State

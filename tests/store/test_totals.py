@@ -11,7 +11,8 @@ from store.spend import spend
 from store.tables import BillCounter
 from store.totals import Totals, totals_of
 from store.unknown import Unknown
-from store.usage import Usage, usage
+from store.usage import usage
+from store.values import Usage
 from store.window import Window
 from store.words import UNASSIGNED
 from tests.conftest import START, History

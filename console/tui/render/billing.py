@@ -13,7 +13,7 @@ from console.tui.render.figures import UNKNOWN, age
 from console.tui.render.flow import sentences
 from console.tui.render.lists import day_time, lasted, table_rows
 from console.tui.table import Column, Entry
-from store.fleet import Fleet
+from store.fleet_view import Fleet
 from store.printable import printable
 from store.sources import SourceHealth, Stretch
 from store.unknown import Unknown

@@ -5,7 +5,7 @@ from typing import Any
 from console.tui.render.figures import UNKNOWN, count, money, per_mtok, percent, rate, sparkline
 from console.tui.render.states import state_role, tier_text
 from console.tui.table import Column, Entry
-from store.fleet import Fleet, TierView
+from store.fleet_view import Fleet, TierView
 from store.unknown import Unknown
 
 

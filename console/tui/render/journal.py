@@ -13,7 +13,7 @@ from console.tui.render.status import wrapped
 from console.tui.table import Column, Entry
 from store.anatomy import Anatomy
 from store.journal_read import Entry as JournalEntry
-from store.operations import OperationKind
+from store.phases import OperationKind
 from store.printable import printable
 from store.unknown import Unknown
 

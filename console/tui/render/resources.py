@@ -8,7 +8,7 @@ from console.tui.render.figures import UNKNOWN, money
 from console.tui.render.flow import flowed
 from store.money import USD, display
 from store.resources import BillView, ResourceView
-from store.spend import told
+from store.steps import told
 from store.unknown import Unknown
 
 _ENDED_SHOWN = 2  # a bill by the hour is a new counter each hour

@@ -13,7 +13,7 @@ from console.tui.render.figures import axis_money, mtok_in, per_mtok, short
 from store.clock import rfc3339
 from store.money import USD
 from store.points import Point
-from store.spend import told
+from store.steps import told
 from store.unknown import Unknown
 
 # how many steps a window is drawn in, the finest first; the last window of five minutes is shown within its hour

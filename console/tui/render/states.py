@@ -1,8 +1,8 @@
 """A tier's state with a sign before it, so that it is told apart without colour."""
 
 from console.tui.cells import Role
-from store.fleet import TierView
-from store.operations import OperationKind, Phase
+from store.fleet_view import TierView
+from store.phases import OperationKind, Phase
 
 _TEXTS = {
     "serving": "● serving",

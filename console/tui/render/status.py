@@ -8,7 +8,7 @@ from rich.cells import cell_len, chop_cells
 from console.tui.cells import Role, Row, Span, between, fitted, line
 from console.tui.render.figures import UNKNOWN, age, bar, money
 from console.tui.view import View
-from store.fleet import Fleet, ProviderHealth
+from store.fleet_view import Fleet, ProviderHealth
 from store.gate import ScopeVerdict, Verdict
 from store.money import USD, display
 from store.printable import printable

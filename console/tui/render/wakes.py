@@ -8,7 +8,7 @@ from console.tui.render.canvas import clipped
 from console.tui.render.figures import UNKNOWN, money
 from console.tui.render.flow import flowed, sentences
 from store.anatomy import Anatomy, spread, whole
-from store.operations import Phase
+from store.phases import Phase
 from store.unknown import Unknown
 
 _MOST_BAR = 24

@@ -17,7 +17,7 @@ from console.tui.render.status import wrapped
 from console.tui.widgets.lines import Lines
 from console.tui.widgets.too_small import TooSmall, is_too_small
 from store.errors import AmountError
-from store.fleet import Fleet
+from store.fleet_view import Fleet
 from store.money import parse_nusd
 
 _WIDEST = 67  # the box, less its border, padding and scroll bar

@@ -15,7 +15,7 @@ from console.tui.screens.page import Exported
 from console.tui.screens.tiers_page import TiersPage
 from console.tui.table import Column, Entry
 from console.tui.widgets.lines import Lines
-from store.fleet import Fleet
+from store.fleet_view import Fleet
 from store.unknown import Unknown
 from store.window import WINDOWS
 

@@ -19,8 +19,8 @@ from console.tui.screens.remembered import Remembered
 from console.tui.view import View
 from console.tui.widgets.lines import Lines
 from store.anatomy import Anatomy
-from store.fleet import TierView
-from store.operations import OperationKind
+from store.fleet_view import TierView
+from store.phases import OperationKind
 
 _WAKES = 5
 _LOOKED_THROUGH = 50  # in a replay: those since then come first

@@ -15,7 +15,8 @@ from console.providers.simulator_world import SimulatedWorld
 from console.settings import Settings, load_settings
 from store.clock import SystemClock
 from store.database import Database
-from store.operations import OperationKind, Phase, last_of, request, seen_state
+from store.operations import last_of, request, seen_state
+from store.phases import OperationKind, Phase
 from store.tables import OperationRow
 
 _ENDS_WITHIN_S = 60  # even on a slow machine, whose answers come late and are asked for again

@@ -21,7 +21,7 @@ from console.settings import Settings, load_settings
 from store.clock import SystemClock
 from store.database import Database, open_database
 from store.leader import acquire, release
-from store.operations import OperationKind, Phase
+from store.phases import OperationKind, Phase
 from store.tables import JournalEntry, OperationCall, OperationRow
 from tests.console.collector.conftest import SETTINGS, ask
 from tests.databases import empty_sqlite

@@ -21,8 +21,8 @@ from store.fleet import read_fleet
 from store.gate import Reason, Verdict
 from store.journal import latest
 from store.leader import acquire
-from store.spend import Spend
 from store.unknown import Unknown
+from store.values import Spend
 from store.window import Window
 from tests.databases import empty_sqlite
 

@@ -18,7 +18,7 @@ from store.database import open_database
 from store.figures import figures
 from store.gate import Reason
 from store.leader import acquire
-from store.spend import Spend
+from store.values import Spend
 from store.window import Window
 from tests.databases import opened
 

@@ -12,7 +12,8 @@ from store.anatomy import past
 from store.database import Database
 from store.errors import FenceLost
 from store.leader import acquire
-from store.operations import OperationKind, Phase, calls_of
+from store.operations import calls_of
+from store.phases import OperationKind, Phase
 from store.tables import JournalEntry, OperationRow
 from tests.console.collector.conftest import ask, carry_out
 

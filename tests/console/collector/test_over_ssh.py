@@ -17,7 +17,8 @@ from console.settings import Settings, load_settings
 from store.anatomy import past
 from store.clock import SystemClock
 from store.leader import acquire
-from store.operations import OperationKind, Phase, request, seen_state
+from store.operations import request, seen_state
+from store.phases import OperationKind, Phase
 from store.tables import AgentRow
 from tests.agent.conftest import SECRET, RunningAgent, running_agent, write_settings
 from tests.databases import opened

@@ -8,7 +8,7 @@ import pytest
 from console.collector.procedure import next_want, pause_after
 from console.collector.sight import AgentSight, Call, Limits, Sight, Target
 from console.collector.wants import Ask, Doubt, End, Enter, Judge, Lease, Moved, Probe, ReadLast, Wait
-from store.operations import OperationKind, OperationOutcome, Phase
+from store.phases import OperationKind, OperationOutcome, Phase
 from store.words import State
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)

@@ -18,7 +18,8 @@ from store.clock import SystemClock
 from store.database import Database
 from store.gate import Reason
 from store.leader import acquire
-from store.operations import OperationKind, Phase, request, seen_state
+from store.operations import request, seen_state
+from store.phases import OperationKind, Phase
 from store.stops import why_no_wake
 from store.tables import OperationRow
 from tests.databases import empty_sqlite, opened

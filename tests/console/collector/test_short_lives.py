@@ -17,7 +17,7 @@ from store.clock import SetClock
 from store.database import Database
 from store.figures import figures
 from store.leader import acquire
-from store.spend import Spend
+from store.values import Spend
 from store.window import Window
 
 SETTINGS = """

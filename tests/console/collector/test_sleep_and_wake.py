@@ -27,7 +27,8 @@ from store.database import Database
 from store.figures import figures
 from store.keys import summed_keys
 from store.leader import acquire
-from store.operations import OperationKind, Phase, request, seen_state
+from store.operations import request, seen_state
+from store.phases import OperationKind, Phase
 from store.preflight import preflight
 from store.stops import why_no_wake
 from store.tables import AgentRow, OperationRow, UsageSample

@@ -13,8 +13,8 @@ from console.export.focus import Charge, billing_periods
 from console.export.series import steps
 from store.clock import SetClock
 from store.figures import figures
-from store.spend import Spend
 from store.tables import BillCounter
+from store.values import Spend
 from store.window import Window
 from tests.commands import mtok
 from tests.conftest import START, History, add_ended_buckets

@@ -18,7 +18,8 @@ from console.tui.render.fleet import entries
 from console.tui.render.status import gate_rows
 from console.tui.render.tier import detail_rows
 from store.budget_curve import budget_curve
-from store.fleet import Fleet, TierSpec, read_fleet
+from store.fleet import read_fleet
+from store.fleet_view import Fleet, TierSpec
 from store.gate import GatePolicy
 from store.tables import Tick
 from store.unknown import Unknown

@@ -15,7 +15,8 @@ from console.export.files import ExportFailed
 from console.export.gate import gate_body, gate_text
 from console.export.status import status_body
 from console.export.text import explanation_text, status_text
-from store.fleet import Fleet, TierSpec, read_fleet
+from store.fleet import read_fleet
+from store.fleet_view import Fleet, TierSpec
 from store.gate import GatePolicy
 from store.inventory import keep_agent, keep_resources
 from store.machines import GpuView, dumped_gpus

@@ -14,7 +14,8 @@ from console.cli import main
 from console.export.explain import explain_body
 from console.export.prometheus import export_prometheus, families, prometheus_text
 from store.alarms import tell
-from store.operations import OperationKind, OperationOutcome, finish, request
+from store.operations import finish, request
+from store.phases import OperationKind, OperationOutcome
 from store.window import Window
 from tests.conftest import History
 from tests.console.fleet_world import FleetWorld, fleet_world

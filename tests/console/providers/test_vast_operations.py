@@ -16,7 +16,8 @@ from console.settings import load_settings
 from store.alarms import conditions
 from store.clock import SystemClock
 from store.database import Database, open_database
-from store.operations import OperationKind, Phase, last_of, request, seen_state
+from store.operations import last_of, request, seen_state
+from store.phases import OperationKind, Phase
 from store.tables import OperationRow
 from tests.console.providers.vast_account import WORLD
 from tests.databases import empty_sqlite

@@ -9,7 +9,8 @@ from sqlmodel import col, select
 from console.settings import load_settings
 from store.gate import Reason
 from store.inventory import mark_lease, mark_unreachable
-from store.operations import OperationKind, OperationOutcome, Phase, enter, finish, request, seen_state
+from store.operations import enter, finish, request, seen_state
+from store.phases import OperationKind, OperationOutcome, Phase
 from store.readings import AgentReading, Bill, ProviderReading, TickReadings
 from store.states import keep_states
 from store.tables import BillCounter, Leadership, ResourceRow

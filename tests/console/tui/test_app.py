@@ -19,7 +19,7 @@ from console.tui.screens.fleet import FleetPage
 from console.tui.screens.help import HelpPage
 from console.tui.view import View
 from console.tui.widgets.lines import Lines
-from store.fleet import Fleet
+from store.fleet_view import Fleet
 from store.tables import Allowance, GateClosure, OperationRow
 from tests.console.fleet_world import FleetWorld, fleet_world
 from tests.console.tui.screen import app_of, ready, shown, text_of, until

@@ -9,7 +9,7 @@ from textual.widgets import Button, Input
 
 from console.tui.app import MtokApp
 from console.tui.screens.dialogs import ConfirmDialog, Dialog, ReasonDialog
-from store.operations import OperationKind
+from store.phases import OperationKind
 from store.tables import GateClosure
 from tests.console.fleet_world import FleetWorld
 from tests.console.tui.screen import app_of, ready, shown, until

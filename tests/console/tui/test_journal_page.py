@@ -13,7 +13,8 @@ from console.tui.journal_pages import PAGE_ENTRIES
 from console.tui.screens.journal import JournalPage
 from console.tui.widgets.line_table import LineTable
 from store.journal import note
-from store.operations import OperationKind, OperationOutcome, finish, request, seen_state
+from store.operations import finish, request, seen_state
+from store.phases import OperationKind, OperationOutcome
 from tests.console.fleet_world import START, FleetWorld, fleet_world
 from tests.console.tui.screen import app_of, ready, shown, text_of, until
 

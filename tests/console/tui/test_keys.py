@@ -19,7 +19,7 @@ from console.tui.screens.fleet import FleetPage
 from console.tui.screens.help import HelpPage
 from console.tui.widgets.line_table import LineTable
 from store.errors import SettingsError
-from store.operations import OperationKind
+from store.phases import OperationKind
 from store.tables import OperationRow
 from tests.console.fleet_world import FleetWorld
 from tests.console.tui.screen import app_of, ready, shown, text_of, until

@@ -9,7 +9,7 @@ import pytest
 from console.service import Service
 from console.tui.screens.tier import TierPage
 from store.errors import StoreUnreachable
-from store.fleet import Fleet
+from store.fleet_view import Fleet
 from tests.console.fleet_world import FleetWorld
 from tests.console.tui.screen import app_of, ready, shown, text_of, until
 

@@ -12,7 +12,7 @@ from console.demo.world import greeting_of
 from console.tui.app import MtokApp
 from console.tui.keys import PAGES
 from console.tui.screens.dialogs import ConfirmDialog, Dialog
-from store.operations import OperationKind
+from store.phases import OperationKind
 from store.tables import Leadership
 from tests.console.fleet_world import FleetWorld, fleet_world
 from tests.console.tui.screen import app_of, ready, shown, text_of, until

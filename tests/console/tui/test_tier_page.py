@@ -12,7 +12,7 @@ from console.tui.screens.fleet import FleetPage
 from console.tui.screens.tier import TierPage
 from console.tui.widgets.line_table import LineTable
 from console.tui.widgets.lines import Lines
-from store.operations import OperationKind
+from store.phases import OperationKind
 from store.tables import OperationPhase, OperationRow
 from tests.console.fleet_world import FleetWorld, fleet_world
 from tests.console.tui.screen import app_of, read_csv, ready, shown, text_of, until

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from console.tui.cells import Role, Row, text_of
 from console.tui.render.billing import COLUMNS, BillingAnswer, Shape, detail_rows, entries, gap_rows, share, state
 from console.tui.table import columns_for, heading, texts
-from store.fleet import Fleet
+from store.fleet_view import Fleet
 from store.sources import SourceHealth, Stretch
 from store.unknown import Unknown
 from tests.console.fleet_world import fleet_world

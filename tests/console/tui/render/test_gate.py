@@ -14,7 +14,7 @@ from console.tui.render.gate import GateAnswer, budget_rows, curve_rows, input_r
 from console.tui.render.gate_tables import allowance_rows, change_rows, limit_rows, term_rows
 from console.tui.render.status import gate_rows
 from store.budget_curve import AllowanceView, BudgetCurve, CurvePoint, VerdictChange
-from store.fleet import Fleet
+from store.fleet_view import Fleet
 from store.gate import FLEET, GateFacts, GatePolicy, Reason, ScopeFacts, ScopeVerdict, Verdict, decide
 from store.headroom import Course, Term
 from store.unknown import Unknown

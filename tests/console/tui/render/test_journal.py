@@ -8,9 +8,9 @@ from rich.cells import cell_len
 from console.tui.cells import Role, Row, text_of
 from console.tui.render.journal import COLUMNS, brief, detail_rows, entry_row, operation_at, operation_of, who_from
 from console.tui.table import columns_for, heading, texts
-from store.anatomy import Anatomy, Reached
+from store.anatomy import Anatomy
 from store.journal_read import Entry
-from store.operations import OperationKind, Phase
+from store.phases import OperationKind, Phase, Reached
 from store.unknown import Unknown
 
 AT = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)

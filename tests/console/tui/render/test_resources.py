@@ -7,11 +7,11 @@ from console.tui.cells import Role, line, text_of, width_of
 from console.tui.render.flow import beside, flowed, sentences
 from console.tui.render.resources import resource_rows
 from console.tui.render.wakes import wake_rows
-from store.anatomy import Anatomy, Reached
-from store.operations import OperationKind, Phase
+from store.anatomy import Anatomy
+from store.phases import OperationKind, Phase, Reached
 from store.resources import BillView, ResourceView
-from store.spend import Spend
 from store.unknown import Unknown
+from store.values import Spend
 from store.window import Edges
 
 AT = datetime(2026, 11, 24, 8, tzinfo=UTC)
