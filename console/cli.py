@@ -1,6 +1,5 @@
 """The command line: `mtok …`. stdout is data, stderr is talk; errors are one line and an exit code."""
 
-import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +20,8 @@ from store.errors import ExitCode
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+    from console.read_ahead import Ahead
 
 _EPILOG = """\
 \b
@@ -54,20 +55,14 @@ for name, command in (("init", cli_ops.init), ("doctor", cli_ops.doctor), ("comp
     app.command(name)(command)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Nothing that a user can do ends in a traceback."""
+def main(argv: Sequence[str] | None = None, ahead: "Ahead | None" = None) -> int:
+    """Run one command; `ahead` reads for a screen. Nothing that a user can do ends in a traceback."""
     words = list(sys.argv[1:] if argv is None else argv)
     if VARIABLE in os.environ:
         return complete()
     if words[:1] == ["agent"]:
         return agent(words[1:])
-    if words[:1] != ["console"]:
-        return run_command(app, words)
-    gc.disable()  # to look for garbage while importing is a tenth of the start; what runs on switches it on again
-    try:
-        return run_command(app, words)
-    finally:
-        gc.enable()
+    return run_command(app, words, obj=ahead)
 
 
 def complete() -> int:
@@ -113,6 +108,7 @@ def _agent() -> None:
 
 @app.command()
 def console(
+    context: typer.Context,
     config: Config = None,
     no_collect: Annotated[bool, typer.Option("--no-collect", help="Never lead; only show.")] = False,
     read_only: Annotated[
@@ -141,12 +137,14 @@ def console(
     from console.instants import past_instant_of
 
     past = None if at is None else past_instant_of("--at", at, datetime.now(UTC))
+    ahead: Ahead | None = context.obj
+    if ahead is not None and (past is not None or once or json or plain or web):
+        ahead.close()  # what it reads is not what is asked
     if once or json:
         from console.commands import print_status
 
         print_status(config, as_json=json, at=past)
         return 0
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would read every package's metadata for them
     from console.screen import Wish, open_console, serve_console
 
     wish = Wish(
@@ -159,7 +157,7 @@ def console(
         plain_output=plain_output,
         is_plain=plain,
     )
-    return serve_console(config, wish, port) if web else open_console(config, wish)
+    return serve_console(config, wish, port) if web else open_console(config, wish, ahead)
 
 
 @app.command()

@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 from console.plain_lines import changes, everything, stamped
@@ -20,13 +21,16 @@ class _Ended(Exception):
     """A signal."""
 
 
-def run_plain(service: Service, note: str, window: str = "5m") -> int:
-    """Say what is, then what changes, until `quit`, the end of the input, or a signal."""
+def run_plain(
+    service: Service, greeting: str, begin: Callable[[], object] = lambda: None, window: str = "5m"
+) -> int:
+    """Say what is, then what changes, until `quit`, the end of the input, or a signal; `begin` is called once."""
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _end)
     talk = Talk(service, window)
     typed = bytearray()
-    _say(service, note, "type ? for what can be typed")
+    say(service, *([greeting] if greeting else []), "type ? for what can be typed")
+    begin()
     try:
         while not talk.is_over:
             _look(service, talk)
@@ -47,11 +51,11 @@ def _look(service: Service, talk: Talk) -> None:
     except MtokError as error:
         talk.problem = str(error)
         if talk.problem != silent:
-            _say(service, f"STALE: {error}")
+            say(service, f"STALE: {error}")
         return
     if silent:
-        _say(service, "the store answers again")
-    _say(service, *(everything(talk.fleet, talk.window) if before is None else changes(before, talk.fleet)))
+        say(service, "the store answers again")
+    say(service, *(everything(talk.fleet, talk.window) if before is None else changes(before, talk.fleet)))
 
 
 def _hear(service: Service, talk: Talk, typed: bytearray) -> bool:
@@ -67,11 +71,12 @@ def _hear(service: Service, talk: Talk, typed: bytearray) -> bool:
     typed[:] = rest
     for line in lines:
         if not talk.is_over:
-            _say(service, *talk.feed(line.decode(errors="replace")))
+            say(service, *talk.feed(line.decode(errors="replace")))
     return bool(data)
 
 
-def _say(service: Service, *texts: str) -> None:
+def say(service: Service, *texts: str) -> None:
+    """Add lines, each with its time."""
     for text in texts:
         print(stamped(service.clock.now(), printable(text)))
     try:

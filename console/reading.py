@@ -1,22 +1,24 @@
 """What an engineer can look at: each question is one consistent view of the store, of now or of a past minute.
 
-What only another screen than the first one asks is imported when it asks: a console's start waits for every module.
+What reads the store is imported when it is asked: the screen draws before SQLAlchemy is loaded.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from console.settings import Settings
 from store.clock import Clock
-from store.database import Database
-from store.fleet_reader import FleetMemory, FleetReader
-from store.fleet_view import Fleet
 from store.gate import FLEET
 from store.window import Window, named_window
 
 if TYPE_CHECKING:
     from store.budget_curve import BudgetCurve, VerdictChange
+    from store.database import Database
+    from store.fleet_reader import FleetReader
+    from store.fleet_view import Fleet
     from store.hours import Band
     from store.journal_read import Entry
     from store.points import Point
@@ -30,25 +32,33 @@ class Reading:
     Every method raises StoreUnreachable when the store does not answer.
     """
 
-    def __init__(self, database: Database, settings: Settings, clock: Clock) -> None:
-        self.database, self.settings, self.clock = database, settings, clock
-        self._reader = FleetReader(database, settings.tier_specs, settings.gate_policy, self._trend_step)
+    def __init__(self, database: "Database | Callable[[], Database]", settings: Settings, clock: Clock) -> None:
+        self._opens, self._opening = database, threading.RLock()
+        self.settings, self.clock = settings, clock
 
-    def fleet(self) -> Fleet:
+    @property
+    def database(self) -> "Database":
+        """The store; one that was given as what opens it is opened now.
+
+        Raises:
+            StoreError: it cannot be used; whoever asks next tries again.
+        """
+        with self._opening:
+            if callable(self._opens):
+                self._opens = self._opens()
+            return self._opens
+
+    def close(self) -> None:
+        """Give the store back, where it was opened."""
+        with self._opening:
+            if not callable(self._opens):
+                self._opens.close()
+
+    def fleet(self) -> "Fleet":
         """The fleet now; nearly free while nothing has changed since the last time."""
         return self._reader.read(self.clock.now())
 
-    def fleet_memory(self) -> FleetMemory:
-        """The fleet now, for another process to `remember`."""
-        self.fleet()
-        assert self._reader.memory is not None
-        return self._reader.memory
-
-    def remember(self, memory: FleetMemory) -> None:
-        """Take what another process has read of the same store: `fleet` is nearly free from the first time on."""
-        self._reader.memory = memory
-
-    def fleet_at(self, at: datetime) -> Fleet:
+    def fleet_at(self, at: datetime) -> "Fleet":
         """The fleet as it was known at a past instant.
 
         Raises:
@@ -57,7 +67,7 @@ class Reading:
         from store.replay import read_fleet_at
 
         specs, policy = self.settings.tier_specs, self.settings.gate_policy
-        return read_fleet_at(self.database, specs, policy, at, self._trend_step)
+        return read_fleet_at(self.database, specs, policy, at, self.settings.trend_step)
 
     def minute_before(self, at: datetime) -> datetime | None:
         """The instant of the tick before `at`; None where nothing older is recorded."""
@@ -139,6 +149,10 @@ class Reading:
         with self.database.read() as session:
             return entries(session, count, before_id=before_id, text=text, until=at)
 
-    @property
-    def _trend_step(self) -> timedelta:
-        return timedelta(seconds=max(self.settings.collector.every.total_seconds() * 2, 4.0))
+    @cached_property
+    def _reader(self) -> "FleetReader":
+        from store.fleet_reader import FleetReader
+
+        with self._opening:
+            specs, policy = self.settings.tier_specs, self.settings.gate_policy
+            return FleetReader(self.database, specs, policy, self.settings.trend_step)

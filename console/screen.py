@@ -1,25 +1,26 @@
-"""`mtok console`: the screen, a log of lines, or one look, on one store."""
+"""`mtok console`: the screen, or a log of lines, on one store."""
 
 import gc
 import os
 import sys
 import time
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from console.opening import opened
-from console.read_ahead import Ahead, read_ahead
-from console.screen_settings import ThemeName
-from console.service import Service
-from console.settings import Settings
-from store.clock import SystemClock
-from store.errors import SettingsError, StoreUnreachable
-from store.fleet_reader import FleetMemory
+from console.read_ahead import Ahead
+from store.errors import SettingsError
 
-_PATIENCE_S = 0.2  # for a reading that is under way for as long as Textual took to load
+if TYPE_CHECKING:
+    from console.service import Service
+    from console.settings import Settings
+    from store.database import Database
+
+_PATIENCE_S = 3.0  # for what this process would have to import and to read itself, which takes it as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,35 +35,24 @@ class Wish:
     no_mouse: bool = False
     plain_output: bool = False
     is_plain: bool = False
-    greeting: str | None = None
+    greeting: str = ""
 
 
-def open_console(config: Path | None, wish: Wish) -> int:
+def open_console(config: Path | None, wish: Wish, ahead: Ahead | None = None) -> int:
     """The screen, with a collector inside where one may lead. A read-only one, and a replay, never collect.
+
+    `ahead`: a second process, which reads what is shown first while this one asks the terminal and loads Textual.
 
     Raises:
         SettingsError, StoreError: the settings, the store, or the wishes together cannot be used.
         NoScreen: this is no terminal that can be drawn on.
     """
-    from console.collector.inside import collecting
-
     if wish.is_plain and wish.at is not None:
         raise SettingsError("--at", "--plain tells what is, not what was", "use --once, or leave one of them out")
-    with (
-        _fleet_ahead(config, wish) as ahead,
-        opened(config, read_only=wish.read_only) as (settings, database),
-    ):
-        only_looks = settings.console.read_only or wish.read_only or database.is_read_only or wish.at is not None
-        wanted = not wish.no_collect and not only_looks
-        service = Service(database, settings, SystemClock(), is_read_only=only_looks)
-        look = None if wish.is_plain else _look(settings, wish)
-        with collecting(database, settings, wanted=wanted) as note:
-            if wish.is_plain:
-                from console.plain import run_plain
-
-                gc.enable()  # which `console.cli` put off
-                return run_plain(service, wish.greeting or note)
-            return _run(service, look, replace(wish, greeting=wish.greeting or note), ahead)
+    if wish.is_plain:
+        gc.enable()  # which `console.cli` put off
+        return _lines(config, wish)
+    return _screen(config, wish, ahead or Ahead())
 
 
 def serve_console(config: Path | None, wish: Wish, port: int) -> int:
@@ -72,6 +62,7 @@ def serve_console(config: Path | None, wish: Wish, port: int) -> int:
         SettingsError, StoreError: the settings or the store cannot be used.
         NoWeb, PortTaken: nothing can be served.
     """
+    from console.opening import opened
     from console.web import serve
 
     gc.enable()
@@ -85,7 +76,94 @@ def serve_console(config: Path | None, wish: Wish, port: int) -> int:
     return serve(path, port, [*options, *(name for name, is_chosen in chosen.items() if is_chosen)])
 
 
-def _chosen_theme(settings: Settings, wish: Wish) -> str:
+def _lines(config: Path | None, wish: Wish) -> int:
+    from console.opening import opened
+    from console.plain import run_plain, say
+
+    with opened(config, read_only=wish.read_only) as (settings, database):
+        service = _service(database, database.is_read_only, settings, wish)
+
+        def tell(note: str) -> None:
+            if not wish.greeting:
+                say(service, note)
+
+        with _collecting(service, wish, tell) as begin:
+            return run_plain(service, wish.greeting, begin)
+
+
+def _screen(config: Path | None, wish: Wish, ahead: Ahead) -> int:
+    from console.first_look import FirstLook
+    from console.opening import found_settings
+
+    settings = found_settings(config)
+    specs, policy = settings.tier_specs, settings.gate_policy
+    ahead.ask(FirstLook(settings.store_url, wish.read_only, specs, policy, settings.trend_step))
+    look = _look(settings, wish)
+    from console.tui.app import MtokApp
+    from console.tui.messages import Said
+    from console.tui.run import run_screen
+    from console.tui.view import View
+
+    database, is_read_only = _store(settings, wish, ahead)
+    with closing(_service(database, is_read_only, settings, wish)) as service:
+        if wish.at is not None:
+            service.fleet_at(wish.at)  # or one line on stderr, before there is a screen
+        view = View(service.actor, is_read_only=service.is_read_only, at=wish.at, note=wish.greeting)
+        view.fleet = ahead.taken(_PATIENCE_S)
+        view.read_s = time.monotonic() if view.fleet is not None else None
+
+        def tell(note: str) -> None:
+            if not wish.greeting:
+                app.post_message(Said(note))
+
+        with _collecting(service, wish, tell) as begin:
+            app = MtokApp(service, view, Path.cwd(), look, on_standing=begin)
+            return run_screen(app, has_mouse=look.has_mouse)
+
+
+def _store(settings: "Settings", wish: Wish, ahead: Ahead) -> "tuple[Database | Callable[[], Database], bool]":
+    """The store, and whether it may only be read: one that could be read ahead is opened when it is asked first."""
+    from console.opening import open_store
+
+    opens = partial(open_store, settings, read_only=wish.read_only)
+    is_read_only = ahead.taken(_PATIENCE_S)
+    if is_read_only is not None:
+        return opens, is_read_only
+    database = opens()
+    return database, database.is_read_only
+
+
+def _service(
+    database: "Database | Callable[[], Database]", is_read_only: bool, settings: "Settings", wish: Wish
+) -> "Service":
+    from console.service import Service
+    from store.clock import SystemClock
+
+    only_looks = settings.console.read_only or wish.read_only or is_read_only or wish.at is not None
+    return Service(database, settings, SystemClock(), is_read_only=only_looks)
+
+
+@contextmanager
+def _collecting(service: "Service", wish: Wish, tell: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+    """Yields what begins to collect, where this console may; `tell` hears whether it does."""
+    why_not = "it was started with --no-collect" if wish.no_collect else None
+    if service.is_read_only:
+        why_not = "it can only look"
+    if why_not is not None:
+        yield lambda: tell(f"this console does not collect: {why_not}")
+        return
+    from console.collector.inside import InsideCollector
+
+    collector = InsideCollector(lambda: service.database, service.settings, tell)
+    try:
+        yield collector.start
+    finally:
+        collector.stop()
+
+
+def _chosen_theme(settings: "Settings", wish: Wish) -> str:
+    from console.screen_settings import ThemeName
+
     if wish.theme and wish.theme not in get_args(ThemeName):
         raise SettingsError(
             f"--theme {wish.theme}", "there is no such theme", f"choose one of: {', '.join(get_args(ThemeName))}"
@@ -93,7 +171,7 @@ def _chosen_theme(settings: Settings, wish: Wish) -> str:
     return wish.theme or settings.console.theme
 
 
-def _look(settings: Settings, wish: Wish) -> Any:
+def _look(settings: "Settings", wish: Wish) -> Any:
     from console.tui.terminal import asks_background, background_is_light, look_for, this_terminal
 
     section = settings.console
@@ -107,31 +185,3 @@ def _look(settings: Settings, wish: Wish) -> Any:
         is_light = background_is_light(sys.stdin.fileno(), sys.stdout.fileno())
         terminal = replace(terminal, is_light=is_light)
     return look_for(terminal, section)
-
-
-def _fleet_ahead(config: Path | None, wish: Wish) -> AbstractContextManager[Ahead[FleetMemory]]:
-    """The fleet, read while the terminal is asked and Textual loads."""
-    if wish.at is not None or wish.is_plain:
-        return nullcontext(Ahead())
-
-    def read() -> FleetMemory:
-        with opened(config, read_only=True) as (settings, database):
-            return Service(database, settings, SystemClock()).fleet_memory()
-
-    return read_ahead(read)
-
-
-def _run(service: Service, look: Any, wish: Wish, ahead: Ahead[FleetMemory]) -> int:
-    from console.tui.app import MtokApp
-    from console.tui.run import run_screen
-    from console.tui.view import View
-
-    if wish.at is not None:
-        service.fleet_at(wish.at)  # or one line on stderr, before there is a screen
-    view = View(service.actor, is_read_only=service.is_read_only, at=wish.at, note=wish.greeting or "")
-    memory = ahead.taken(_PATIENCE_S)
-    if memory is not None:
-        with suppress(StoreUnreachable):  # the screen's own reading says so
-            service.remember(memory)
-            view.fleet, view.read_s = service.fleet(), time.monotonic()
-    return run_screen(MtokApp(service, view, Path.cwd(), look), has_mouse=look.has_mouse)

@@ -5,32 +5,25 @@ It reads and writes the store alone; the leading collector carries operations ou
 
 import getpass
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from console.export.csv import write_table
 from console.reading import Reading
 from console.settings import Settings, TierSection
-from store.anatomy import Anatomy, anatomy, past
 from store.clock import Clock
-from store.database import Database
 from store.errors import MtokError
-from store.gate import FLEET, Verdict, why_no_reset
-from store.headroom import Term
-from store.leader import leader
+from store.gate import FLEET, why_no_reset
 from store.money import USD
-from store.operations import request
-from store.phases import OperationKind
-from store.preflight import Check, preflight
-from store.tables import OperationRow
-from store.verdicts import (
-    add_allowance,
-    close_by_hand,
-    closed_by_hand,
-    open_by_hand,
-    overspend_terms,
-    verdict_now,
-)
+
+if TYPE_CHECKING:
+    from store.anatomy import Anatomy
+    from store.database import Database
+    from store.gate import Verdict
+    from store.headroom import Term
+    from store.phases import OperationKind
+    from store.preflight import Check
 
 
 class GateRefused(MtokError):
@@ -54,7 +47,7 @@ class Service(Reading):
 
     def __init__(
         self,
-        database: Database,
+        database: "Database | Callable[[], Database]",
         settings: Settings,
         clock: Clock,
         actor: str | None = None,
@@ -65,42 +58,52 @@ class Service(Reading):
         self.is_read_only = is_read_only
         self.actor = actor or current_actor()
 
-    def ask(self, kind: OperationKind, tier: str, *, seen: str, reason: str = "") -> int:
+    def ask(self, kind: "OperationKind", tier: str, *, seen: str, reason: str = "") -> int:
         """Ask for a hibernate or a wake of a tier whose state the engineer saw as `seen`; answers its id.
 
         Raises:
             OperationRefused: it makes no sense now, or the state has changed.
         """
+        from store.operations import request
+
         self._writing(f"{kind} {tier}")
         with self.database.write() as session:
             row = request(session, self.clock.now(), kind, tier, actor=self.actor, reason=reason, seen=seen)
             assert row.id is not None
             return row.id
 
-    def history(self, tier: str, kind: OperationKind, count: int) -> Sequence[Anatomy]:
+    def history(self, tier: str, kind: "OperationKind", count: int) -> Sequence["Anatomy"]:
         """The last operations of one kind, newest first, the one under way included.
 
         Raises:
             StoreUnreachable: the store does not answer.
         """
+        from store.anatomy import past
+
         with self.database.read() as session:
             return past(session, tier, kind, count)
 
-    def operation(self, id_: int) -> Anatomy:
+    def operation(self, id_: int) -> "Anatomy":
         """An operation as it stands.
 
         Raises:
             StoreUnreachable: the store does not answer.
         """
+        from store.anatomy import anatomy
+        from store.tables import OperationRow
+
         with self.database.read() as session:
             return anatomy(session, session.get_one(OperationRow, id_))
 
-    def preflight(self, tier: str) -> Sequence[Check]:
+    def preflight(self, tier: str) -> Sequence["Check"]:
         """What is known before a paid wake of `tier`.
 
         Raises:
             StoreUnreachable: the store does not answer.
         """
+        from store.preflight import preflight
+        from store.verdicts import verdict_now
+
         policy = self.settings.gate_policy
         section = self.tier_section(tier)
         volumes = section.volumes if section else ()
@@ -113,6 +116,8 @@ class Service(Reading):
 
     def is_led(self) -> bool:
         """Whether a collector leads now, to carry out what is asked for."""
+        from store.leader import leader
+
         with self.database.read() as session:
             return leader(self.database, session) is not None
 
@@ -122,6 +127,8 @@ class Service(Reading):
         Raises:
             GateRefused: the gate is blind or open, or the amount, the reason or such a limit is missing.
         """
+        from store.verdicts import add_allowance, verdict_now
+
         self._writing("gate reset")
         policy, now = self.settings.gate_policy, self.clock.now()
         if amount_nusd <= 0:
@@ -144,6 +151,8 @@ class Service(Reading):
         Raises:
             GateRefused: it is closed by hand already, or the reason is missing.
         """
+        from store.verdicts import close_by_hand, closed_by_hand
+
         self._writing("gate close")
         reason = _given("close", reason)
         with self.database.write() as session:
@@ -158,6 +167,8 @@ class Service(Reading):
         Raises:
             GateRefused: nobody has closed it by hand, somebody has again since, or the reason is missing.
         """
+        from store.verdicts import closed_by_hand, open_by_hand, verdict_now
+
         self._writing("gate open")
         reason = _given("open", reason)
         with self.database.write() as session:
@@ -170,12 +181,14 @@ class Service(Reading):
                 raise GateRefused("open", f"it is closed by {closed_by} now, no longer by {seen}")
             open_by_hand(session, closure, self.clock.now(), self.actor, reason)
 
-    def verdict(self) -> tuple[Verdict, tuple[Term, ...]]:
+    def verdict(self) -> "tuple[Verdict, tuple[Term, ...]]":
         """The gate's decision now, and what may be spent beyond the limit if it closes at it.
 
         Raises:
             StoreUnreachable: the store does not answer.
         """
+        from store.verdicts import overspend_terms, verdict_now
+
         policy, now = self.settings.gate_policy, self.clock.now()
         with self.database.read() as session:
             return verdict_now(session, policy, now), overspend_terms(session, policy, now)

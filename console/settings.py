@@ -5,14 +5,13 @@ systemd passed to the service (`…_credential`, the name that `LoadCredential=`
 Relative paths, of files and of a SQLite store, are relative to the settings file.
 """
 
+import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from console.alarm_settings import AlarmsSection, ChannelSection
 from console.hosts.target import SshTarget
@@ -38,9 +37,14 @@ from store.fleet_view import TierSpec
 from store.gate import GatePolicy, provider_scope
 from store.headroom import Horizon
 from store.money import USD
-from store.retention import Retention
 from store.settings_file import load_file, read_key, read_secret
 from store.words import IGNORED, UNASSIGNED, Market
+
+if TYPE_CHECKING:
+    from store.retention import Retention
+
+# user:password@host:port/path?query; SQLAlchemy has the last word, but settings alone do not wait for it
+_ADDRESS = re.compile(r"\w[\w+]*://([^?]*@)?(\[[^\]]*\]|[^/:@?]*)(:\d*)?([/?].*)?")
 
 
 class StoreSection(Section):
@@ -51,11 +55,9 @@ class StoreSection(Section):
     @field_validator("url")
     @classmethod
     def _is_address(cls, given: str) -> str:
-        try:
-            make_url(given)
-        except (ArgumentError, ValueError):  # what they quote may be a part of a password
+        if _ADDRESS.fullmatch(given) is None:
             msg = "is no address of a store; write one such as 'sqlite:///mtok.db'"
-            raise ValueError(msg) from None
+            raise ValueError(msg)
         return given
 
 
@@ -321,8 +323,15 @@ class Settings(Section):
         return self.store.url
 
     @property
-    def retention_policy(self) -> Retention:
+    def trend_step(self) -> timedelta:
+        """How much of the past each bar of a sparkline shows: two ticks, and never an instant."""
+        return timedelta(seconds=max(self.collector.every.total_seconds() * 2, 4.0))
+
+    @property
+    def retention_policy(self) -> "Retention":
         """What of the history is kept."""
+        from store.retention import Retention
+
         return Retention(self.retention.minutes_for, self.retention.hours_for, self.budget.timezone)
 
     def ssh_target(self, agent: AgentSection) -> SshTarget:

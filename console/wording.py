@@ -1,13 +1,16 @@
 """What an act costs or loses, in words, before anyone confirms it."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from store.fleet_view import Fleet, TierView
 from store.gate import Reason
 from store.machines import NO_AGENT, GpuView
 from store.money import display, display_usd
-from store.preflight import Check
 from store.unknown import Unknown
+
+if TYPE_CHECKING:
+    from store.preflight import Check
 
 _MARKS = {True: "ok", False: "NO", None: "? "}
 
@@ -33,7 +36,7 @@ def wake_title(tier: TierView) -> str:
     return f"Wake {tier.spec.name}: billed in full before it serves, asleep quoted {_rate(tier)}"
 
 
-def wake_consequence(tier: TierView, checks: Sequence[Check]) -> str:
+def wake_consequence(tier: TierView, checks: Sequence["Check"]) -> str:
     """What waking a tier begins to cost, and what is known beforehand."""
     lines = [
         "Its GPU is billed in full from the moment it runs, before it serves.",

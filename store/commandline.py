@@ -13,11 +13,14 @@ from store.printable import printable, printable_lines
 _OWN = ("agent", "console", "store")
 
 
-def run_command(app: typer.Typer, words: Sequence[str], name: str = "mtok") -> int:
-    """Run `app`, called `name` in its help, with `words`; nothing that a user can do ends in a traceback."""
+def run_command(app: typer.Typer, words: Sequence[str], name: str = "mtok", obj: object = None) -> int:
+    """Run `app`, called `name` in its help, with `words`; nothing that a user can do ends in a traceback.
+
+    `obj`: what a command finds in its context.
+    """
     stdout = sys.stdout  # None where it was closed; typer puts another in its place where a pipe breaks
     try:
-        code = _run(app, words, name)
+        code = _run(app, words, name, obj)
         if stdout is not None:
             stdout.flush()  # what cannot be written fails here, and not as Python ends
         return code
@@ -40,9 +43,9 @@ def _let_go(stdout: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
 
 
-def _run(app: typer.Typer, words: Sequence[str], name: str) -> int:
+def _run(app: typer.Typer, words: Sequence[str], name: str, obj: object) -> int:
     try:
-        result = app(list(words), prog_name=name, standalone_mode=False)
+        result = app(list(words), prog_name=name, standalone_mode=False, obj=obj)
     except MtokError as error:
         print(printable_lines(f"mtok: {error}"), file=sys.stderr)
         return int(error.exit_code)

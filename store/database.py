@@ -94,8 +94,8 @@ class Database:
             raise StoreUnreachable(self.url, _reason(error)) from error
 
 
-def open_database(url: str, *, read_only: bool = False) -> Database:
-    """Open the store at `url`, making or upgrading it where needed.
+def open_database(url: str, *, read_only: bool = False, may_upgrade: bool = True) -> Database:
+    """Open the store at `url`, making or upgrading it where needed, unless told that it may not.
 
     One that this account may not write is opened to be read, as with `read_only`: the database itself refuses then.
 
@@ -122,7 +122,7 @@ def open_database(url: str, *, read_only: bool = False) -> Database:
     try:
         opened = engine if is_read_only else database._writer
         with database._translated(), opened.connect() as connection, connection.begin():
-            _bring_to_head(connection, database.url, may_upgrade=not is_read_only)
+            _bring_to_head(connection, database.url, may_upgrade=may_upgrade and not is_read_only)
         database.remember_file()
     except BaseException:
         database.close()

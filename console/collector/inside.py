@@ -2,55 +2,72 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from console.settings import Settings
 from store.clock import SystemClock
-from store.database import Database
+from store.errors import MtokError
+
+if TYPE_CHECKING:
+    from store.database import Database
 
 _ENDS_WITHIN_S = 5.0
 
 
-@contextmanager
-def collecting(database: Database, settings: Settings, *, wanted: bool) -> Iterator[str]:
-    """Collect while the block runs, if that is wanted and possible; yields a note for the screen."""
-    why_not = _why_not(settings) if wanted else "it was started with --no-collect"
-    if why_not is not None:
-        yield f"this console does not collect: {why_not}"
-        return
-    from console.collector.build import build_collector
-    from console.collector.schedule import Schedule
-    from store.logs import silence_logs
+class InsideCollector:
+    """Collects from `start` to `stop`, where nobody else does; `tell` hears from its thread whether it may.
 
-    silence_logs()
-    ready = threading.Event()
-    handle: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+    It opens `database`, and imports all that a collector needs, in its thread: nobody waits for it.
+    """
 
-    async def work() -> None:
-        stop = asyncio.Event()
-        handle.append((asyncio.get_running_loop(), stop))
-        ready.set()
-        collector = build_collector(database, settings, SystemClock())
+    def __init__(
+        self, database: "Callable[[], Database]", settings: Settings, tell: Callable[[str], object]
+    ) -> None:
+        self._database, self._settings, self._tell = database, settings, tell
+        self._thread = threading.Thread(target=self._work, name="collector", daemon=True)
+        self._is_over = threading.Event()
+        self._end: Callable[[], object] = self._is_over.set
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Step down, and wait for what is under way."""
+        self._is_over.set()
+        with suppress(RuntimeError):  # its loop is closed: it has ended already
+            self._end()
+        if self._thread.ident is not None:
+            self._thread.join(_ENDS_WITHIN_S)
+
+    def _work(self) -> None:
+        # paramiko, httpx and APScheduler take longer to import than the screen to draw
+        from console.collector.build import why_not_lead
+        from store.logs import silence_logs
+
+        silence_logs()
+        why_not = why_not_lead(self._settings)
+        if why_not is not None:
+            self._tell(f"this console does not collect: {why_not}")
+            return
+        try:
+            asyncio.run(self._collect())
+        except MtokError as error:
+            self._tell(f"this console does not collect: {error}")
+
+    async def _collect(self) -> None:
+        from console.collector.build import build_collector
+        from console.collector.schedule import Schedule
+
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        self._end = lambda: loop.call_soon_threadsafe(stop.set)
+        if self._is_over.is_set():  # before there was a loop to tell
+            return
+        collector = build_collector(self._database(), self._settings, SystemClock())
+        self._tell("this console collects when nobody else does")
         try:
             await Schedule(collector).run(stop)
         finally:
             await collector.account.close()
-
-    thread = threading.Thread(target=lambda: asyncio.run(work()), name="collector", daemon=True)
-    thread.start()
-    ready.wait()
-    try:
-        yield "this console collects when nobody else does"
-    finally:
-        loop, stop = handle[0]
-        with suppress(RuntimeError):  # its loop is closed: it has ended already
-            loop.call_soon_threadsafe(stop.set)
-        thread.join(_ENDS_WITHIN_S)
-
-
-def _why_not(settings: Settings) -> str | None:
-    # paramiko, httpx and APScheduler: a quarter of the start of a console that does not collect
-    from console.collector.build import why_not_lead
-
-    return why_not_lead(settings)

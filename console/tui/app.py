@@ -47,7 +47,14 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
     TITLE = "mtok"
     BINDINGS: ClassVar[list[BindingType]] = BINDINGS
 
-    def __init__(self, service: Service, view: View, export_to: Path, look: Look | None = None) -> None:
+    def __init__(
+        self,
+        service: Service,
+        view: View,
+        export_to: Path,
+        look: Look | None = None,
+        on_standing: Callable[[], object] = lambda: None,
+    ) -> None:
         look = look or Look()
         super().__init__(
             ansi_color=look.is_ansi or None
@@ -58,6 +65,7 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
         self.service, self.view, self._export_to = service, view, export_to
         self._pages: dict[str, Page] = {"Fleet": self._made("Fleet")}
         self._reading_since_s: float | None = None
+        self._on_standing: Callable[[], object] | None = on_standing  # once, when the first reading has been drawn
         self._is_wanted = False  # a reading, by somebody who came while another one was under way
         if look.keys:
             self.set_keymap(dict(check_keys(look.keys, [key.binding for key in self.keys_now()])))
@@ -84,7 +92,8 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
         """Begin to read, and end cleanly on a signal: Textual alone leaves the terminal broken."""
         self.end_on_signals()
         self.set_interval(_READ_EVERY_S, self.read)
-        self.read()
+        if self.view.fleet is None:  # else it is drawn first, and what reads is imported behind it
+            self.read()
 
     def on_resize(self) -> None:
         """Say what size is needed where there is less; go on where there is enough again."""
@@ -163,9 +172,12 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
 
     def _has_read(self) -> None:
         """Whoever was turned away meanwhile gets their reading now."""
-        if not gc.isenabled():  # the start is over
-            gc.freeze()
-            gc.enable()
+        if self._on_standing is not None:
+            self.call_after_refresh(self._on_standing)
+            self._on_standing = None
+            if not gc.isenabled():
+                gc.freeze()
+                gc.enable()
         self._reading_since_s = None
         if self._is_wanted:
             self.read_soon()

@@ -15,7 +15,7 @@ from store.clock import SetClock
 from store.tables import JournalEntry, OperationPhase, OperationRow
 from tests.console.fleet_world import FleetWorld, fleet_world
 
-MTOK = (sys.executable, "-c", "import sys; from console.cli import main; sys.exit(main())")
+MTOK = (sys.executable, "-c", "import sys; from console.main import main; sys.exit(main())")
 
 
 def live_world(folder: Path) -> FleetWorld:

@@ -49,7 +49,7 @@ def played(terminal: Pty) -> list[object]:
     return seen
 
 
-PATIENT = "import sys, console.screen as s; s._PATIENCE_S = 60; from console.cli import main; sys.exit(main())"
+PATIENT = "import sys, console.screen as s; s._PATIENCE_S = 60; from console.main import main; sys.exit(main())"
 
 
 def test_the_first_frame_has_the_fleet(tmp_path: Path) -> None:

@@ -1,0 +1,26 @@
+"""Where `mtok` begins: a screen's second process is made before anything is imported that it does not need."""
+
+import gc
+import os
+import sys
+
+
+def main() -> int:
+    """Run one command: that of `sys.argv`. Nothing that a user can do ends in a traceback."""
+    words = sys.argv[1:]
+    if words[:1] != ["console"]:
+        from console.cli import main as command_line
+
+        return command_line(words)
+    gc.disable()  # to look for garbage while importing is a tenth of the start; what runs on switches it on again
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would read every package's metadata for them
+    from console.first_look import looked, warm
+    from console.read_ahead import read_ahead
+
+    try:
+        with read_ahead(warm, looked) as ahead:
+            from console.cli import main as command_line
+
+            return command_line(words, ahead)
+    finally:
+        gc.enable()
