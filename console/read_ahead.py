@@ -19,7 +19,7 @@ _LENGTH = 8  # bytes, before each thing that is told
 
 
 class Ahead:
-    """The second process: asked once, it answers with one thing after the other. Without one nothing is answered."""
+    """The second process: asked once, it answers with one thing after the other. Without one nothing comes."""
 
     def __init__(self, pid: int | None = None, line: socket.socket | None = None) -> None:
         self._pid, self._line = pid, line

@@ -35,6 +35,11 @@ class Reading:
     def __init__(self, database: "Database | Callable[[], Database]", settings: Settings, clock: Clock) -> None:
         self._opens, self._opening = database, threading.RLock()
         self.settings, self.clock = settings, clock
+        self._first: Callable[[], Fleet | None] | None = None
+
+    def looked_ahead(self, first: "Callable[[], Fleet | None]") -> None:
+        """The fleet is what `first` answers when it is asked next; where that is None, it is read here."""
+        self._first = first
 
     @property
     def database(self) -> "Database":
@@ -56,7 +61,9 @@ class Reading:
 
     def fleet(self) -> "Fleet":
         """The fleet now; nearly free while nothing has changed since the last time."""
-        return self._reader.read(self.clock.now())
+        first, self._first = self._first, None
+        fleet = None if first is None else first()
+        return self._reader.read(self.clock.now()) if fleet is None else fleet
 
     def fleet_at(self, at: datetime) -> "Fleet":
         """The fleet as it was known at a past instant.

@@ -3,7 +3,6 @@
 import gc
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -109,8 +108,7 @@ def _screen(config: Path | None, wish: Wish, ahead: Ahead) -> int:
         if wish.at is not None:
             service.fleet_at(wish.at)  # or one line on stderr, before there is a screen
         view = View(service.actor, is_read_only=service.is_read_only, at=wish.at, note=wish.greeting)
-        view.fleet = ahead.taken(_PATIENCE_S)
-        view.read_s = time.monotonic() if view.fleet is not None else None
+        service.looked_ahead(partial(ahead.taken, _PATIENCE_S))
 
         def tell(note: str) -> None:
             if not wish.greeting:

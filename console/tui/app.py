@@ -92,8 +92,7 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
         """Begin to read, and end cleanly on a signal: Textual alone leaves the terminal broken."""
         self.end_on_signals()
         self.set_interval(_READ_EVERY_S, self.read)
-        if self.view.fleet is None:  # else it is drawn first, and what reads is imported behind it
-            self.read()
+        self.read()
 
     def on_resize(self) -> None:
         """Say what size is needed where there is less; go on where there is enough again."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.engine.make import ensure_model
-from console.collector.inside import collecting
+from console.collector.inside import InsideCollector
 from console.providers.simulator import running_simulator
 from console.providers.simulator_world import SimulatedWorld
 from console.service import Service
@@ -59,8 +59,12 @@ def test_overhead_of_a_wake(tmp_path: Path) -> None:
         settings = load_settings(path)
         database = open_database(settings.store_url)
         service = Service(database, settings, SystemClock(), actor="bench")
-        with collecting(database, settings, wanted=True):
+        collector = InsideCollector(lambda: database, settings, print)
+        collector.start()
+        try:
             overheads = [_overhead_s(database, service, world) for _ in range(WAKES)]
+        finally:
+            collector.stop()
         database.close()
     median, worst = statistics.median(overheads), max(overheads)
     print(f"\noverhead of a wake, {WAKES} wakes: median {median:.2f} s, worst {worst:.2f} s (target < 5 s)")

@@ -3,17 +3,19 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from sqlmodel import select
 
-from console.collector.inside import collecting
+from console.collector.inside import InsideCollector
 from console.providers.simulator import running_simulator
 from console.providers.simulator_world import SimulatedWorld
 from console.settings import Settings, load_settings
 from store.clock import SystemClock
 from store.database import Database
+from store.errors import StoreUnreachable
 from store.leader import leader
 from store.tables import Tick
 from tests.console.collector.conftest import SETTINGS, WORLD
@@ -32,26 +34,45 @@ def ticks(database: Database) -> int:
         return len(session.exec(select(Tick)).all())
 
 
+@contextmanager
+def collecting(database: Database, settings: Settings) -> Iterator[list[str]]:
+    """A collector inside this process; what it tells."""
+    told: list[str] = []
+    collector = InsideCollector(lambda: database, settings, told.append)
+    collector.start()
+    try:
+        yield told
+    finally:
+        collector.stop()
+
+
+def ended() -> None:
+    """Wait until the collector's thread has ended by itself."""
+    for thread in threading.enumerate():
+        if thread.name == "collector":
+            thread.join(30)
+            assert not thread.is_alive()
+
+
 def test_it_collects_while_the_screen_is_open_and_steps_down_after(database: Database, settings: Settings) -> None:
-    with collecting(database, settings, wanted=True) as note:
-        assert "collects" in note
-        for _ in range(100):
+    with collecting(database, settings) as told:
+        for _ in range(400):
             if ticks(database) >= 2:
                 break
             time.sleep(0.05)
+        assert told == ["this console collects when nobody else does"]
     assert ticks(database) >= 2
     with database.read() as session:
         assert leader(database, session) is None
 
 
-def test_it_does_not_collect_unasked_or_without_a_secret(
-    database: Database, settings: Settings, tmp_path: Path
-) -> None:
-    with collecting(database, settings, wanted=False) as note:
-        assert "--no-collect" in note
+def test_it_does_not_collect_without_a_secret(database: Database, settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "key").unlink()
-    with collecting(database, settings, wanted=True) as note:
-        assert "cannot read" in note
+    with collecting(database, settings) as told:
+        ended()
+    assert len(told) == 1
+    assert "does not collect" in told[0]
+    assert "cannot read" in told[0]
     assert ticks(database) == 0
 
 
@@ -61,20 +82,44 @@ def test_it_does_not_collect_without_an_alarm_channel_s_secret(
     text = (tmp_path / "mtok.toml").read_text(encoding="utf-8")
     text += '[[alarms.channels]]\nname = "pager"\nurl_file = "no-such-file"\n'
     (tmp_path / "mtok.toml").write_text(text, encoding="utf-8")
-    with collecting(database, load_settings(tmp_path / "mtok.toml"), wanted=True) as note:
-        assert "does not collect" in note
-        assert "pager" in note
+    with collecting(database, load_settings(tmp_path / "mtok.toml")) as told:
+        ended()
+    assert "does not collect" in told[0]
+    assert "pager" in told[0]
     assert ticks(database) == 0
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_collector_that_cannot_begin_does_not_break_the_end_of_the_screen(
+def test_a_collector_that_cannot_begin_says_so(
     database: Database, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "key").unlink()  # between the question and the start
-    monkeypatch.setattr("console.collector.inside._why_not", lambda _: None)
-    with collecting(database, settings, wanted=True):
-        for thread in threading.enumerate():
-            if thread.name == "collector":
-                thread.join(30)
+    monkeypatch.setattr("console.collector.build.why_not_lead", lambda _: None)
+    with collecting(database, settings) as told:
+        ended()
+    assert "cannot read" in told[0]
     assert ticks(database) == 0
+
+
+def test_a_store_that_cannot_be_opened_is_told(settings: Settings) -> None:
+    def refuses() -> Database:
+        raise StoreUnreachable("sqlite:///x", "locked")
+
+    told: list[str] = []
+    collector = InsideCollector(refuses, settings, told.append)
+    collector.start()
+    ended()
+    collector.stop()
+    assert "locked" in told[0]
+
+
+def test_one_that_was_never_started_is_stopped_at_once(database: Database, settings: Settings) -> None:
+    InsideCollector(lambda: database, settings, print).stop()
+    assert ticks(database) == 0
+
+
+def test_one_that_is_stopped_while_it_starts_never_ticks(database: Database, settings: Settings) -> None:
+    collector = InsideCollector(lambda: database, settings, print)
+    collector.start()
+    collector.stop()
+    ended()
+    assert ticks(database) <= 1
