@@ -81,7 +81,7 @@ class Figures:
             return self.usage
         if not self.usage.running_ms:
             return Unknown("no instance ran")
-        return min(Fraction(self.usage.busy_ms, self.usage.running_ms), Fraction(1))
+        return Fraction(min(self.usage.busy_ms, self.usage.running_ms), self.usage.running_ms)
 
     @property
     def load(self) -> Fraction | Unknown:

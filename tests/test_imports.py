@@ -29,6 +29,8 @@ HEAVY = {"textual", "apscheduler", "paramiko", "torch"}
         ("import console.cli", HEAVY | {"httpx", "numpy", "sqlmodel", "agent"}),
         ("import console.commands", HEAVY | {"numpy", "agent", "starlette", "prometheus_client"}),
         ("import console.tui.app", {"apscheduler", "paramiko", "torch", "httpx", "agent", "numpy"}),
+        ("import console.main, console.first_look, console.read_ahead", HEAVY | {"typer", "pydantic", "store"}),
+        ("import console.tui.app, console.tui.screens.fleet, console.service, console.opening", {"sqlalchemy"}),
     ],
 )
 def test_a_part_loads_only_what_it_needs(statement: str, never: set[str]) -> None:

@@ -112,7 +112,10 @@ def _wider(column: Column, more: int) -> Column:
 
 def aligned(text: str, column: Column) -> str:
     """A text in its column: numbers to the right, words to the left, one space kept free."""
-    room, text = column.width - 1, printable(text)
+    room = column.width - 1
+    if len(text) <= room and text.isascii() and text.isprintable():  # most of a table, each second
+        return f" {text:>{room}}" if column.is_number else f"{text:<{room}} "
+    text = printable(text)
     cut = fitted(text, room) if cell_len(text) > room else text
     gap = " " * (room - cell_len(cut))
     return f" {gap}{cut}" if column.is_number else f"{cut}{gap} "

@@ -7,9 +7,9 @@ names of Textual, so the version is pinned to a minor one, a test compares the s
 `--plain-output` goes without.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, repeat
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
@@ -26,6 +26,7 @@ from console.tui.glyphs import ascii_sign
 _BRIDGE = 5  # to write so few unchanged cells again costs less than a cursor move
 _BLANKS = 12  # so many spaces cost more than to erase them and to move on
 _OFF = {"1": "22", "2": "22", "3": "23", "4": "24", "7": "27", "9": "29"}  # attributes, and what ends each
+_NARROW: set[str] = set()  # glyphs that have been measured: a line of them is taken as it is
 Cell = tuple[str, str]  # glyph ("" to the right of a wide one), colours as SGR parameters
 Piece = tuple[int, int, Strip]  # row, column, what to show there
 
@@ -37,8 +38,8 @@ def cells_of(strip: Strip, colors: ColorSystem, *, is_ascii: bool) -> list[Cell]
         if segment.control:
             continue
         sgr = _sgr(segment, colors)
-        if segment.text.isascii():
-            cells.extend((glyph, sgr) for glyph in segment.text)
+        if segment.text.isascii() or (not is_ascii and _is_narrow(segment.text)):
+            cells.extend(zip(segment.text, repeat(sgr)))
             continue
         for glyph in segment.text:
             width = cell_len(glyph)
@@ -50,6 +51,13 @@ def cells_of(strip: Strip, colors: ColorSystem, *, is_ascii: bool) -> list[Cell]
             if width == 2:
                 cells.append((shown[1:] if is_ascii else "", sgr))
     return cells
+
+
+def _is_narrow(text: str) -> bool:
+    """Whether each of its glyphs takes one cell."""
+    if not _NARROW.issuperset(text):
+        _NARROW.update(glyph for glyph in set(text) - _NARROW if cell_len(glyph) == 1)
+    return _NARROW.issuperset(text)
 
 
 def _sgr(segment: Segment, colors: ColorSystem) -> str:
@@ -108,31 +116,30 @@ class Memory:
 
     def _write(self, pen: "_Pen", y: int, x: int, fresh: list[Cell]) -> None:
         row = self._rows[y]
-        column = 0
-        while column < len(fresh):
-            if row[x + column] == fresh[column]:
-                column += 1
-                continue
-            end = self._run_end(row, x, fresh, column)
-            while column > 0 and fresh[column][0] == "":
-                column -= 1
-            pen.write(y, x + column, fresh[column:end])
-            row[x + column : x + end] = fresh[column:end]
+        known = row[x : x + len(fresh)]
+        changed = [column for column, (old, new) in enumerate(zip(known, fresh, strict=True)) if old != new]
+        for start, end in _runs(changed):
+            while start > 0 and fresh[start][0] == "":
+                start -= 1
+            pen.write(y, x + start, fresh[start:end])
+            row[x + start : x + end] = fresh[start:end]
             if end < len(fresh) and fresh[end][0] == "":  # the right half of a wide glyph
                 row[x + end] = fresh[end]
                 pen.lost()
-                end += 1
-            column = end
 
-    @staticmethod
-    def _run_end(row: list[Cell | None], x: int, fresh: list[Cell], column: int) -> int:
-        """Where a run of changed cells ends; small gaps are part of it."""
-        end = quiet = column + 1
-        while quiet < len(fresh) and quiet - end < _BRIDGE:
-            if row[x + quiet] != fresh[quiet]:
-                end = quiet + 1
-            quiet += 1
-        return end
+
+def _runs(columns: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where runs of changed cells begin and end; small gaps are part of them."""
+    start = end = None
+    for column in columns:
+        if start is None or end is None:
+            start = column
+        elif column - end >= _BRIDGE:
+            yield start, end
+            start = column
+        end = column + 1
+    if start is not None and end is not None:
+        yield start, end
 
 
 @lru_cache(maxsize=1024)

@@ -3,8 +3,8 @@
 Known, unknown and zero look different without colour: a number, `—`, and `$0.00` or `no tokens`.
 """
 
-from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 
 from store.money import USD, display
 from store.unknown import Unknown
@@ -63,7 +63,8 @@ def percent(value: Fraction | Unknown) -> str:
     return UNKNOWN if isinstance(value, Unknown) else f"{float(value) * 100:.0f}%"
 
 
-def sparkline(values: Sequence[int | Unknown]) -> str:
+@lru_cache(maxsize=4096)
+def sparkline(values: tuple[int | Unknown, ...]) -> str:
     """A bar a step, oldest first, scaled to the largest; a step without a figure is a dot."""
     known = [value for value in values if not isinstance(value, Unknown)]
     top = max(known, default=0)

@@ -15,7 +15,7 @@ from console.tui.screens.page import Exported
 from console.tui.screens.tiers_page import TiersPage
 from console.tui.table import Column, Entry
 from console.tui.widgets.lines import Lines
-from store.fleet_view import Fleet
+from store.fleet_view import Fleet, TierView
 from store.unknown import Unknown
 from store.window import WINDOWS
 
@@ -26,6 +26,7 @@ class FleetPage(TiersPage):
     """Shows the last fleet read."""
 
     NAME: ClassVar[str] = "Fleet"
+    _made: tuple[Sequence[TierView], str, Sequence[Entry]] | None = None
 
     def columns(self) -> Sequence[Column]:
         """The table's columns, in the window that is chosen."""
@@ -34,8 +35,13 @@ class FleetPage(TiersPage):
         return columns(window, has_load=any(not isinstance(load, Unknown) for load in loads))
 
     def entries(self) -> Sequence[Entry]:
-        """A tier a row."""
-        return entries(self.view.fleet, self.view.window) if self.view.fleet else ()
+        """A tier a row; the same ones as before while nothing has changed but the time."""
+        fleet, window = self.view.fleet, self.view.window
+        if fleet is None:
+            return ()
+        if self._made is None or self._made[0] is not fleet.tiers or self._made[1] != window:
+            self._made = (fleet.tiers, window, entries(fleet, window))
+        return self._made[2]
 
     def body(self) -> ComposeResult:
         """Billing's health, the table, and the tier under the cursor."""

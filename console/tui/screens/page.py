@@ -61,17 +61,18 @@ class Page(Screen[None]):
         super().__init__()
         self.view = view
         self.answer: Any = None
+        self._header, self._keys, self._too_small = Lines(id="header"), KeyBar(), TooSmall()
 
     def compose(self) -> ComposeResult:
         """The lines from the top down."""
-        yield Lines(id="header")
+        yield self._header
         yield Lines(id="gate")
         yield Lines(id="banners")
         with Vertical(id="body"):
             yield from self.body()
         yield Lines(id="message")
-        yield KeyBar()
-        yield TooSmall()
+        yield self._keys
+        yield self._too_small
 
     def body(self) -> ComposeResult:
         """What this screen has between the banners and the last message."""
@@ -117,7 +118,7 @@ class Page(Screen[None]):
     @property
     def _is_there(self) -> bool:
         """Composed and not yet taken down: a reading may end while the app closes its screens."""
-        return self.is_mounted and self.is_running and bool(self.query("#header")) and bool(self.query("#keys"))
+        return self.is_mounted and self.is_running and self._header.is_attached and self._keys.is_attached
 
     def show(self) -> None:
         """Show everything again; what is the same costs nothing."""
@@ -133,16 +134,15 @@ class Page(Screen[None]):
         if not self._is_there:
             return
         view, width = self.view, self.app.size.width
-        for front in self.query(TooSmall):
-            front.fit()
-        self.query_one("#header", Lines).say(header(view, self.NAME, width), Role.STRONG)
+        self._too_small.fit()
+        self._header.say(header(view, self.NAME, width), Role.STRONG)
         waiting = [line(" reading the store…", Role.MUTED)]
         self.query_one("#gate", Lines).show(gate_rows(view.fleet, width) if view.fleet else waiting)
         self.query_one("#banners", Lines).show(banners(view, time.monotonic(), width))
         role = Role.WARN if view.note_is_problem else Role.MUTED
         said = f" {printable(view.note)}"
         self.query_one("#message", Lines).say(said if cell_len(said) <= width else fitted(said, width), role)
-        self.query_one(KeyBar).offer(self._hints(), width)
+        self._keys.offer(self._hints(), width)
 
     def key_for(self, id_: str, otherwise: str) -> str:
         """The key that a binding has now, by its id."""

@@ -96,9 +96,8 @@ class LineTable(ScrollView, Drawn, can_focus=True):
             self._reveal()
             self.refresh()
         else:
-            for y, (old, new) in enumerate(zip(before, self._lines, strict=True)):
-                if old != new:
-                    self._refresh_row(y)
+            changed = zip(before, self._lines, strict=True)
+            self._refresh_rows([y for y, (old, new) in enumerate(changed) if old != new])
 
     def render_line(self, y: int) -> Strip:
         """The heading, or the entry that is scrolled to there."""
@@ -111,13 +110,14 @@ class LineTable(ScrollView, Drawn, can_focus=True):
         if row >= len(self._lines):
             return Strip.blank(width, looks[Role.PLAIN])
         text, role = self._lines[row]
-        style = looks[role]
+        style, taken = looks[role], sum(column.width for column in self._columns)
+        text += " " * (width - taken)
+        whole = Strip([Segment(text, style)], max(taken, width)).crop(0, width)
         if self._entries[row].key != self._key or not self._columns:
-            return Strip([Segment(text, style)]).adjust_cell_length(width, style)
+            return whole
         # the first column alone: a whole row reversed is hundreds of bytes each time that the cursor moves
         head = self._columns[0].width
         cursor = self.get_component_rich_style("mtok--cursor")
-        whole = Strip([Segment(text, style)]).adjust_cell_length(width, style)
         return Strip.join([Strip([Segment(set_cell_size(text, head), cursor)], head), whole.crop(head)])
 
     def action_move(self, by: int) -> None:
@@ -180,8 +180,7 @@ class LineTable(ScrollView, Drawn, can_focus=True):
         if self._follow is not None:
             self._follow(self._entries[row].key)
         if row != before:
-            self._refresh_row(before)
-            self._refresh_row(row)
+            self._refresh_rows([before, row])
             self._reveal()
 
     def _put(self, key: str | None) -> None:
@@ -196,7 +195,9 @@ class LineTable(ScrollView, Drawn, can_focus=True):
         if row < top or row >= top + room:
             self.scroll_to(y=row if row < top else row - room + 1, animate=False, immediate=True)
 
-    def _refresh_row(self, row: int) -> None:
-        y = row - self.scroll_offset.y + 1
-        if 1 <= y < self.size.height:
-            self.refresh(Region(0, y, self.size.width, 1))
+    def _refresh_rows(self, rows: Sequence[int]) -> None:
+        """Draw the lines again of those that are in sight."""
+        top, (width, height) = self.scroll_offset.y, self.size
+        regions = [Region(0, row - top + 1, width, 1) for row in rows if 1 <= row - top + 1 < height]
+        if regions:
+            self.refresh(*regions)

@@ -14,8 +14,8 @@ def test_known_unknown_and_zero_look_different() -> None:
 
 
 def test_a_sparkline_shows_gaps_as_dots() -> None:
-    assert figures.sparkline([0, 4, 8, Unknown("gap")]) == "▁▄█·"
-    assert figures.sparkline([Unknown("x")] * 3) == "···"
+    assert figures.sparkline((0, 4, 8, Unknown("gap"))) == "▁▄█·"
+    assert figures.sparkline((Unknown("x"),) * 3) == "···"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(-1, "0 s"), (4.4, "4 s"), (180, "3 min"), (9000, "2.5 h")])
