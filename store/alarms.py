@@ -12,8 +12,9 @@ from store.gate import FLEET, GatePolicy, Verdict, provider_scope
 from store.money import display
 from store.operations import under_way
 from store.phases import OperationKind, OperationOutcome, Phase
-from store.tables import AlarmRow, BillCounter, Ledger, OperationRow, ResourceRow, UsageSample
+from store.tables import AlarmRow, BillCounter, Gap, Ledger, OperationRow, ResourceRow, Tick, UsageSample
 from store.unknown import Unknown
+from store.usage_samples import CLONED
 from store.window import day_name
 
 BUDGET_SHARES = (50, 80, 95)
@@ -38,6 +39,7 @@ def conditions(session: Session, policy: GatePolicy, verdict: Verdict) -> list[C
         *_frozen(verdict),
         *_unsettled(session),
         *_fallen(session, verdict.facts.now),
+        *_cloned(session),
         *_budget(policy, verdict),
         *_operations(session, policy, verdict.facts.now),
         *_preempted(session),
@@ -124,6 +126,14 @@ def _fallen(session: Session, now: datetime) -> Iterator[Condition]:
         lost = f"what {row.agent} served from {rfc3339(row.first_seen_at)} to {rfc3339(at)} is lost"
         text = f"{row.tier}: the ledger of {row.agent} fell, a snapshot was restored; {lost}"
         yield Condition("ledger_fell", f"{row.agent} at {rfc3339(at)}", text)
+
+
+def _cloned(session: Session) -> Iterator[Condition]:
+    """Agents that said at the last tick what another one's ledger holds: their tier's usage is not known."""
+    newest = select(func.max(Tick.at)).scalar_subquery()
+    query = select(Gap).where(Gap.at == newest, col(Gap.problem).endswith(CLONED))
+    for gap in session.exec(query.order_by(col(Gap.source))).all():
+        yield Condition("ledger_cloned", gap.source, gap.problem)
 
 
 def _budget(policy: GatePolicy, verdict: Verdict) -> list[Condition]:

@@ -16,6 +16,7 @@ from store.journal import note
 from store.readings import AgentReading, LedgerTotals
 from store.tables import Ledger, UsageSample
 
+CLONED = "one of them is a cloned disk"
 _NEVER_FALL = USAGE_FIELDS[:6]
 
 
@@ -30,11 +31,11 @@ def record_usage(session: Session, agents: Mapping[str, AgentReading], at: datet
             continue
         other = owners.setdefault(reading.totals.uuid, agent)
         if other != agent:
-            problems[agent] = f"agents {other} and {agent} have one ledger; one of them is a cloned disk"
+            problems[agent] = f"agents {other} and {agent} have one ledger; {CLONED}"
             continue
         before = last.get((reading.totals.uuid, reading.totals.created_at))
         if before is not None and before.agent in agents.keys() - {agent} and _fallen(reading.totals, before):
-            problems[agent] = f"agent {before.agent} had its ledger, with more in it; one of them is a cloned disk"
+            problems[agent] = f"agent {before.agent} had its ledger, with more in it; {CLONED}"
             continue
         ledger_id = _ledger(session, agent, reading.tier, reading.totals, before, at)
         capacity = {"capacity_per_ks": reading.capacity_per_ks}

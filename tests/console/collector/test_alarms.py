@@ -21,6 +21,7 @@ from console.collector.tick import Collector
 from console.settings import load_settings
 from store.alarms import Condition, follow, tell, untold
 from store.database import Database
+from store.readings import AgentReading
 from store.tables import AlarmRow, JournalEntry
 from tests.conftest import START, History
 from tests.console.test_cli import mtok
@@ -152,6 +153,21 @@ async def test_a_restored_ledger_is_told_once(collector: Collector, history: His
         await alarms.run(history.fence)
     (line,) = [line for line in receiver.told if "ledger fell" in line]
     assert "what h100-a served from 2026-11-24T08:00:00Z to 2026-11-24T08:01:00Z is lost" in line
+
+
+async def test_a_cloned_ledger_is_told_once_and_is_over_when_one_of_them_is_new(
+    collector: Collector, database: Database, history: History, receiver: Receiver
+) -> None:
+    one = AgentReading("h100", history.totals(1, 1), None)
+    for total, second in ((100, one), (200, one), (300, AgentReading("h100", None, "no answer"))):
+        history.tick(history.bill(total), agents={"h100-a": one, "h100-b": second})
+        await collector.decide(history.fence)
+        await alarms_of(collector).run(history.fence)
+    (line,) = [line for line in receiver.told if "one ledger" in line]
+    assert "agents h100-a and h100-b have one ledger; one of them is a cloned disk" in line
+    with database.read() as session:
+        (alarm,) = session.exec(select(AlarmRow).where(AlarmRow.kind == "ledger_cloned")).all()
+        assert alarm.ended_at is not None
 
 
 async def test_what_was_not_delivered_is_journaled_and_tried_again(
