@@ -38,7 +38,9 @@ def _instant(view: View) -> str:
     if view.at is not None:
         at = view.fleet.at if view.fleet else view.at  # a step is there once it has been read
         return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    tick_at = view.fleet.tick_at if view.fleet else None
+    if view.fleet is None:  # nobody has looked yet
+        return ""
+    tick_at = view.fleet.tick_at
     return f"tick {tick_at.astimezone(UTC):%H:%M:%S} UTC" if tick_at else "no tick yet"
 
 
