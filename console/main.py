@@ -3,11 +3,20 @@
 import gc
 import os
 import sys
+from collections.abc import Sequence
+
+_INTERRUPTED = 130
 
 
 def main() -> int:
     """Run one command: that of `sys.argv`. Nothing that a user can do ends in a traceback."""
-    words = sys.argv[1:]
+    try:
+        return _run(sys.argv[1:])
+    except KeyboardInterrupt:  # while something was imported; a command that has begun answers for itself
+        return _INTERRUPTED
+
+
+def _run(words: Sequence[str]) -> int:
     if words[:1] != ["console"]:
         from console.cli import main as command_line
 
