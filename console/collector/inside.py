@@ -28,18 +28,18 @@ class InsideCollector:
         self._database, self._settings, self._tell = database, settings, tell
         self._thread = threading.Thread(target=self._work, name="collector", daemon=True)
         self._is_over = threading.Event()
-        self._end: Callable[[], object] = self._is_over.set
+        self._end: Callable[[], object] | None = None  # once there is a loop to tell
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Step down, and wait for what is under way."""
+        """Step down, and wait for what is under way; one that is being imported has nothing to end."""
         self._is_over.set()
-        with suppress(RuntimeError):  # its loop is closed: it has ended already
-            self._end()
-        if self._thread.ident is not None:
+        if self._end is not None:
+            with suppress(RuntimeError):  # its loop is closed: it has ended already
+                self._end()
             self._thread.join(_ENDS_WITHIN_S)
 
     def _work(self) -> None:
@@ -63,7 +63,7 @@ class InsideCollector:
 
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         self._end = lambda: loop.call_soon_threadsafe(stop.set)
-        if self._is_over.is_set():  # before there was a loop to tell
+        if self._is_over.is_set():
             return
         collector = build_collector(self._database(), self._settings, SystemClock())
         self._tell("this console collects when nobody else does")
