@@ -4,7 +4,6 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable
 from types import FrameType
 
 from console.plain_lines import changes, everything, stamped
@@ -21,16 +20,13 @@ class _Ended(Exception):
     """A signal."""
 
 
-def run_plain(
-    service: Service, greeting: str, begin: Callable[[], object] = lambda: None, window: str = "5m"
-) -> int:
-    """Say what is, then what changes, until `quit`, the end of the input, or a signal; `begin` is called once."""
+def run_plain(service: Service, greeting: str, window: str = "5m") -> int:
+    """Say what is, then what changes, until `quit`, the end of the input, or a signal."""
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _end)
     talk = Talk(service, window)
     typed = bytearray()
     say(service, *([greeting] if greeting else []), "type ? for what can be typed")
-    begin()
     try:
         while not talk.is_over:
             _look(service, talk)

@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -82,12 +83,17 @@ def _lines(config: Path | None, wish: Wish) -> int:
     with opened(config, read_only=wish.read_only) as (settings, database):
         service = _service(database, database.is_read_only, settings, wish)
 
+        told = threading.Event()
+
         def tell(note: str) -> None:
             if not wish.greeting:
                 say(service, note)
+            told.set()
 
         with _collecting(service, wish, tell) as begin:
-            return run_plain(service, wish.greeting, begin)
+            begin()
+            told.wait(_PATIENCE_S)  # lines that have been written stay: the first ones are not about its beginning
+            return run_plain(service, wish.greeting)
 
 
 def _screen(config: Path | None, wish: Wish, ahead: Ahead) -> int:
@@ -111,7 +117,7 @@ def _screen(config: Path | None, wish: Wish, ahead: Ahead) -> int:
         service.looked_ahead(partial(ahead.taken, _PATIENCE_S))
 
         def tell(note: str) -> None:
-            if not wish.greeting:
+            if not view.note:  # what has been said meanwhile is an answer to a key
                 app.post_message(Said(note))
 
         with _collecting(service, wish, tell) as begin:

@@ -43,8 +43,8 @@ from store.words import IGNORED, UNASSIGNED, Market
 if TYPE_CHECKING:
     from store.retention import Retention
 
-# user:password@host:port/path?query; SQLAlchemy has the last word, but settings alone do not wait for it
-_ADDRESS = re.compile(r"\w[\w+]*://([^?]*@)?(\[[^\]]*\]|[^/:@?]*)(:\d*)?([/?].*)?")
+# SQLAlchemy's own form, and a port that is a number: it has the last word, but is not loaded for this one
+_ADDRESS = re.compile(r"[\w+]+://([^:/]*(:[^@]*)?@)?(\[[^/?]+\]|[^/:?]+)?(:\d*)?(/[^?]*)?(\?.*)?")
 
 
 class StoreSection(Section):

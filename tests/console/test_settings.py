@@ -4,6 +4,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from console.settings import load_settings
 from console.settings_place import find_settings
@@ -229,3 +231,31 @@ def test_a_secret_comes_from_what_systemd_passes(tmp_path: Path, monkeypatch: py
             load_settings(written(tmp_path, named.replace('"cloud"\n', f'"{wrong}"\n', 1)))
     with pytest.raises(SettingsError, match="give either api_key_env, api_key_file or api_key_credential"):
         load_settings(written(tmp_path, named + '\n[providers.two]\nkind = "hyperstack"\n'))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://",
+        "sqlite:////var/lib/mtok.db",
+        "sqlite:///mtok.db?timeout=5",
+        "postgresql+psycopg:///mtok?host=/var/run/postgresql",
+        "postgresql+psycopg://u:p?w@db:5432/mtok",
+        "postgresql+psycopg://u:p/w@db/mtok?sslmode=require&x=a@b:c",
+        "postgresql+psycopg://u@realm@db/mtok",
+        "postgresql+psycopg://u:p@[::1]:5432/mtok",
+        "mtok.db",
+        "sqlite:mtok.db",
+        "postgresql://db:port/mtok",
+        "postgresql://u:p@db:5432x/mtok",
+        "",
+    ],
+)
+def test_an_address_is_one_where_sqlalchemy_takes_it(tmp_path: Path, url: str) -> None:
+    try:
+        make_url(url)
+    except (ArgumentError, ValueError):
+        with pytest.raises(SettingsError, match=r"store\.url"):
+            load_settings(written(tmp_path, f'[store]\nurl = "{url}"\n{GOOD}'))
+    else:
+        assert load_settings(written(tmp_path, f'[store]\nurl = "{url}"\n{GOOD}')).store.url == url

@@ -111,8 +111,8 @@ class LineTable(ScrollView, Drawn, can_focus=True):
             return Strip.blank(width, looks[Role.PLAIN])
         text, role = self._lines[row]
         style, taken = looks[role], sum(column.width for column in self._columns)
-        text += " " * (width - taken)
-        whole = Strip([Segment(text, style)], max(taken, width)).crop(0, width)
+        text += " " * (width - taken)  # most lines are as wide as that, and no second strip is made of them
+        whole = Strip([Segment(text, style)]).adjust_cell_length(width, style)
         if self._entries[row].key != self._key or not self._columns:
             return whole
         # the first column alone: a whole row reversed is hundreds of bytes each time that the cursor moves
