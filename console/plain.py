@@ -1,9 +1,11 @@
 """`mtok console --plain`: lines that are only ever added, and commands that are typed. No cursor, no colour."""
 
 import os
+import queue
 import select
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 from console.plain_lines import changes, everything, stamped
@@ -14,21 +16,29 @@ from store.printable import printable
 
 _READ_EVERY_S = 1.0
 _READ_BYTES = 4096
+_FIRST_NOTE_S = 3.0
 
 
 class _Ended(Exception):
     """A signal."""
 
 
-def run_plain(service: Service, greeting: str, window: str = "5m") -> int:
-    """Say what is, then what changes, until `quit`, the end of the input, or a signal."""
+def run_plain(service: Service, notes: "queue.SimpleQueue[str]", window: str = "5m") -> int:
+    """Say what is, then what changes, until `quit`, the end of the input, or a signal.
+
+    `notes`: what is to be said besides; lines that have been written stay, so the first one is waited for.
+    """
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _end)
     talk = Talk(service, window)
     typed = bytearray()
-    say(service, *([greeting] if greeting else []), "type ? for what can be typed")
     try:
+        with suppress(queue.Empty):
+            _say(service, notes.get(timeout=_FIRST_NOTE_S))
+        _say(service, "type ? for what can be typed")
         while not talk.is_over:
+            while not notes.empty():
+                _say(service, notes.get())
             _look(service, talk)
             if not _hear(service, talk, typed):
                 break
@@ -47,11 +57,11 @@ def _look(service: Service, talk: Talk) -> None:
     except MtokError as error:
         talk.problem = str(error)
         if talk.problem != silent:
-            say(service, f"STALE: {error}")
+            _say(service, f"STALE: {error}")
         return
     if silent:
-        say(service, "the store answers again")
-    say(service, *(everything(talk.fleet, talk.window) if before is None else changes(before, talk.fleet)))
+        _say(service, "the store answers again")
+    _say(service, *(everything(talk.fleet, talk.window) if before is None else changes(before, talk.fleet)))
 
 
 def _hear(service: Service, talk: Talk, typed: bytearray) -> bool:
@@ -67,15 +77,14 @@ def _hear(service: Service, talk: Talk, typed: bytearray) -> bool:
     typed[:] = rest
     for line in lines:
         if not talk.is_over:
-            say(service, *talk.feed(line.decode(errors="replace")))
+            _say(service, *talk.feed(line.decode(errors="replace")))
     return bool(data)
 
 
-def say(service: Service, *texts: str) -> None:
-    """Add lines, each with its time."""
-    for text in texts:
-        print(stamped(service.clock.now(), printable(text)))
+def _say(service: Service, *texts: str) -> None:
     try:
+        for text in texts:
+            print(stamped(service.clock.now(), printable(text)))
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end

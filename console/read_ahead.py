@@ -45,10 +45,10 @@ class Ahead:
     def close(self) -> None:
         """Nobody will ask for it any more: the process ends now at the latest."""
         if self._pid is not None and self._line is not None:
-            self._line.close()
-            os.kill(self._pid, signal.SIGKILL)  # it has ended and waits for this, or waits for a store
-            os.waitpid(self._pid, 0)
-            self._pid = self._line = None
+            pid, line, self._pid, self._line = self._pid, self._line, None, None
+            line.close()
+            os.kill(pid, signal.SIGKILL)  # it has ended and waits for this, or waits for a store
+            os.waitpid(pid, 0)
 
 
 @contextmanager
@@ -56,13 +56,20 @@ def read_ahead(warm: Callable[[], object], answer: Callable[[Any], Iterable[obje
     """A process of its own calls `warm`, waits for what it is asked, and tells what `answer` yields.
 
     What it raises is told by nobody: whoever reads after it meets the same. A process that has threads already is
-    not copied, since locks that they hold would never be given back in the copy.
+    not copied, since locks that they hold would never be given back in the copy; nor where no more are allowed.
     """
     if threading.active_count() > 1:
         yield Ahead()
         return
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it was inherited as ignored, whoever ends is gone at once
     ours, theirs = socket.socketpair()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        ours.close()
+        theirs.close()
+        yield Ahead()
+        return
     if pid == 0:
         ours.close()  # else it would wait for itself to read, for ever, when the first one is killed
         _read(theirs, warm, answer)

@@ -33,13 +33,11 @@ class Reading:
     """
 
     def __init__(self, database: "Database | Callable[[], Database]", settings: Settings, clock: Clock) -> None:
-        self._opens, self._opening = database, threading.RLock()
+        self._database = None if callable(database) else database
+        self._open = database if callable(database) else None
+        self._opening = threading.RLock()
         self.settings, self.clock = settings, clock
         self._first: Callable[[], Fleet | None] | None = None
-
-    def looked_ahead(self, first: "Callable[[], Fleet | None]") -> None:
-        """The fleet is what `first` answers when it is asked next; where that is None, it is read here."""
-        self._first = first
 
     @property
     def database(self) -> "Database":
@@ -49,15 +47,20 @@ class Reading:
             StoreError: it cannot be used; whoever asks next tries again.
         """
         with self._opening:
-            if callable(self._opens):
-                self._opens = self._opens()
-            return self._opens
+            if self._database is None:
+                assert self._open is not None
+                self._database = self._open()
+            return self._database
 
     def close(self) -> None:
         """Give the store back, where it was opened."""
         with self._opening:
-            if not callable(self._opens):
-                self._opens.close()
+            if self._database is not None:
+                self._database.close()
+
+    def looked_ahead(self, first: "Callable[[], Fleet | None]") -> None:
+        """The fleet is what `first` answers when it is asked next; where that is None, it is read here."""
+        self._first = first
 
     def fleet(self) -> "Fleet":
         """The fleet now; nearly free while nothing has changed since the last time."""

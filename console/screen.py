@@ -2,8 +2,8 @@
 
 import gc
 import os
+import queue
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from console.service import Service
     from console.settings import Settings
     from store.database import Database
+    from store.fleet_view import Fleet
 
-_PATIENCE_S = 3.0  # for what this process would have to import and to read itself, which takes it as long
+_OPENED_WITHIN_S = 30.0  # a store that answers nobody keeps this process waiting as well
+_READ_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def open_console(config: Path | None, wish: Wish, ahead: Ahead | None = None) ->
     if wish.is_plain and wish.at is not None:
         raise SettingsError("--at", "--plain tells what is, not what was", "use --once, or leave one of them out")
     if wish.is_plain:
-        gc.enable()  # which `console.cli` put off
+        gc.enable()  # which `console.main` put off
         return _lines(config, wish)
     return _screen(config, wish, ahead or Ahead())
 
@@ -78,22 +80,18 @@ def serve_console(config: Path | None, wish: Wish, port: int) -> int:
 
 def _lines(config: Path | None, wish: Wish) -> int:
     from console.opening import opened
-    from console.plain import run_plain, say
+    from console.plain import run_plain
 
     with opened(config, read_only=wish.read_only) as (settings, database):
         service = _service(database, database.is_read_only, settings, wish)
-
-        told = threading.Event()
-
-        def tell(note: str) -> None:
-            if not wish.greeting:
-                say(service, note)
-            told.set()
-
-        with _collecting(service, wish, tell) as begin:
+        notes: queue.SimpleQueue[str] = queue.SimpleQueue()
+        chosen = _why_it_only_shows(service, wish)
+        if chosen is not None:
+            notes.put(_note(chosen))
+            return run_plain(service, notes)
+        with _collecting(service, lambda why_not: notes.put(_note(why_not))) as begin:
             begin()
-            told.wait(_PATIENCE_S)  # lines that have been written stay: the first ones are not about its beginning
-            return run_plain(service, wish.greeting)
+            return run_plain(service, notes)
 
 
 def _screen(config: Path | None, wish: Wish, ahead: Ahead) -> int:
@@ -113,16 +111,57 @@ def _screen(config: Path | None, wish: Wish, ahead: Ahead) -> int:
     with closing(_service(database, is_read_only, settings, wish)) as service:
         if wish.at is not None:
             service.fleet_at(wish.at)  # or one line on stderr, before there is a screen
-        view = View(service.actor, is_read_only=service.is_read_only, at=wish.at, note=wish.greeting)
-        service.looked_ahead(partial(ahead.taken, _PATIENCE_S))
+        service.looked_ahead(partial(_first_fleet, ahead))
+        chosen = _why_it_only_shows(service, wish)
+        note = wish.greeting or (_note(chosen) if chosen is not None else "")
+        view = View(service.actor, is_read_only=service.is_read_only, at=wish.at, note=note)
+        if chosen is not None:
+            return run_screen(MtokApp(service, view, Path.cwd(), look), has_mouse=look.has_mouse)
+        own = ""
 
-        def tell(note: str) -> None:
-            if not view.note:  # what has been said meanwhile is an answer to a key
-                app.post_message(Said(note))
+        def tell(why_not: str | None) -> None:
+            nonlocal own
+            if why_not is not None or view.note in ("", own):  # else that is the answer to a key
+                own = _note(why_not)
+                app.post_message(Said(own))
 
-        with _collecting(service, wish, tell) as begin:
+        with _collecting(service, tell) as begin:
             app = MtokApp(service, view, Path.cwd(), look, on_standing=begin)
             return run_screen(app, has_mouse=look.has_mouse)
+
+
+def _first_fleet(ahead: Ahead) -> "Fleet | None":
+    """What the second process has read; then it is not needed any more."""
+    try:
+        fleet: Fleet | None = ahead.taken(_READ_WITHIN_S)
+        return fleet
+    finally:
+        ahead.close()
+
+
+def _why_it_only_shows(service: "Service", wish: Wish) -> str | None:
+    """Why this console is not meant to collect; None where it is."""
+    if service.is_read_only:
+        return "it can only look" if wish.at is None else "it shows the past"
+    return "it was started with --no-collect" if wish.no_collect else None
+
+
+def _note(why_not: str | None) -> str:
+    if why_not is None:
+        return "this console collects when nobody else does"
+    return f"this console does not collect: {why_not}"
+
+
+@contextmanager
+def _collecting(service: "Service", tell: Callable[[str | None], None]) -> Iterator[Callable[[], None]]:
+    """Yields what begins to collect; `tell` hears why it does not, and None once it does."""
+    from console.collector.inside import InsideCollector
+
+    collector = InsideCollector(lambda: service.database, service.settings, tell)
+    try:
+        yield collector.start
+    finally:
+        collector.stop()
 
 
 def _store(settings: "Settings", wish: Wish, ahead: Ahead) -> "tuple[Database | Callable[[], Database], bool]":
@@ -130,7 +169,7 @@ def _store(settings: "Settings", wish: Wish, ahead: Ahead) -> "tuple[Database | 
     from console.opening import open_store
 
     opens = partial(open_store, settings, read_only=wish.read_only)
-    is_read_only = ahead.taken(_PATIENCE_S)
+    is_read_only = ahead.taken(_OPENED_WITHIN_S)
     if is_read_only is not None:
         return opens, is_read_only
     database = opens()
@@ -145,24 +184,6 @@ def _service(
 
     only_looks = settings.console.read_only or wish.read_only or is_read_only or wish.at is not None
     return Service(database, settings, SystemClock(), is_read_only=only_looks)
-
-
-@contextmanager
-def _collecting(service: "Service", wish: Wish, tell: Callable[[str], None]) -> Iterator[Callable[[], None]]:
-    """Yields what begins to collect, where this console may; `tell` hears whether it does."""
-    why_not = "it was started with --no-collect" if wish.no_collect else None
-    if service.is_read_only:
-        why_not = "it can only look"
-    if why_not is not None:
-        yield lambda: tell(f"this console does not collect: {why_not}")
-        return
-    from console.collector.inside import InsideCollector
-
-    collector = InsideCollector(lambda: service.database, service.settings, tell)
-    try:
-        yield collector.start
-    finally:
-        collector.stop()
 
 
 def _chosen_theme(settings: "Settings", wish: Wish) -> str:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from store.retention import Retention
 
 # SQLAlchemy's own form, and a port that is a number: it has the last word, but is not loaded for this one
-_ADDRESS = re.compile(r"[\w+]+://([^:/]*(:[^@]*)?@)?(\[[^/?]+\]|[^/:?]+)?(:\d*)?(/[^?]*)?(\?.*)?")
+_ADDRESS = re.compile(r"[\w+]+://([^:/]*(:[^@]*)?@)?(\[[^/?]+\]|[^/:?]+)?(:\d+)?(/[^?]*)?(\?.*)?")
 
 
 class StoreSection(Section):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aiohttp.web import Application
 
 HOST = "127.0.0.1"
-_START = "import sys; from console.cli import main; sys.exit(main())"
+_START = "import sys; from console.main import main; sys.exit(main())"
 
 
 class NoWeb(MtokError):

@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING
 
 from console.settings import Settings
 from store.clock import SystemClock
-from store.errors import MtokError
+from store.errors import MtokError, StoreUnreachable
 
 if TYPE_CHECKING:
     from store.database import Database
 
 _ENDS_WITHIN_S = 5.0
+_OPENS_AGAIN_S = 1.0
 
 
 class InsideCollector:
-    """Collects from `start` to `stop`, where nobody else does; `tell` hears from its thread whether it may.
+    """Collects from `start` to `stop`, where nobody else does.
 
-    It opens `database`, and imports all that a collector needs, in its thread: nobody waits for it.
+    It imports all that a collector needs, and opens `database`, in its thread: nobody waits for it. `tell` hears
+    from there why it does not collect, and None once it does; a store that does not answer is asked again.
     """
 
     def __init__(
-        self, database: "Callable[[], Database]", settings: Settings, tell: Callable[[str], object]
+        self, database: "Callable[[], Database]", settings: Settings, tell: Callable[[str | None], object]
     ) -> None:
         self._database, self._settings, self._tell = database, settings, tell
         self._thread = threading.Thread(target=self._work, name="collector", daemon=True)
@@ -43,19 +45,19 @@ class InsideCollector:
             self._thread.join(_ENDS_WITHIN_S)
 
     def _work(self) -> None:
-        # paramiko, httpx and APScheduler take longer to import than the screen to draw
-        from console.collector.build import why_not_lead
-        from store.logs import silence_logs
-
-        silence_logs()
-        why_not = why_not_lead(self._settings)
-        if why_not is not None:
-            self._tell(f"this console does not collect: {why_not}")
-            return
         try:
-            asyncio.run(self._collect())
-        except MtokError as error:
-            self._tell(f"this console does not collect: {error}")
+            # paramiko, httpx and APScheduler take longer to import than the screen to draw
+            from console.collector.build import why_not_lead
+            from store.logs import silence_logs
+
+            silence_logs()
+            why_not = why_not_lead(self._settings)
+            if why_not is None:
+                asyncio.run(self._collect())
+            else:
+                self._tell(why_not)
+        except Exception as error:  # noqa: BLE001 - whatever it is: that nobody collects must be said
+            self._tell(str(error) if isinstance(error, MtokError) else f"{type(error).__name__}: {error}")
 
     async def _collect(self) -> None:
         from console.collector.build import build_collector
@@ -65,9 +67,26 @@ class InsideCollector:
         self._end = lambda: loop.call_soon_threadsafe(stop.set)
         if self._is_over.is_set():
             return
-        collector = build_collector(self._database(), self._settings, SystemClock())
-        self._tell("this console collects when nobody else does")
+        database = await self._opened(stop)
+        if database is None:
+            return
+        collector = build_collector(database, self._settings, SystemClock())
+        self._tell(None)
         try:
             await Schedule(collector).run(stop)
         finally:
             await collector.account.close()
+
+    async def _opened(self, stop: asyncio.Event) -> "Database | None":
+        """The store, once it answers; None where it is all over before."""
+        why_not = None
+        while not stop.is_set():
+            try:
+                return self._database()
+            except StoreUnreachable as error:
+                if str(error) != why_not:
+                    why_not = str(error)
+                    self._tell(why_not)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _OPENS_AGAIN_S)
+        return None

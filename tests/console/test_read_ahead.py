@@ -153,3 +153,27 @@ def test_a_process_with_threads_is_not_copied(forked: list[int]) -> None:
     finally:
         done.set()
         other.join()
+
+
+def test_where_no_more_processes_are_allowed_nothing_is_read_ahead(
+    monkeypatch: pytest.MonkeyPatch, forked: list[int]
+) -> None:
+    def refused() -> None:
+        raise BlockingIOError
+
+    monkeypatch.setattr(os, "fork", refused)
+    with read_ahead(nothing, lambda asked: [asked]) as ahead:
+        ahead.ask(1)
+        assert ahead.taken(10) is None
+    assert forked == []
+
+
+def test_it_is_waited_for_where_ended_processes_were_to_be_ignored(forked: list[int]) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with read_ahead(nothing, lambda asked: [asked]) as ahead:
+            ahead.ask(1)
+            assert ahead.taken(10) == 1
+        assert has_gone(forked[0])
+    finally:
+        signal.signal(signal.SIGCHLD, before)

@@ -247,6 +247,7 @@ def test_a_secret_comes_from_what_systemd_passes(tmp_path: Path, monkeypatch: py
         "mtok.db",
         "sqlite:mtok.db",
         "postgresql://db:port/mtok",
+        "postgresql://db:/mtok",
         "postgresql://u:p@db:5432x/mtok",
         "",
     ],
