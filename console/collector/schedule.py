@@ -1,6 +1,7 @@
 """When things happen: leading, ticking, deciding, carrying out. The only file that imports apscheduler."""
 
 import asyncio
+import logging
 import os
 import socket
 import uuid
@@ -22,6 +23,7 @@ from store.errors import ClockBehind, FenceLost, MtokError
 from store.leader import acquire, release, yield_lead
 
 log = structlog.get_logger()
+logging.getLogger("apscheduler").addHandler(logging.NullHandler())  # `_heard` says it; its tracebacks go to stderr
 
 # A late run is better than none (the default grace of 1 s drops it), one late run stands for all missed,
 # and a run never overlaps itself.

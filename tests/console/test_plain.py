@@ -1,5 +1,8 @@
 """The plain console: what is said, what is news, and that nothing acts on one line."""
 
+import os
+import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from console.plain_lines import changes, everything, gate_sentence
 from console.plain_talk import Talk
 from store.tables import Allowance, GateClosure, OperationRow
 from tests.console.fleet_world import FleetWorld, fleet_world
+from tests.console.tui.live_store import MTOK, live_world
 from tests.console.tui.picture_world import one_provider_dark, over_its_own_limit
 
 
@@ -169,3 +173,23 @@ def test_an_empty_line_cancels_and_quit_ends(world: FleetWorld) -> None:
     assert talk.feed("") == []
     talk.feed("quit")
     assert talk.is_over
+
+
+@pytest.mark.parametrize("options", [(), ("--no-collect",)])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_whoever_reads_has_gone_and_it_ends_without_a_traceback(
+    tmp_path: Path, options: tuple[str, ...], unbuffered: str
+) -> None:
+    world = live_world(tmp_path)
+    reading, writing = os.pipe()
+    os.close(reading)  # as with `| true`
+    words = [*MTOK, "console", "--plain", "--config", str(world.settings.path), *options]
+    environ = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=writing, stderr=subprocess.PIPE, env=environ
+    ) as process:
+        os.close(writing)
+        assert process.wait(60) == 128 + signal.SIGPIPE
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    world.database.close()
