@@ -175,8 +175,7 @@ def test_an_empty_line_cancels_and_quit_ends(world: FleetWorld) -> None:
     assert talk.is_over
 
 
-@pytest.mark.parametrize("options", [(), ("--no-collect",)])
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(("options", "unbuffered"), [((), ""), (("--no-collect",), "1")])
 def test_whoever_reads_has_gone_and_it_ends_without_a_traceback(
     tmp_path: Path, options: tuple[str, ...], unbuffered: str
 ) -> None:
