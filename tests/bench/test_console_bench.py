@@ -6,6 +6,7 @@ times and shares of a processor are printed beside their targets, with what the 
 """
 
 import re
+import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -88,6 +89,18 @@ def of(
     )
 
 
+def in_turns(*programs: tuple[Sequence[str], str], rounds: int = 9) -> list[list[dict[str, Any]]]:
+    """The starts of each of these (a command, and the text that it has started with), one after the other.
+
+    The machine's speed drifts within a minute: what is compared has to meet the same of it.
+    """
+    found: list[list[dict[str, Any]]] = [[] for _ in programs]
+    for _ in range(rounds):
+        for starts, (command, text) in zip(found, programs, strict=True):
+            starts.append(of(command, duration_s=0, key_count=0, wait_text=text)["start"])
+    return found
+
+
 def ours(tiers: int, changes: int) -> Sequence[str]:
     return [
         sys.executable, "-m", "tests.bench.live_fleet", "--tiers", str(tiers), "--changes", str(changes)
@@ -131,17 +144,18 @@ def test_the_console_and_a_stock_table() -> None:
 def test_the_console_on_a_real_store(config: Path) -> None:
     # behind its first picture it loads what reads the store: that is a part of the start, and of no second after
     loaded = "wait:3"
-    alone = of(console_alone(config), runs=7, duration_s=6, key_count=12, wait_text="WINDOW", before=loaded)
+    mine, stocks = in_turns((console_alone(config), "WINDOW"), (stock(50, 50), ""))
+    alone = of(console_alone(config), duration_s=6, key_count=12, wait_text="WINDOW", before=loaded)
     leading = of(console_command(config), duration_s=4, key_count=12, wait_text="WINDOW", before=loaded)
+    took, stock_took = ([one["painted_90_s"] for one in starts] for starts in (mine, stocks))
+    best, median, floor_best = min(took), statistics.median(took), min(stock_took)
+    alone["start_best"], alone["start_median"] = {"painted_90_s": best}, {"painted_90_s": median}
     row("mtok console, a real store of 50 tiers", alone)
     row("the same, a collector's modules loaded", leading)
     beyond_mib = leading["idle"]["rss_mib"] - collectors_mib(config)
-    best, median = alone["start_best"]["painted_90_s"], alone["start_median"]["painted_90_s"]
-    floor = of(stock(50, 50), runs=7, duration_s=1, key_count=0)
-    floor_best = floor["start_best"]["painted_90_s"]
     target("start to 90 % painted: best (median)", f"{best:.2f} ({median:.2f}) s", "< 0.5 s")
-    target("the same, mtok ÷ stock table", f"{best / floor_best:.2f}", f"< {0.5 / STOCK_START_S:.2f}")
-    floor_s, used_s = floor["start_best"]["cpu_s"], alone["start_best"]["cpu_s"]
+    target("the same, mtok ÷ stock table, in turns", f"{best / floor_best:.2f}", f"< {0.5 / STOCK_START_S:.2f}")
+    used_s, floor_s = (min(one["cpu_s"] for one in starts) for starts in (mine, stocks))
     target(
         "the same in CPU seconds: mtok ÷ stock table", f"{used_s:.2f} ÷ {floor_s:.2f} = {used_s / floor_s:.1f}", ""
     )
