@@ -59,7 +59,7 @@ def test_overhead_of_a_wake(tmp_path: Path) -> None:
         settings = load_settings(path)
         database = open_database(settings.store_url)
         service = Service(database, settings, SystemClock(), actor="bench")
-        collector = InsideCollector(lambda: database, settings, print)
+        collector = InsideCollector(lambda: database, settings, lambda _why_not: None)
         collector.start()
         try:
             overheads = [_overhead_s(database, service, world) for _ in range(WAKES)]
