@@ -5,15 +5,15 @@ import os
 import sys
 from collections.abc import Sequence
 
-_INTERRUPTED = 130
-
 
 def main() -> int:
     """Run one command: that of `sys.argv`. Nothing that a user can do ends in a traceback."""
     try:
         return _run(sys.argv[1:])
     except KeyboardInterrupt:  # while something was imported; a command that has begun answers for itself
-        return _INTERRUPTED
+        from store.errors import ExitCode
+
+        return int(ExitCode.INTERRUPTED)
 
 
 def _run(words: Sequence[str]) -> int:

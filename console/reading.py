@@ -35,7 +35,7 @@ class Reading:
     def __init__(self, database: "Database | Callable[[], Database]", settings: Settings, clock: Clock) -> None:
         self._database = None if callable(database) else database
         self._open = database if callable(database) else None
-        self._opening = threading.RLock()
+        self._opening = threading.Lock()
         self.settings, self.clock = settings, clock
         self._first: Callable[[], Fleet | None] | None = None
 
@@ -163,6 +163,5 @@ class Reading:
     def _reader(self) -> "FleetReader":
         from store.fleet_reader import FleetReader
 
-        with self._opening:
-            specs, policy = self.settings.tier_specs, self.settings.gate_policy
-            return FleetReader(self.database, specs, policy, self.settings.trend_step)
+        specs, policy = self.settings.tier_specs, self.settings.gate_policy
+        return FleetReader(self.database, specs, policy, self.settings.trend_step)

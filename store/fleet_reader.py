@@ -24,8 +24,8 @@ from store.window import day_start
 
 
 @dataclass(frozen=True, slots=True)
-class FleetMemory:
-    """What was read last, under which stamp, and when all of it was read; one process may hand it to another."""
+class _Memory:
+    """What was read last, under which stamp, and when all of it was read."""
 
     stamp: tuple[Any, ...]
     read_at: datetime
@@ -40,7 +40,7 @@ class FleetReader:
         self, database: Database, specs: Sequence[TierSpec], policy: GatePolicy, trend_step: timedelta
     ) -> None:
         self._database, self._specs, self._policy, self._step = database, tuple(specs), policy, trend_step
-        self.memory: FleetMemory | None = None
+        self._memory: _Memory | None = None
         self._reading = threading.Lock()
 
     def read(self, now: datetime) -> Fleet:
@@ -55,22 +55,22 @@ class FleetReader:
             stamp = tuple(session.connection().execute(_stamp(self._database.engine.dialect.name)).one())
             led = leader(self._database, session)
             led_by = led[0] if led else None
-            memory = self.memory
+            memory = self._memory
             if memory is not None and self._still(memory, stamp, now):
                 verdict = verdict_of(memory.inputs, self._policy, now)
                 return replace(memory.fleet, at=now, verdict=verdict, led_by=led_by)
             return self._again(session, stamp, led_by, now)
 
-    def _still(self, memory: FleetMemory, stamp: tuple[Any, ...], now: datetime) -> bool:
+    def _still(self, memory: _Memory, stamp: tuple[Any, ...], now: datetime) -> bool:
         is_young = timedelta(0) <= now - memory.read_at < FIGURES_HOLD
         return is_young and memory.stamp == stamp and memory.inputs.day_start == day_start(now, self._policy.zone)
 
     def _again(self, session: Session, stamp: tuple[Any, ...], led_by: str | None, now: datetime) -> Fleet:
         inputs = gate_inputs(session, self._policy, now)
         verdict = verdict_of(inputs, self._policy, now)
-        before = self.memory.fleet if self.memory is not None else None
+        before = self._memory.fleet if self._memory is not None else None
         fleet = fleet_in(session, self._specs, self._policy, verdict, led_by, self._step, before)
-        self.memory = FleetMemory(stamp, now, inputs, fleet)
+        self._memory = _Memory(stamp, now, inputs, fleet)
         return fleet
 
 
