@@ -25,12 +25,11 @@ _CODES = {
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The lease in force. `ends_s` by the monotonic clock."""
+    """The lease in force."""
 
     seq: tuple[int, int]
     is_open: bool
     reasons: tuple[str, ...]
-    ends_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +49,13 @@ class LeaseBook:
         self._issued: OrderedDict[str, float] = OrderedDict()
         self.lease: Lease | None = None
         self._taken_s = 0.0
+        self._allowed_until_s = clock.monotonic_s()  # the end of what is open, or the moment of the last closing
         self._stops = False
 
     def stop(self) -> None:
         """This process ends: whatever the lease says, nothing new is served."""
         self._stops = True
+        self._close()
 
     def issue_nonce(self) -> str:
         """A fresh nonce of this boot."""
@@ -71,9 +72,15 @@ class LeaseBook:
         issued_s = self._issued.get(nonce)
         if issued_s is None or (self.lease is not None and seq <= self.lease.seq):
             return False
-        self.lease = Lease(seq, is_open, reasons, issued_s + ttl_s)
+        self.lease = Lease(seq, is_open, reasons)
         self._taken_s = self._clock.monotonic_s()
+        self._close()
+        if is_open and not self._stops and issued_s + ttl_s > self._taken_s:
+            self._allowed_until_s = issued_s + ttl_s
         return True
+
+    def _close(self) -> None:
+        self._allowed_until_s = min(self._allowed_until_s, self._clock.monotonic_s())
 
     @property
     def age_s(self) -> float | None:
@@ -83,9 +90,12 @@ class LeaseBook:
     @property
     def left_s(self) -> float:
         """Seconds for which serving is still allowed; 0 without an open lease."""
-        if self.lease is None or not self.lease.is_open:
-            return 0.0
-        return max(self.lease.ends_s - self._clock.monotonic_s(), 0.0)
+        return max(self._allowed_until_s - self._clock.monotonic_s(), 0.0)
+
+    @property
+    def closed_for_s(self) -> float:
+        """Seconds since serving was last allowed, or since the start where it never was; 0 while it is."""
+        return max(self._clock.monotonic_s() - self._allowed_until_s, 0.0)
 
     def closed(self) -> Closed | None:
         """Why nothing is served now, or None."""

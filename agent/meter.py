@@ -64,7 +64,6 @@ class Meter:
         self._empty = asyncio.Event()
         self._empty.set()
         self._busy_before_ms = ledger.busy_ms
-        self._closed_since_s: float | None = None
         self._is_writable = True
         self._opening: asyncio.TimerHandle | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -198,11 +197,7 @@ class Meter:
     def _cap_what_is_over(self) -> None:
         """Cap what runs for too long, or while the lease is closed; settle what no client reads to its end."""
         now_s = _now_s()
-        if self._leases.closed() is None:
-            self._closed_since_s = None
-        else:
-            self._closed_since_s = self._closed_since_s or now_s
-        is_closed = self._closed_since_s is not None and now_s - self._closed_since_s > self._max_in_flight_s
+        is_closed = self._leases.closed_for_s > self._max_in_flight_s
         for running in list(self._jobs.values()):
             if is_closed or now_s - running.began_s > self._max_request_s:
                 running.job.cap(0)

@@ -44,6 +44,30 @@ def test_its_time_runs_from_when_the_nonce_was_issued(clock: SetClock) -> None:
     assert code(book) == "no_lease"
 
 
+def test_it_knows_for_how_long_it_has_been_closed(clock: SetClock) -> None:
+    book = LeaseBook(clock)
+    late = book.issue_nonce()
+    clock.advance(10)
+    assert book.closed_for_s == 10  # it never was open
+    take(book, book.issue_nonce(), 1)
+    assert book.closed_for_s == 0
+    clock.advance(1)
+    take(book, book.issue_nonce(), 2, "dark")
+    clock.advance(5)
+    take(book, book.issue_nonce(), 3, "exhausted")  # the reason changes, not the moment
+    assert book.closed_for_s == 5
+    clock.advance(90)
+    take(book, late, 4)  # it opens nothing any more
+    assert book.closed_for_s == 95
+    take(book, book.issue_nonce(), 5)
+    clock.advance(130)
+    assert book.closed_for_s == 30  # since its end, not since anybody asked
+    take(book, book.issue_nonce(), 6)
+    book.stop()
+    clock.advance(2)
+    assert (book.closed_for_s, book.left_s) == (2, 0)
+
+
 def test_a_jump_of_the_wall_clock_changes_nothing(clock: SetClock) -> None:
     book = LeaseBook(clock)
     take(book, book.issue_nonce())

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+import time
 from collections.abc import AsyncIterator, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,24 @@ async def test_a_request_may_run_only_so_long(meter: Meter) -> None:
     await job.settle()
     assert on_disk(meter) == [("capped", last.usage.completion_tokens)]
     await slow.stop()
+
+
+async def test_an_opening_between_two_checkpoints_begins_the_time_after_a_closing_anew(meter: Meter) -> None:
+    leases = LeaseBook(SystemClock())
+    brief = Meter(meter.ledger, meter.scheduler, leases, max_in_flight_s=0.6)
+    brief.start()
+    await asyncio.sleep(1.0)  # a checkpoint has found it closed
+    leases.take(leases.issue_nonce(), (1, 1), is_open=True, reasons=(), ttl_s=60)
+    job = begin(brief, max_tokens=4000)
+    await asyncio.sleep(0.3)
+    leases.take(leases.issue_nonce(), (1, 2), is_open=False, reasons=("manual",), ttl_s=60)
+    closed_s = time.monotonic()
+    last = [event async for event in job.events()][-1]
+    assert isinstance(last, Finished)
+    assert last.outcome is Outcome.CAPPED
+    assert time.monotonic() - closed_s > 0.6
+    await job.settle()
+    await brief.stop()
 
 
 async def test_an_answer_that_nobody_reads_is_settled_all_the_same(
