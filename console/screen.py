@@ -4,6 +4,7 @@ import gc
 import os
 import queue
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -117,10 +118,12 @@ def _screen(config: Path | None, wish: Wish, ahead: Ahead) -> int:
         view = View(service.actor, is_read_only=service.is_read_only, at=wish.at, note=note)
         if chosen is not None:
             return run_screen(MtokApp(service, view, Path.cwd(), look), has_mouse=look.has_mouse)
-        own = ""
+        own, view.collects_from_s = "", time.monotonic()
 
         def tell(why_not: str | None) -> None:
             nonlocal own
+            if why_not is not None:
+                view.collects_from_s = None
             if why_not is not None or view.note in ("", own):  # else that is the answer to a key
                 own = _note(why_not)
                 app.post_message(Said(own))

@@ -6,12 +6,16 @@ from datetime import datetime
 from store.fleet_view import Fleet, TierView
 from store.window import LENGTHS
 
+_LEADS_WITHIN_S = 10.0
 _IN_TURN = tuple(LENGTHS)  # today and this month are shown beside each of them
 
 
 @dataclass(slots=True)
 class View:
-    """`at`: the past minute that a replay shows. `read_s`: when the store last answered, by the monotonic clock."""
+    """`at`: the past minute that a replay shows. `read_s`: when the store last answered, by the monotonic clock.
+
+    `collects_from_s`: when this console's own collector began, by the same clock; None where it has none.
+    """
 
     actor: str
     is_read_only: bool = False
@@ -24,6 +28,7 @@ class View:
     problem: str | None = None
     note: str = ""
     note_is_problem: bool = False
+    collects_from_s: float | None = None
 
     @property
     def chosen(self) -> TierView | None:
@@ -31,6 +36,10 @@ class View:
         if self.fleet is None or not self.fleet.tiers:
             return None
         return (self.fleet.tier(self.tier) if self.tier else None) or self.fleet.tiers[0]
+
+    def is_about_to_lead(self, now_s: float) -> bool:
+        """Whether this console's own collector has only just begun: until it leads, nobody may."""
+        return self.collects_from_s is not None and now_s - self.collects_from_s < _LEADS_WITHIN_S
 
     def turn_window(self, step: int) -> None:
         """The next window, or the one before."""

@@ -157,7 +157,10 @@ def _wrong(view: View, now_s: float) -> list[str]:
     if fleet is None or view.at is not None:
         return found
     if fleet.led_by is None:
-        found.append(f"COLLECTOR DEAD: nobody reads the bills; {_last_tick(fleet)}. {_burn(fleet)}".rstrip())
+        word = "NO COLLECTOR YET: this console begins to collect"
+        if not view.is_about_to_lead(now_s):
+            word = "COLLECTOR DEAD: nobody reads the bills"
+        found.append(f"{word}; {_last_tick(fleet)}. {_burn(fleet)}".rstrip())
     return found + [_dark(health, fleet.at) for health in fleet.health if health.problem]
 
 

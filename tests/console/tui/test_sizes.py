@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,22 @@ async def test_a_dead_collector_is_told_whole_on_80_columns(world: FleetWorld, t
         assert re.search(r"COLLECTOR DEAD: nobody reads the bills; last tick \d+ s ago, at 08:\d\d:00\. ", said)
         assert "Estimate by quoted rates: $2.80/h for 2 tiers" in said
         assert max(map(len, text_of(app, "banners").splitlines())) <= 80
+
+
+async def test_a_console_that_begins_to_collect_calls_nobody_dead_until_it_would_lead(
+    world: FleetWorld, tmp_path: Path
+) -> None:
+    with world.database.write() as session:
+        session.delete(session.get_one(Leadership, 1))
+    app = app_of(world, tmp_path)
+    app.view.collects_from_s = time.monotonic()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        said = " ".join(text_of(app, "banners").split())
+        assert said.startswith("NO COLLECTOR YET: this console begins to collect; last tick ")
+        assert "Estimate by quoted rates: $2.80/h for 2 tiers" in said
+        app.view.collects_from_s -= 11
+        await until(pilot, lambda: "COLLECTOR DEAD" in text_of(app, "banners"))
 
 
 async def test_a_message_that_must_be_cut_says_so_on_every_screen(world: FleetWorld, tmp_path: Path) -> None:
