@@ -7,8 +7,9 @@ from sqlmodel import Session, col, select
 
 from store.gate import GatePolicy, Verdict
 from store.operations import instances
-from store.stops import why_no_wake
+from store.stops import wake_cost_nusd, why_no_wake
 from store.tables import AgentRow, ResourceRow
+from store.unknown import Unknown
 from store.words import ResourceKind, State
 
 
@@ -37,7 +38,12 @@ def preflight(
 
 def _gate(session: Session, policy: GatePolicy, verdict: Verdict, tier: str) -> Check:
     why = why_no_wake(session, policy, verdict, tier)
-    return Check("gate", why is None, why or "open, and the wake fits the limit")
+    if why is not None:
+        return Check("gate", False, why)
+    cost_nusd = wake_cost_nusd(session, policy, verdict, tier)
+    if isinstance(cost_nusd, Unknown):
+        return Check("gate", None, f"open; whether the wake fits the limit is not known: {cost_nusd.reason}")
+    return Check("gate", True, "open, and the wake fits the limit")
 
 
 def _sleeps(rows: Sequence[ResourceRow]) -> Check:

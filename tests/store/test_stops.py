@@ -5,8 +5,10 @@ from zoneinfo import ZoneInfo
 
 from store.gate import GatePolicy
 from store.inventory import keep_resources
+from store.preflight import preflight
 from store.stops import wake_cost_nusd
 from store.tables import ResourceRow
+from store.unknown import Unknown
 from store.verdicts import verdict_now
 from store.words import ResourceKind, State
 from tests.conftest import START, History
@@ -49,7 +51,7 @@ def hour(history: History, index: int, state: State) -> None:
     history.tick(history.bill(rate, **bucket, final=True), after_s=0)
 
 
-def cost(history: History) -> int:
+def cost(history: History) -> int | Unknown:
     with history.database.read() as session:
         verdict = verdict_now(session, POLICY, history.clock.now())
         return wake_cost_nusd(session, POLICY, verdict, "h100")
@@ -74,6 +76,18 @@ def test_several_open_buckets_of_one_machine_are_woken_once(history: History) ->
     buckets = [history.bill(0, counter=f"bucket:{n}", rate_nusd_per_hour=AWAKE) for n in range(3)]
     history.tick(*buckets)
     assert cost(history) == COST
+
+
+def test_what_has_never_quoted_a_rate_costs_nobody_knows_what_and_the_preflight_says_so(history: History) -> None:
+    inventory(history, State.ASLEEP)
+    for minute in range(8):  # until its bill shows a slope, nothing is bounded and the gate is closed
+        history.tick(history.bill(minute // 2 * 1000, rate_nusd_per_hour=None))
+    assert cost(history) == Unknown("instance 8429 has quoted no rate")
+    with history.database.read() as session:
+        verdict = verdict_now(session, POLICY, history.clock.now())
+        gate, *_ = preflight(session, POLICY, verdict, "h100", [])
+    said = "open; whether the wake fits the limit is not known: instance 8429 has quoted no rate"
+    assert (gate.is_ok, gate.text) == (None, said)
 
 
 def test_an_instance_that_is_listed_no_more_costs_nothing(history: History) -> None:
