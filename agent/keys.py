@@ -153,7 +153,8 @@ def _is_named(line: str, name: str) -> bool:
 
 @contextlib.contextmanager
 def _changing(path: Path) -> Iterator[list[str]]:
-    """The lines of the file, to be changed: replaced in one step, by one process at a time."""
+    """The lines of the file, to be changed: replaced in one step, by one process at a time; a link stays one."""
+    path = Path(os.path.realpath(path))
     try:
         lock = path.with_name(f"{path.name}.lock")
         make_private(lock, 0o600)

@@ -49,6 +49,18 @@ def test_comments_outlive_a_change(path: Path) -> None:
     assert path.read_text() == f"# ours\n\nbob {'0' * 64} # by hand\n"
 
 
+def test_a_link_stays_a_link(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    path.symlink_to(tmp_path / "elsewhere/keys")
+    secret = create_key(path, "alice")
+    revoke_key(path, "alice")
+    bob = create_key(path, "bob")
+    assert path.is_symlink()
+    assert [key.label for key in read_keys("keys_file", tmp_path / "elsewhere/keys")] == ["bob"]
+    keys = Keys("keys_file", path, looks_every_s=0)
+    assert (keys.label(secret), keys.label(bob)) == (None, "bob")
+
+
 def test_a_file_that_breaks_while_it_is_used_changes_nothing(path: Path) -> None:
     secret = create_key(path, "alice")
     keys = Keys("keys_file", path, looks_every_s=0)
