@@ -7,11 +7,11 @@ from statistics import median
 
 from sqlmodel import Session, col, select
 
-from store.figures import figures
+from store.figures import Spend
+from store.figures_read import figures
 from store.phases import PHASES, OperationKind, OperationOutcome, Phase, Reached
 from store.tables import OperationPhase, OperationRow, TierTick
 from store.unknown import Unknown
-from store.values import Spend
 from store.window import Window
 
 

@@ -1,144 +1,99 @@
-"""The figures: spend and usage of a tier side by side, over the same edges."""
+"""A tier's figures: its spend, its usage, and the ratios of their sums. `store.figures_read` reads them."""
 
-from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from itertools import pairwise
-from typing import Any, TypeVar
+from fractions import Fraction
 
-from sqlalchemy import Row
-from sqlmodel import Session
-
-from store.counters import bill_rows, usage_rows
-from store.edges import TierEdge, complete_of, ends_of, snap_known
-from store.pace import Pace, paces_at
-from store.spend import slowest_step, spend_of, too_short
-from store.steps import told
+from store.capacity import load_of
+from store.money import per_mtok_nusd
 from store.unknown import Unknown
-from store.usage import AtEdge, Opened, openings, usage_of
-from store.values import Figures, Trend
 from store.window import Edges, Window
 
-T = TypeVar("T")
-_NO_TICKS = Unknown("no two complete ticks")
-
-
-def figures(session: Session, tier: str, window: Window) -> Figures:
-    """The figures of `tier` in `window`, both sides read at the same two ticks."""
-    return figures_of(session, [tier], [window])[tier][0]
-
-
-def figures_of(
-    session: Session, tiers: Sequence[str], windows: Sequence[Window], then: datetime | None = None
-) -> dict[str, tuple[Figures, ...]]:
-    """The figures of each tier in each window. Tiers with the same edges are read together.
-
-    `then`: as somebody read them at that past instant, who knew of no bill's later movements, and of no later bill.
-    """
-    found = figures_and_trends(session, tiers, windows, (), then)
-    return {tier: figures for tier, (figures, _) in found.items()}
-
-
-def figures_and_trends(
-    session: Session,
-    tiers: Sequence[str],
-    windows: Sequence[Window],
-    steps: Sequence[datetime],
-    then: datetime | None = None,
-) -> dict[str, tuple[tuple[Figures, ...], Trend]]:
-    """By tier, `figures_of` and its trend over `steps`, all of it read together."""
-    known = complete_of(session, tiers, list(dict.fromkeys([*ends_of(windows), *steps])))
-    snapped = snap_known(session, tiers, windows, known)
-    used = {
-        tier: {at for edge in edges if isinstance(edge, Edges) for at in (edge.start_at, edge.end_at)}
-        | {known[tier][step].at for step in steps if step in known[tier]}
-        for tier, edges in snapped.items()
-    }
-    read = _readings(session, used, then)
-    return {
-        tier: (tuple(map(read[tier].figures, windows, edges)), _trend(read[tier], known[tier], steps))
-        for tier, edges in snapped.items()
-    }
-
-
-def _readings(
-    session: Session, used: Mapping[str, Collection[datetime]], then: datetime | None = None
-) -> dict[str, "_Reading"]:
-    """What was read of each tier at the instants that it uses; tiers that use the same are read together."""
-    together: dict[tuple[datetime, ...], list[str]] = {}
-    for tier, known in used.items():
-        together.setdefault(tuple(sorted(known)), []).append(tier)
-    found = {}
-    for instants, alike in together.items():
-        rows = bill_rows(session, alike, instants) if instants else ()
-        if then is not None:  # a bucket that was stated later lies in its period all the same
-            rows = [row for row in rows if row.first_seen_at <= then]
-        courses: Sequence[Row[Any] | Pace] = rows if then is None else paces_at(session, rows, then)
-        bills, paces = _by_tier(rows, rows), _by_tier(rows, courses)
-        at_edges = usage_rows(session, alike, instants) if instants else ()
-        opened = openings(session, at_edges)
-        ledgers: dict[str, list[dict[int, Any]]] = {tier: [{} for _ in instants] for tier in alike}
-        for k, at_edge in enumerate(at_edges):
-            for ledger, said in at_edge.items():
-                ledgers[said[0]][k][ledger] = said
-        for tier in alike:
-            found[tier] = _Reading(tier, bills.get(tier, ()), paces.get(tier, ()), ledgers[tier], opened, instants)
-    return found
-
-
-def _by_tier(rows: Sequence[Row[Any]], values: Sequence[T]) -> dict[str, list[T]]:
-    found: dict[str, list[T]] = {}
-    for row, value in zip(rows, values, strict=True):
-        found.setdefault(row.tier, []).append(value)
-    return found
+Trend = tuple[int | Unknown, ...]
+NO_TOKENS = Unknown("no tokens")
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
-    """What was read of one tier at the edges `instants`."""
+class Spend:
+    """Money billed between `edges`, in nano-units of `currency`, with its sign: credits lower it."""
 
-    tier: str
-    bills: Sequence[Row[Any]]
-    paces: Sequence[Row[Any] | Pace]
-    ledgers: Sequence[AtEdge]
-    opened: Opened
-    instants: Sequence[datetime]
-
-    def figures(self, window: Window, edges: Edges | Unknown) -> Figures:
-        """The figures between two of the edges."""
-        if isinstance(edges, Unknown):
-            return Figures(window, edges, edges, edges)
-        start, end = self.instants.index(edges.start_at), self.instants.index(edges.end_at)
-        coarse = too_short(self.paces, window)
-        spend = spend_of(self.bills, f"edge{start}", f"edge{end}", edges) if coarse is None else coarse
-        usage = usage_of(self.opened, self.tier, self.ledgers[start], self.ledgers[end], edges)
-        return Figures(window, edges, spend, usage)
+    nusd: int
+    currency: str
+    edges: Edges
 
 
-def trend(session: Session, tier: str, steps: Sequence[datetime]) -> Trend:
-    """$/Mtok output between each two of `steps`, oldest first: what a sparkline draws."""
-    return figures_and_trends(session, [tier], (), steps)[tier][1]
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, requests and busy milliseconds between `edges`.
+
+    `running_ms`: how long the tier's instances ran, added up over them. `capacity_per_ks`: completion tokens in
+    1000 s that the agents which answered between the edges could make at most, as each said last.
+    """
+
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    delivered_tokens: int
+    requests: int
+    busy_ms: int
+    reserved_prompt_tokens: int
+    reserved_completion_tokens: int
+    edges: Edges
+    capacity_per_ks: int | Unknown
+
+    @property
+    def running_ms(self) -> int:
+        """Milliseconds that the tier's instances ran, added up over them."""
+        return self.edges.running_ms
 
 
-def steps_until(now: datetime, step: timedelta, count: int) -> list[datetime]:
-    """The ends of the last `count` steps, and where the first one begins."""
-    return [now - step * left for left in range(count, -1, -1)]
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A tier's figures in a window. Ratios are made from the sums, never from other ratios."""
 
+    window: Window
+    edges: Edges | Unknown
+    spend: Spend | Unknown
+    usage: Usage | Unknown
 
-def _trend(reading: "_Reading", known: Mapping[datetime, TierEdge], steps: Sequence[datetime]) -> Trend:
-    if not steps:
-        return ()
-    slowest = slowest_step(reading.paces, steps[-1])
-    if slowest > steps[-1] - steps[-2]:  # a bar would be a whole step's money, or none
-        return (Unknown(f"bills every {told(slowest)}"),) * (len(steps) - 1)
-    return tuple(_point(reading, known.get(start), known.get(end)) for start, end in pairwise(steps))
+    @property
+    def currency(self) -> str | None:
+        """What the spend is in, where it is known."""
+        return None if isinstance(self.spend, Unknown) else self.spend.currency
 
+    @property
+    def output_nusd_per_mtok(self) -> int | Unknown:
+        """Spend ÷ completion tokens × 10⁶, in nano-dollars."""
+        if isinstance(self.usage, Unknown):
+            return self.usage
+        return self._per_mtok(self.usage.completion_tokens)
 
-def _point(reading: _Reading, start: TierEdge | None, end: TierEdge | None) -> int | Unknown:
-    if start is None or end is None or start.at == end.at:
-        return _NO_TICKS
-    first, last = reading.instants.index(start.at), reading.instants.index(end.at)
-    edges = Edges(start.at, end.at, since=False)
-    spend = spend_of(reading.bills, f"edge{first}", f"edge{last}", edges)
-    usage = usage_of(reading.opened, reading.tier, reading.ledgers[first], reading.ledgers[last], edges)
-    return Figures(Window(start.at, end.at), edges, spend, usage).output_nusd_per_mtok
+    @property
+    def total_nusd_per_mtok(self) -> int | Unknown:
+        """Spend ÷ (prompt + completion tokens) × 10⁶, in nano-dollars."""
+        if isinstance(self.usage, Unknown):
+            return self.usage
+        return self._per_mtok(self.usage.prompt_tokens + self.usage.completion_tokens)
+
+    @property
+    def utilisation(self) -> Fraction | Unknown:
+        """Busy time ÷ running time of the tier's instances."""
+        if isinstance(self.usage, Unknown):
+            return self.usage
+        if not self.usage.running_ms:
+            return Unknown("no instance ran")
+        return Fraction(min(self.usage.busy_ms, self.usage.running_ms), self.usage.running_ms)
+
+    @property
+    def load(self) -> Fraction | Unknown:
+        """Completion tokens per second ÷ the capacity of the tier's agents, as `mtok agent bench` measured it."""
+        if isinstance(self.usage, Unknown):
+            return self.usage
+        if isinstance(self.usage.capacity_per_ks, Unknown):
+            return self.usage.capacity_per_ks
+        edges = self.usage.edges
+        return load_of(self.usage.completion_tokens, edges.end_at - edges.start_at, self.usage.capacity_per_ks)
+
+    def _per_mtok(self, tokens: int) -> int | Unknown:
+        if isinstance(self.spend, Unknown):
+            return self.spend
+        return per_mtok_nusd(self.spend.nusd, tokens) if tokens else NO_TOKENS

@@ -8,7 +8,8 @@ from sqlmodel import Session, col, func, select
 from store.anatomy import phases_in
 from store.counters import currencies_of
 from store.database import Database
-from store.figures import figures_and_trends, steps_until
+from store.figures import Figures, Trend
+from store.figures_read import figures_and_trends, steps_until
 from store.fleet_rows import TierRows, read_rows
 from store.fleet_view import Fleet, OperationView, ProviderHealth, SleepView, TierSpec, TierView
 from store.gate import GatePolicy, Verdict
@@ -21,7 +22,6 @@ from store.phases import OperationKind
 from store.states import tier_state
 from store.tables import AgentRow, BillCounter, ProviderTick, ResourceRow, Tick, VerdictRow
 from store.unknown import Unknown
-from store.values import Figures, Trend
 from store.verdicts import last_verdict, verdict_now
 from store.window import WINDOWS, named_window
 from store.words import IGNORED, UNASSIGNED, Market, State

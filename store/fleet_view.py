@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from store.capacity import implied_nusd
+from store.figures import Figures, Trend
 from store.gate import Verdict
 from store.keys import KeyUsage
 from store.machines import NO_AGENT, CapacityView, GpuView
 from store.money import USD
 from store.phases import Reached
 from store.unknown import Unknown
-from store.values import Figures, Trend
 from store.words import Market
 
 

@@ -7,10 +7,10 @@ from fractions import Fraction
 
 from sqlmodel import Session
 
+from store.figures import Figures
 from store.money import USD
 from store.points import figures_in
 from store.unknown import Unknown
-from store.values import Figures
 from store.window import Window
 
 _HOUR = timedelta(hours=1)

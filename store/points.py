@@ -8,9 +8,9 @@ from itertools import pairwise
 
 from sqlmodel import Session
 
-from store.figures import figures_of
+from store.figures import Figures
+from store.figures_read import figures_of
 from store.unknown import Unknown
-from store.values import Figures
 from store.window import Edges, Window
 
 _AT_ONCE = 48  # windows of one statement: the work of making it grows with them

@@ -14,13 +14,13 @@ from store.anatomy import phases_in
 from store.counters import samples_of
 from store.database import Database
 from store.errors import NothingRecorded
+from store.figures import Figures
 from store.fleet import extra_tiers, figured, health
 from store.fleet_view import Fleet, OperationView, TierSpec, TierView
 from store.gate import GatePolicy
 from store.phases import OperationKind, Phase
 from store.tables import BillCounter, OperationPhase, OperationRow, Tick, TierTick
 from store.unknown import NOT_RECORDED, Unknown
-from store.values import Figures
 from store.verdict_then import verdict_at
 from store.words import State
 

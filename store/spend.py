@@ -12,12 +12,12 @@ from sqlmodel import Session, col, func, select
 from store.clock import rfc3339
 from store.counters import bill_rows, debits_at
 from store.edges import snap
+from store.figures import Spend
 from store.money import USD
 from store.pace import Pace
 from store.steps import SHORTEST_WINDOW_STEPS, is_moving, step_of, told
 from store.tables import BillCounter, BillSample
 from store.unknown import Unknown
-from store.values import Spend
 from store.window import Edges, Window
 
 

@@ -17,10 +17,10 @@ from sqlmodel import Session
 from store.counters import Totals as Counts
 from store.counters import bill_rows, debits_at, usage_rows
 from store.edges import TierEdge, complete_of, never_complete
+from store.figures import Usage
 from store.spend import unsettled
 from store.unknown import Unknown
 from store.usage import AtEdge, firsts, usage_of
-from store.values import Usage
 from store.window import Edges
 
 Money = Mapping[str, int] | Unknown

@@ -18,9 +18,9 @@ from store.counters import (
     usage_sample_at,
 )
 from store.edges import snap
+from store.figures import Usage
 from store.tables import Ledger, UsageSample
 from store.unknown import Unknown
-from store.values import Usage
 from store.window import Edges, Window
 
 AtEdge = Mapping[int, LedgerAt]

@@ -6,10 +6,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from store.database import open_database
-from store.figures import figures
+from store.figures import Spend, Usage
+from store.figures_read import figures
 from store.money import format_nusd, parse_nusd
 from store.spend import spend_terms
-from store.values import Spend, Usage
 from store.window import Edges, Window
 from tests.conftest import START, History
 

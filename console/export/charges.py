@@ -7,9 +7,9 @@ from sqlmodel import Session
 
 from console.export.focus import Charge
 from console.export.series import Step
+from store.figures import Usage
 from store.spend import SpendTerm, spend_terms, unsettled
 from store.unknown import Unknown
-from store.values import Usage
 from store.window import Edges
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from console.export.files import write_export
 from store.clock import rfc3339
+from store.figures import Figures
 from store.fleet_view import Fleet, TierSpec
 from store.money import format_nusd
 from store.printable import printable
 from store.unknown import Unknown
-from store.values import Figures
 
 Value = str | int | Unknown
 """What a row holds: text, a count or a yes or no, or what is not known."""

@@ -9,14 +9,14 @@ from console.export.status import amount, figures_body, unknown
 from store.capacity import KILOSECOND
 from store.clock import rfc3339
 from store.counters import USAGE_FIELDS, bill_at, counters_of, first_bill
-from store.figures import figures
+from store.figures import Figures, Spend, Usage
+from store.figures_read import figures
 from store.fleet_view import TierSpec
 from store.money import USD, format_nusd
 from store.spend import SpendTerm, spend_terms
 from store.tables import BillCounter, BillSample, Gap, Ledger, UsageSample
 from store.unknown import Unknown
 from store.usage import UsageTerm, usage_terms
-from store.values import Figures, Spend, Usage
 from store.window import Window
 
 _MOST_GAPS = 20  # a night in the dark is 600 of them; their number says it all

@@ -14,10 +14,10 @@ from sqlmodel import Session
 
 from store.counters import bill_rows, usage_rows
 from store.edges import TierEdge, complete_at, first_complete
+from store.figures import Figures
 from store.spend import spend_of
 from store.unknown import Unknown
 from store.usage import openings, usage_of
-from store.values import Figures
 from store.window import Edges, Window, day_start
 
 _AT_ONCE = 48

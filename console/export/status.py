@@ -11,12 +11,12 @@ from fractions import Fraction
 from typing import Any
 
 from store.clock import rfc3339
+from store.figures import Figures, Usage
 from store.fleet_view import Fleet, ProviderHealth, TierView
 from store.gate import Reason, ScopeVerdict
 from store.machines import CapacityView
 from store.money import USD, format_nusd
 from store.unknown import Unknown
-from store.values import Figures, Usage
 
 
 def status_body(fleet: Fleet) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from rich.text import Text
 
 from console.wording import machine_lines
 from store.clock import rfc3339
+from store.figures import Figures
 from store.fleet_view import Fleet
 from store.gate import ScopeVerdict
 from store.money import USD, display, display_usd
 from store.printable import printable
 from store.unknown import Unknown
-from store.values import Figures
 
 
 def status_text(fleet: Fleet) -> str:

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import text
 
 from store.database import Database, open_database
-from store.figures import figures, figures_of
+from store.figures_read import figures, figures_of
 from store.leader import acquire
 from store.readings import AgentReading, Bill, LedgerTotals, ProviderReading, TickReadings, TierResources
 from store.samples import record_tick

@@ -21,11 +21,11 @@ from console.settings import load_settings
 from store.check import check
 from store.copy import copy_store
 from store.database import Database
+from store.figures import Spend
 from store.journal import latest
 from store.money import format_nusd, parse_nusd
 from store.spend import spend
 from store.tables import BillCounter, BillSample
-from store.values import Spend
 from store.window import Window
 from tests.console.month import FIRST, LAST, Month, month, tell
 from tests.databases import opened, postgres_database

@@ -8,7 +8,8 @@ from sqlmodel import select
 
 from store.budget_curve import debits_since
 from store.check import check
-from store.figures import figures, figures_of
+from store.figures import Spend
+from store.figures_read import figures, figures_of
 from store.gate import GatePolicy
 from store.inventory import keep_resources
 from store.money import format_nusd
@@ -16,7 +17,6 @@ from store.readings import Bill
 from store.steps import stated, step_of
 from store.tables import BillCounter, BillSample, ResourceRow
 from store.unknown import Unknown
-from store.values import Spend
 from store.verdicts import verdict_now
 from store.window import Window
 from store.words import ResourceKind, State

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from sqlmodel import select
 
 from store.capacity import implied_nusd, load_of, per_kilosecond
-from store.figures import figures
+from store.figures import Figures
+from store.figures_read import figures
 from store.inventory import keep_agent
 from store.machines import NO_AGENT, CapacityView, GpuView, capacity_of, dumped_gpus, gpus_of
 from store.readings import AgentReading
 from store.tables import AgentRow
 from store.unknown import Unknown
-from store.values import Figures
 from store.window import Window
 from tests.conftest import START, History
 

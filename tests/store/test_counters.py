@@ -11,7 +11,8 @@ from store.backfill import missing_samples
 from store.check import check
 from store.derived import add_derived
 from store.errors import ClockBehind, DerivedRefused, SettleRefused
-from store.figures import figures
+from store.figures import Spend, Usage
+from store.figures_read import figures
 from store.gate import GatePolicy, Reason
 from store.journal import latest
 from store.readings import AgentReading, Bill, ProviderReading, TickReadings, TierResources
@@ -21,7 +22,6 @@ from store.settle import settle
 from store.spend import debits_between, debits_by_tier, spend
 from store.tables import BillCounter, BillSample, Gap, ProviderTick, ResourceRow
 from store.unknown import Unknown
-from store.values import Spend, Usage
 from store.verdicts import verdict_now
 from store.window import Window, named_window
 from store.words import IGNORED, UNASSIGNED

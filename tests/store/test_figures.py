@@ -4,11 +4,11 @@ from datetime import timedelta
 from fractions import Fraction
 
 from store.check import check
-from store.figures import figures
+from store.figures import Figures, Usage
+from store.figures_read import figures
 from store.journal import latest
 from store.readings import AgentReading
 from store.unknown import Unknown
-from store.values import Figures, Usage
 from store.window import Window
 from tests.conftest import START, History
 

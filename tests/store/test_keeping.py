@@ -13,12 +13,12 @@ from store.check import check
 from store.copy import copy_store
 from store.database import Database
 from store.errors import CopyRefused, FenceLost
-from store.figures import figures
+from store.figures import Spend
+from store.figures_read import figures
 from store.leader import acquire
 from store.retention import Retention, thin
 from store.spend import spend
 from store.tables import BillSample, Tick, UsageSample
-from store.values import Spend
 from store.window import Window
 from tests.conftest import START, History
 from tests.databases import empty_sqlite, opened, postgres_database

@@ -8,7 +8,7 @@ from alembic.config import Config
 from sqlalchemy import create_engine, text
 
 import store
-from store.figures import figures
+from store.figures_read import figures
 from store.unknown import Unknown
 from store.window import Window
 from tests.conftest import START, History

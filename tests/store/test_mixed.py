@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from store.alarms import conditions
 from store.clock import SetClock
 from store.database import Database
-from store.figures import figures
+from store.figures import Spend
+from store.figures_read import figures
 from store.gate import FLEET, GateFacts, GatePolicy, Reason, ScopeFacts, Sight, Verdict, decide, why_no_reset
 from store.inventory import keep_resources
 from store.leader import acquire
@@ -23,7 +24,6 @@ from store.samples import record_tick
 from store.stops import must_sleep
 from store.tables import ResourceRow
 from store.unknown import Unknown
-from store.values import Spend
 from store.verdicts import add_allowance, record_verdict, verdict_now
 from store.window import Window
 from store.words import ResourceKind, State

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store.database import Database
-from store.figures import figures
+from store.figures import Spend, Usage
+from store.figures_read import figures
 from store.points import Point, points
 from store.unknown import Unknown
-from store.values import Spend, Usage
 from store.window import Edges, Window
 from tests.conftest import START, History
 from tests.databases import emptied

@@ -20,14 +20,14 @@ from sqlmodel import select
 from store.check import check
 from store.database import Database
 from store.errors import StoreUnreachable
-from store.figures import figures
+from store.figures import Spend, Usage
+from store.figures_read import figures
 from store.leader import acquire
 from store.retention import Retention, thin
 from store.samples import record_tick
 from store.spend import debits_between, spend, spend_terms
 from store.tables import BillSample, Tick
 from store.unknown import Unknown
-from store.values import Spend, Usage
 from store.window import Window
 from store.words import UNASSIGNED
 from tests.conftest import START

@@ -8,7 +8,8 @@ from sqlmodel import select
 
 from store.backfill import missing_samples
 from store.check import check
-from store.figures import figures
+from store.figures import Spend
+from store.figures_read import figures
 from store.gate import GatePolicy
 from store.inventory import keep_resources
 from store.readings import ProviderReading, TickReadings, TierResources
@@ -16,7 +17,6 @@ from store.reconcile import counted
 from store.samples import record_tick
 from store.spend import debits_between
 from store.tables import BillCounter, JournalEntry, ResourceRow
-from store.values import Spend
 from store.verdicts import verdict_now
 from store.window import Window
 from store.words import ResourceKind, State

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from sqlmodel import select
 
 from store.database import open_database
+from store.figures import Spend
 from store.journal import latest
 from store.spend import debits_between, spend
 from store.tables import BillSample, Gap
 from store.unknown import Unknown
-from store.values import Spend
 from store.window import Window
 from tests.conftest import START, History
 from tests.databases import empty_sqlite

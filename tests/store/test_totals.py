@@ -7,12 +7,12 @@ from hypothesis import given
 from sqlmodel import Session, select
 
 from store.database import Database
+from store.figures import Usage
 from store.spend import spend
 from store.tables import BillCounter
 from store.totals import Totals, totals_of
 from store.unknown import Unknown
 from store.usage import usage
-from store.values import Usage
 from store.window import Window
 from store.words import UNASSIGNED
 from tests.conftest import START, History

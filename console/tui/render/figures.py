@@ -6,9 +6,9 @@ Known, unknown and zero look different without colour: a number, `—`, and `$0.
 from fractions import Fraction
 from functools import lru_cache
 
+from store.figures import Figures
 from store.money import USD, display
 from store.unknown import Unknown
-from store.values import Figures
 
 UNKNOWN = "—"
 _BARS = "▁▂▃▄▅▆▇█"

@@ -7,11 +7,11 @@ from console.tui.cells import Role, Row, line
 from console.tui.render.figures import UNKNOWN, count, money, per_mtok, percent, short, sparkline
 from console.tui.render.states import state_text
 from console.tui.render.status import wrapped
+from store.figures import Figures
 from store.fleet_view import OperationView, TierView
 from store.gate import Verdict
 from store.keys import KeyUsage
 from store.unknown import Unknown
-from store.values import Figures
 from store.window import WINDOWS, Edges
 
 _HEADING = f" {'WINDOW':<6}{'SPEND':>10}{'IN':>7}{'OUT':>7}{'$/Mtok OUT':>11}{'$/Mtok ALL':>11}{'UTIL':>6}  FROM"

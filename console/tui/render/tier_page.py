@@ -15,12 +15,12 @@ from console.tui.render.states import state_role, state_text
 from console.tui.render.tier import PATIENCE, figures_table, key_line, operation_rows, unknown_reasons
 from console.tui.render.wakes import wake_rows
 from store.anatomy import Anatomy
+from store.figures import NO_TOKENS
 from store.fleet_view import TierView
 from store.points import Point
 from store.printable import printable
 from store.resources import ResourceView
 from store.unknown import Unknown
-from store.values import NO_TOKENS
 from store.window import WINDOWS
 
 TWO_COLUMNS_FROM = 118

@@ -16,13 +16,13 @@ from console.settings import load_settings
 from store.check import check
 from store.clock import SetClock
 from store.database import Database, open_database
-from store.figures import figures, steps_until, trend
+from store.figures import Spend
+from store.figures_read import figures, steps_until, trend
 from store.fleet import read_fleet
 from store.gate import Reason, Verdict
 from store.journal import latest
 from store.leader import acquire
 from store.unknown import Unknown
-from store.values import Spend
 from store.window import Window
 from tests.databases import empty_sqlite
 

@@ -15,10 +15,10 @@ from console.providers.simulator_world import SimulatedWorld
 from console.settings import load_settings
 from store.clock import SetClock
 from store.database import open_database
-from store.figures import figures
+from store.figures import Spend
+from store.figures_read import figures
 from store.gate import Reason
 from store.leader import acquire
-from store.values import Spend
 from store.window import Window
 from tests.databases import opened
 

@@ -15,9 +15,9 @@ from console.settings import load_settings
 from store.check import check
 from store.clock import SetClock
 from store.database import Database
-from store.figures import figures
+from store.figures import Spend
+from store.figures_read import figures
 from store.leader import acquire
-from store.values import Spend
 from store.window import Window
 
 SETTINGS = """

@@ -24,7 +24,7 @@ from store.anatomy import past
 from store.capacity import per_kilosecond
 from store.clock import SystemClock
 from store.database import Database
-from store.figures import figures
+from store.figures_read import figures
 from store.keys import summed_keys
 from store.leader import acquire
 from store.operations import request, seen_state

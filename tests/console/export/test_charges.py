@@ -12,9 +12,9 @@ from console.export.charges import charges
 from console.export.focus import Charge, billing_periods
 from console.export.series import steps
 from store.clock import SetClock
-from store.figures import figures
+from store.figures import Spend
+from store.figures_read import figures
 from store.tables import BillCounter
-from store.values import Spend
 from store.window import Window
 from tests.commands import mtok
 from tests.conftest import START, History, add_ended_buckets

@@ -18,10 +18,10 @@ from console.reconcile import reconcile_window
 from console.settings import load_settings
 from store.clock import SetClock
 from store.database import Database
+from store.figures import Spend
 from store.leader import acquire
 from store.spend import debits_by_tier, debits_of, spend
 from store.tables import BillCounter, JournalEntry
-from store.values import Spend
 from store.window import Window
 from tests.databases import opened
 

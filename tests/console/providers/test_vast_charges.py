@@ -22,13 +22,13 @@ from console.settings import load_settings
 from store.clock import SetClock
 from store.database import Database, open_database
 from store.errors import FenceLost
-from store.figures import figures
+from store.figures import Spend
+from store.figures_read import figures
 from store.leader import acquire
 from store.money import parse_nusd
 from store.spend import spend
 from store.tables import BillCounter
 from store.unknown import Unknown
-from store.values import Spend
 from store.window import Window
 from store.words import UNASSIGNED
 from tests.console.providers.vast_account import BID, NOW, WORLD

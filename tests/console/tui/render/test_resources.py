@@ -8,10 +8,10 @@ from console.tui.render.flow import beside, flowed, sentences
 from console.tui.render.resources import resource_rows
 from console.tui.render.wakes import wake_rows
 from store.anatomy import Anatomy
+from store.figures import Spend
 from store.phases import OperationKind, Phase, Reached
 from store.resources import BillView, ResourceView
 from store.unknown import Unknown
-from store.values import Spend
 from store.window import Edges
 
 AT = datetime(2026, 11, 24, 8, tzinfo=UTC)

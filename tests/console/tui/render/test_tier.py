@@ -8,9 +8,9 @@ import pytest
 from console.tui.cells import Row, text_of
 from console.tui.render.tier import PATIENCE, detail_rows, figures_line, figures_table
 from console.tui.render.tier_page import Room, tier_rows
+from store.figures import Figures
 from store.fleet_view import TierView
 from store.unknown import Unknown
-from store.values import Figures
 from store.window import Edges
 from tests.console.fleet_world import START, fleet_world
 
