@@ -139,6 +139,12 @@ class GateFacts:
         return Sight(self.last_complete_at, self.previous_complete_at, self.complete_in_row, frozen)
 
     @property
+    def seen_at(self) -> datetime | None:
+        """When some bill was last read whole, though another provider's may never have been."""
+        known = [one.last_complete_at for one in self.providers.values() if one.last_complete_at is not None]
+        return self.last_complete_at or max(known, default=None)
+
+    @property
     def unseen(self) -> Unknown | None:
         """Why no money of today is known, whatever adds up; None where it is."""
         if self.last_complete_at is None:
@@ -279,7 +285,7 @@ def decide(policy: GatePolicy, facts: GateFacts, before: Before) -> Verdict:
         for name, sight in facts.providers.items()
     }
     manual = [Reason.MANUAL] if facts.closed_by is not None else []
-    is_seen = facts.last_complete_at is not None
+    is_seen = facts.seen_at is not None  # what is seen to be spent is, whatever is not seen comes on top
     money_of_all = [scope.reasons for scope in (fleet, *currencies.values()) if is_seen]
     sight = _blind(policy, facts.now, facts.sight, before.get(FLEET, ()))
     own = (*sight, *(fleet.reasons if is_seen else ()), *manual)
@@ -311,7 +317,7 @@ def _is_ahead(last: datetime, now: datetime) -> bool:
 
 def _is_new_day(policy: GatePolicy, facts: GateFacts) -> bool:
     """Whether the present day has been seen: a new one begins with a complete tick in it, not with a clock."""
-    last = facts.last_complete_at
+    last = facts.seen_at
     return last is not None and last >= day_start(facts.now, policy.zone)
 
 

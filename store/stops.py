@@ -25,7 +25,7 @@ def must_sleep(policy: GatePolicy, verdict: Verdict, tiers: Collection[str]) -> 
     """
     if not policy.hibernates:
         return {}
-    is_seen = verdict.facts.last_complete_at is not None
+    is_seen = verdict.facts.seen_at is not None
     if is_seen and any(scope.is_spent for scope in (verdict.fleet, *verdict.currencies.values())):
         return dict.fromkeys(tiers, verdict.sentence)
     spent = {tier for tier, scope in verdict.tiers.items() if scope.is_spent}

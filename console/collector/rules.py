@@ -46,6 +46,7 @@ class Rules:
         self._limits = collector.settings.collector
         self._tiers = {tier.name: tier for tier in collector.settings.tiers}
         self._seen_s: float | None = None
+        self._dark_s: dict[str, float] = {}  # since when each dark tier has been, by the monotonic clock
 
     async def apply(self, fence: int) -> None:
         """Ask for everything that is due.
@@ -82,12 +83,16 @@ class Rules:
                 yield from self._when_idle(session, tier, now)
 
     def _due(self, verdict: Verdict) -> Mapping[str, str]:
-        """What the gate demands. A clock that has jumped may make a moment's dark look like a long one."""
+        """What the gate demands. A wall clock that was set makes a dark time look too long, or short for ever."""
         policy, doubted = self._collector.policy, self._collector.trust.doubted_for()
-        reasons = {reason for scope in verdict.by_scope.values() for reason in scope}
-        if doubted is not None and doubted < policy.dark_hibernate_after and Reason.DARK in reasons:
+        now_s = self._collector.clock.monotonic_s()
+        dark = [tier for tier in self._tiers if Reason.DARK in verdict.reasons_for(tier)]
+        self._dark_s = {tier: self._dark_s.get(tier, now_s) for tier in dark}
+        if doubted is not None and doubted < policy.dark_hibernate_after and dark:
             return {}
-        return must_sleep(policy, verdict, self._tiers)
+        long_s = policy.dark_hibernate_after.total_seconds()
+        long = [tier for tier, since_s in self._dark_s.items() if policy.hibernates and now_s - since_s > long_s]
+        return {tier: verdict.sentence_for(tier) for tier in long} | must_sleep(policy, verdict, self._tiers)
 
     def _after_a_failed_wake(self, session: Session, tier: TierSection) -> Iterator[Demand]:
         """A stuck wake bills for ever: back to sleep, unless the settings leave it to people."""

@@ -132,6 +132,17 @@ def test_one_dark_provider_closes_the_whole_account(mixed: Mixed) -> None:
     assert open_tiers(mixed.verdict(ACCOUNT)) == set()
 
 
+def test_a_provider_that_has_never_answered_hides_no_spent_budget(mixed: Mixed) -> None:
+    for _ in range(3):
+        mixed.tick("euro")
+    assert must_sleep(APART, mixed.verdict(APART), TIERS) == {}
+    mixed.total["cloud"] += 200 * UNIT
+    mixed.tick("euro")
+    verdict = mixed.verdict(APART)
+    assert verdict.reasons == (Reason.UNOBSERVED, Reason.EXHAUSTED)
+    assert set(must_sleep(APART, verdict, TIERS)) == set(TIERS)
+
+
 def test_by_scope_provider_it_closes_its_own_tiers_and_they_alone_must_sleep(mixed: Mixed) -> None:
     mixed.tick()
     mixed.tick()

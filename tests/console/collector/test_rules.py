@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from console.collector.build import build_collector
 from console.collector.operations import Operations
 from console.collector.rules import Rules
 from console.collector.tick import Collector
+from console.errors import ClockApart
 from console.providers.simulator import Simulator, running_simulator
 from console.providers.simulator_world import SimulatedWorld
 from console.settings import load_settings
@@ -81,6 +83,15 @@ def _sleeps(row: OperationRow) -> bool:
     return row.kind == OperationKind.HIBERNATE and (row.phase == Phase.ASLEEP or row.outcome == "done")
 
 
+class _SetBack(SystemClock):
+    """A clock that an administrator sets."""
+
+    offset = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.offset
+
+
 class Fleet:
     """A collector with its rules and operations, driven by hand."""
 
@@ -88,7 +99,8 @@ class Fleet:
         values = {"limit": "200", "tier_limit": "200", "on_exhausted": "hibernate", "wake_within": "1s", **settings}
         (folder / "key").write_text("key", encoding="utf-8")
         (folder / "mtok.toml").write_text(SETTINGS.format(url=simulator.base_url, **values), encoding="utf-8")
-        self.collector: Collector = build_collector(database, load_settings(folder / "mtok.toml"), SystemClock())
+        self.clock = _SetBack()
+        self.collector: Collector = build_collector(database, load_settings(folder / "mtok.toml"), self.clock)
         self.database, self.rules = database, Rules(self.collector)
         self.operations = Operations(self.collector)
         taken = acquire(database, "test", 600)
@@ -166,6 +178,24 @@ async def test_a_long_dark_hibernates_and_a_short_one_does_not(
     await asyncio.sleep(1)
     await fleet.go_on(ticks=False, rounds=25)
     assert sorted(fleet.operated()) == [("h100", "gate", "asleep"), ("l40", "gate", "asleep")]
+
+
+async def test_a_dark_that_lasts_hibernates_though_the_wall_clock_was_set_back_by_a_day(
+    made: list[Fleet], tmp_path: Path, database: Database, simulator: Simulator
+) -> None:
+    fleet = Fleet(tmp_path, database, simulator)
+    made.append(fleet)
+    await fleet.go_on(rounds=2)
+    fleet.clock.offset = -timedelta(days=1)
+    with pytest.raises(ClockApart):
+        await fleet.collector.tick(fleet.fence)
+    await fleet.go_on(ticks=False, rounds=1)
+    assert fleet.collector.verdict is not None
+    assert fleet.collector.verdict.reasons == (Reason.DARK,)
+    assert fleet.operated() == []
+    await asyncio.sleep(2.1)
+    await fleet.go_on(ticks=False, rounds=1)
+    assert {(tier, actor) for tier, actor, _ in fleet.operated()} == {("h100", "gate"), ("l40", "gate")}
 
 
 async def test_a_demand_that_fails_is_made_again_after_a_growing_pause(
