@@ -100,7 +100,9 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
 
     def on_key(self, event: Key) -> None:
         """A key comes here after the one before it has acted, even where both came in one packet of SSH."""
-        if isinstance(self.screen, Page) and self.screen.takes(event):
+        screen = self.screen
+        is_too_early = isinstance(screen, Dialog) and screen.is_deaf  # which it has opened since
+        if is_too_early or (isinstance(screen, Page) and screen.takes(event)):
             event.prevent_default()  # it is no binding's
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -279,7 +281,8 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
         """What a key does; one of another screen does it there."""
         if not key.is_everywhere and self.page.NAME not in key.pages:
             await self.action_page(key.pages[0])
-        await self.run_action(key.binding.action, self.page)
+        name, _, _ = key.binding.action.partition("(")
+        await self.run_action(key.binding.action, self.page if hasattr(self.page, f"action_{name}") else self)
 
     async def _look_at(self, name: str) -> None:
         self.view.tier = name

@@ -43,7 +43,9 @@ BINDINGS: list[BindingType] = [
     Binding("p", "pause", "Pause", id="app.pause", show=False, tooltip="let figures stand still; again: go on"),
     Binding("y", "copy", "Copy", id="app.copy", show=False, tooltip="copy the tier's name (OSC 52)"),
     Binding("Y", "copy_row", "Copy row", id="app.copy-row", show=False, tooltip="copy the row"),
-    Binding("colon", "command_palette", "Commands", id="app.commands", show=False, tooltip="all commands by name"),
+    Binding(
+        "colon,ctrl+p", "command_palette", "Commands", id="app.commands", show=False, tooltip="all commands by name"
+    ),
     Binding("question_mark", "page('Help')", "Help", id="app.help", tooltip="all keys and words"),
     Binding("ctrl+l", "redraw", "Redraw", id="app.redraw", show=False, tooltip="draw every cell again"),
     Binding("q", "quit", "Quit", id="app.quit"),

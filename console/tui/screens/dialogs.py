@@ -41,6 +41,7 @@ Still = Callable[[Fleet], str | None]
 class Dialog(ModalScreen[object]):
     """A title, lines of consequence, and Cancel first. `still` looks at each new reading of the fleet."""
 
+    AUTO_FOCUS = "#cancel"  # where it does no harm: a field would take what was typed for the screen below
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "Cancel"),
         Binding("up", "scroll_text(-1)", "Scroll up"),
@@ -71,8 +72,7 @@ class Dialog(ModalScreen[object]):
         yield from ()
 
     def on_mount(self) -> None:
-        """Fill in the text and put the focus where it does no harm."""
-        self.query_one("#cancel", Button).focus()
+        """Fill in the text."""
         self.refit()
 
     def refit(self) -> None:
@@ -98,6 +98,11 @@ class Dialog(ModalScreen[object]):
         """The consequences, where they are longer than the terminal is high."""
         self.query_one("#text").scroll_relative(y=step, animate=False)
 
+    @property
+    def is_deaf(self) -> bool:
+        """Whether nobody can have read it yet: what is typed was typed for the screen below."""
+        return time.monotonic() - self._opened_s < _DEAF_S
+
     def follow(self, fleet: Fleet) -> None:
         """The fleet has been read again: what has changed under the question takes the answer away."""
         self._changed = self._changed or self._still(fleet)
@@ -118,7 +123,7 @@ class Dialog(ModalScreen[object]):
 
     def on_key(self, event: Key) -> None:
         """Drop a burst that was typed before this dialog was seen; letters cancel unless they are typed in."""
-        if time.monotonic() - self._opened_s < _DEAF_S:
+        if self.is_deaf:
             event.stop()
             event.prevent_default()
         elif event.key in ("n", "q") and not isinstance(self.focused, Input):
@@ -143,18 +148,23 @@ class Dialog(ModalScreen[object]):
     def on_input_submitted(self) -> None:
         """Enter in a field acts when nothing is missing."""
         if self._may_act():
-            self.dismiss(self.outcome())
+            self._end(self.outcome())
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """Act, or do not."""
         if event.button.id == "cancel":
             self.action_cancel()
         elif self._may_act():
-            self.dismiss(self.outcome())
+            self._end(self.outcome())
 
     def action_cancel(self) -> None:
         """Close without acting."""
-        self.dismiss(None)
+        self._end(None)
+
+    def _end(self, outcome: object) -> None:
+        """Close, once: a second key may come before this one has taken the dialog down."""
+        if self.is_current:
+            self.dismiss(outcome)
 
     def _may_act(self) -> bool:
         return self._changed is None and self.is_ready() and not is_too_small(*self.app.size)

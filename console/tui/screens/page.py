@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.dom import DOMNode
 from textual.events import Key
 from textual.screen import Screen
 
@@ -153,15 +154,16 @@ class Page(Screen[None]):
         found = []
         for active in self.active_bindings.values():
             if active.binding.show and active.enabled:
-                found.append((_order(active.binding), self._hint(active.binding)))
+                found.append((_order(active.binding), self._hint(active.binding, active.node)))
         return [hint for _, hint in sorted(found, key=lambda pair: pair[0])]
 
-    def _hint(self, binding: Binding) -> KeyHint:
+    def _hint(self, binding: Binding, node: DOMNode) -> KeyHint:
         why_not: Callable[[str], str | None] = getattr(self.app, "why_not", lambda _: None)
         return KeyHint(
             key_of(binding),
             self.view.window if binding.id == "app.next" else binding.description,
             binding.action,
+            node,
             is_possible=why_not(binding.action) is None,
             is_kept=binding.id in ("app.help", "app.quit"),
         )

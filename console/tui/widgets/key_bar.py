@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
+from textual.dom import DOMNode
 from textual.events import Click
 
 from console.tui.cells import Role, Span
@@ -12,11 +13,15 @@ from console.tui.widgets.lines import Lines
 
 @dataclass(frozen=True, slots=True)
 class KeyHint:
-    """A key, what it does, and whether it may be pressed now. `is_kept`: however narrow the terminal is."""
+    """A key, what it does on which node, and whether it may be pressed now.
+
+    `is_kept`: however narrow the terminal is.
+    """
 
     key: str
     text: str
     action: str
+    node: DOMNode
     is_possible: bool = True
     is_kept: bool = False
 
@@ -54,5 +59,5 @@ class KeyBar(Lines):
         """The hint that was clicked."""
         for end, hint in self._ends:
             if event.x < end:
-                await self.screen.run_action(hint.action)
+                await self.app.run_action(hint.action, hint.node)
                 return

@@ -126,8 +126,12 @@ async def test_a_burst_typed_before_the_dialog_does_nothing(
     monkeypatch.setattr("console.tui.screens.dialogs._DEAF_S", 30.0)  # however slow this machine is
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await ready(pilot)
-        await pilot.press("h", "enter", "n")
+        for key in ("h", "l", "4", "0", "tab", "x", "enter", "n"):
+            app.post_message(Key(key, key if len(key) == 1 else None))
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await pilot.press("tab", "y")
         assert isinstance(app.screen, ConfirmDialog)
+        assert app.screen.query_one("#name", Input).value == ""
 
 
 async def test_a_tier_that_changed_meanwhile_is_not_hibernated(world: FleetWorld, tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """Dialogs while the store is read on: what they ask about is followed, from the moment they are asked for."""
 
+import asyncio
 from pathlib import Path
 
 from sqlmodel import select
-from textual.events import Paste
+from textual.events import Key, Paste
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
@@ -12,7 +13,7 @@ from console.tui.screens.dialogs import ConfirmDialog, Dialog, ReasonDialog
 from store.phases import OperationKind
 from store.tables import GateClosure
 from tests.console.fleet_world import FleetWorld
-from tests.console.tui.screen import app_of, ready, shown, until
+from tests.console.tui.screen import app_of, ready, shown, text_of, until
 
 
 async def test_a_reading_that_comes_before_the_dialog_is_drawn_is_said_in_it(
@@ -94,3 +95,26 @@ async def test_a_reason_can_be_pasted(world: FleetWorld, tmp_path: Path) -> None
         await focused(pilot, app, ReasonDialog, "#reason")
         app.post_message(Paste("https://example.org/incidents/7"))
         await until(pilot, lambda: "ready: Enter acts" in shown(app))
+
+
+async def test_a_second_enter_in_one_packet_does_nothing_more(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("6")
+        await until(pilot, lambda: app.page.NAME == "Journal")
+        await pilot.press("c")
+        field = await focused(pilot, app, ReasonDialog, "#reason")
+        field.value = "leak"
+        for _ in range(3):
+            app.post_message(Key("enter", None))
+        await until(pilot, lambda: "close of the gate asked" in text_of(app, "message"))
+        assert app.page.NAME == "Journal"
+        await pilot.press("o")
+        await until(pilot, lambda: isinstance(app.screen, ReasonDialog))
+        await asyncio.sleep(0.35)
+        for _ in range(3):
+            app.post_message(Key("n", "n"))
+        await until(pilot, lambda: app.screen is app.page)
+        assert app.page.NAME == "Journal"
+    with world.database.read() as session:
+        assert [row.reason for row in session.exec(select(GateClosure)).all()] == ["leak"]

@@ -3,13 +3,16 @@
 import asyncio
 import base64
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlmodel import select
+from textual.app import App
 from textual.command import CommandPalette
 from textual.widgets import Input
 
 from console.service import ReadOnly
+from console.tui.app import MtokApp
 from console.tui.clipboard import MOST_BYTES, osc52
 from console.tui.keys import BINDINGS, PAGES, check_keys
 from console.tui.look import Look
@@ -112,15 +115,67 @@ def test_what_is_copied_can_be_decoded_by_the_terminal(environ: dict[str, str]) 
     assert osc52("x" * MOST_BYTES, environ) is None
 
 
-async def test_the_palette_opens_on_a_colon_and_knows_every_key(world: FleetWorld, tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["colon", "ctrl+p"])
+async def test_the_palette_opens_and_knows_every_key(world: FleetWorld, tmp_path: Path, key: str) -> None:
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await ready(pilot)
         names = {command.title for command in app.get_system_commands(app.screen)}
         assert {"Hibernate", "Wake", "Close gate", "Tier h100", "Journal", "Quit"} <= names
-        await pilot.press("colon")
+        await pilot.press(key)
         await until(pilot, lambda: isinstance(app.screen, CommandPalette))
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, FleetPage))
+
+
+async def test_the_palette_does_what_the_key_does(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+
+        async def choose(name: str) -> None:
+            await pilot.press("colon")
+            await until(pilot, lambda: isinstance(app.screen, CommandPalette))
+            await pilot.press(*name)
+            await asyncio.sleep(0.5)  # it looks for what has been typed behind the screen
+            await pilot.press("enter")
+
+        await choose("Pause")
+        await until(pilot, lambda: app.view.is_paused)
+        await choose("Journal")
+        await until(pilot, lambda: app.page.NAME == "Journal")
+        await choose("Hibernate")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+
+
+async def test_every_command_of_the_palette_finds_what_it_is_to_do(
+    world: FleetWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[bool] = []
+    run_action = App.run_action
+
+    async def heard(self: App[None], action: Any, node: Any = None, namespaces: Any = None) -> bool:
+        done.append(await run_action(self, action, node, namespaces))
+        return done[-1]
+
+    monkeypatch.setattr(MtokApp, "run_action", heard)
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        for command in app.get_system_commands(app.screen):
+            if command.title != "Quit" and not command.title.startswith("Tier "):
+                done.clear()
+                await command.callback()  # type: ignore[misc]
+                assert done[-1], command.title
+                await pilot.press("escape")  # a dialog, where it asks first
+
+
+async def test_a_click_on_the_line_of_keys_is_the_key(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.click("#keys", offset=(text_of(app, "keys").index("Hibernate"), 0))
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, FleetPage))
+        await pilot.click("#keys", offset=(text_of(app, "keys").index("Help"), 0))
+        await until(pilot, lambda: isinstance(app.screen, HelpPage))
 
 
 async def test_a_remapped_key_acts_and_the_help_shows_it(world: FleetWorld, tmp_path: Path) -> None:
