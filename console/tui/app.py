@@ -19,7 +19,7 @@ from console.service import Service
 from console.tui.acts import Acts
 from console.tui.clipboard import osc52
 from console.tui.ends import Ends
-from console.tui.keys import ACTS, BINDINGS, OF_NOW, OWN_USERS, PAGES, check_keys
+from console.tui.keys import ACTS, BINDINGS, OF_NOW, OF_THE_PAST, OWN_USERS, PAGES, check_keys
 from console.tui.look import THEMES, Look
 from console.tui.messages import Said, StoreRead, StoreSilent
 from console.tui.pages import PageKey, make_page, page_keys
@@ -111,7 +111,17 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
             return False
         if action in OWN_USERS and self.is_web:
             return False
+        if not self._turns_window(action):
+            return False
         return super().check_action(action, parameters)
+
+    def _turns_window(self, action: str) -> bool:
+        """Whether there is a window to turn, on this screen; `[ ]` step from minute to minute in a replay."""
+        is_past = self.view.at is not None
+        if action in OF_THE_PAST and not is_past:
+            return False
+        is_turn = action in OF_THE_PAST or (action == "window" and not is_past)
+        return not is_turn or not self.screen_stack or self.page.HAS_WINDOW
 
     def read(self, *, is_wanted: bool = False) -> None:
         """Read the store, unless time stands still; a reading that takes too long is told like no answer.
@@ -215,7 +225,11 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
         """Show another window; in a replay, another minute."""
         if self.view.at is not None:
             self._step(self.view.at, step)
-            return
+        else:
+            self.action_replay_window(step)
+
+    def action_replay_window(self, step: int) -> None:
+        """Show another window, of a past minute too."""
         self.view.turn_window(step)
         self.say(f"window: {self.view.window}")
         self.page.show()

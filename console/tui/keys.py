@@ -11,6 +11,8 @@ ACTS = ("hibernate", "wake", "reset_gate", "close_gate", "open_gate")
 """Actions that change something: not bound where the console is read-only."""
 OF_NOW = (*ACTS, "host_logs")
 """Actions on what is now: not bound where the past is shown."""
+OF_THE_PAST = ("replay_window",)
+"""Actions on a replay alone."""
 OWN_USERS = ("export", "host_logs")
 """Actions that write a file or use an SSH key of this user: not bound in a browser, where anybody may sit."""
 
@@ -37,8 +39,24 @@ BINDINGS: list[BindingType] = [
     Binding("c", "close_gate", "Close gate", id="gate.close", show=False, tooltip="close the gate; asks first"),
     Binding("o", "open_gate", "Open gate", id="gate.open", show=False, tooltip="open it again; asks first"),
     *(_screen(n, name) for n, name in enumerate(PAGES, 1)),
-    Binding("left_square_bracket", "window(-1)", "Window before", id="app.before", show=False),
-    Binding("right_square_bracket", "window(1)", "Window", id="app.next", key_display="[ ]", tooltip="next window"),
+    Binding(
+        "left_square_bracket",
+        "window(-1)",
+        "Window before",
+        id="app.before",
+        show=False,
+        tooltip="window before; in a replay, minute before",
+    ),
+    Binding(
+        "right_square_bracket",
+        "window(1)",
+        "Window",
+        id="app.next",
+        key_display="[ ]",
+        tooltip="next window; in a replay, next minute",
+    ),
+    Binding("left_curly_bracket", "replay_window(-1)", "Window before", id="replay.before", show=False),
+    Binding("right_curly_bracket", "replay_window(1)", "Window", id="replay.next", key_display="{ }"),
     Binding("e", "export", "Export", id="app.export", tooltip="write what is shown to a CSV file"),
     Binding("p", "pause", "Pause", id="app.pause", show=False, tooltip="let figures stand still; again: go on"),
     Binding("y", "copy", "Copy", id="app.copy", show=False, tooltip="copy the tier's name (OSC 52)"),

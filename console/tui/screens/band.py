@@ -28,6 +28,7 @@ class BandPage(TiersPage):
     """A tier a row, and the hours of the one under the cursor."""
 
     NAME: ClassVar[str] = "Band"
+    HAS_WINDOW: ClassVar[bool] = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("m", "margin", "Margin", id="page.margin", tooltip="the price of another margin, 0 to 50 %"),
     ]

@@ -26,6 +26,7 @@ class FleetPage(TiersPage):
     """Shows the last fleet read."""
 
     NAME: ClassVar[str] = "Fleet"
+    HAS_WINDOW: ClassVar[bool] = True
     _made: tuple[Sequence[TierView], str, Sequence[Entry]] | None = None
 
     def columns(self) -> Sequence[Column]:

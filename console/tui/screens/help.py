@@ -20,6 +20,7 @@ _GROUPS = {
     "page.": "ON A SCREEN",
     "table.": "IN A TABLE",
     "screen.": "SCREENS",
+    "replay.": "IN A REPLAY",
     "app.": "EVERYWHERE",
 }
 _WORDS = (

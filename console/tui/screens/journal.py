@@ -48,6 +48,7 @@ class JournalPage(TablePage):
     """
 
     NAME: ClassVar[str] = "Journal"
+    IS_NEWEST_FIRST: ClassVar[bool] = True
     answer: JournalAnswer | None
 
     def __init__(self, view: View) -> None:
@@ -109,7 +110,7 @@ class JournalPage(TablePage):
         return Exported("journal", EXPORTED, rows)
 
     async def action_back(self) -> None:
-        """Clear the filter; without one, back to the fleet."""
+        """Whoever clears the filter asks for everything again."""
         await super().action_back()
         self._ask()
 

@@ -30,6 +30,8 @@ _DISPLAYS = {
     "right_square_bracket": "]",
     "question_mark": "?",
     "slash": "/",
+    "left_curly_bracket": "{",
+    "right_curly_bracket": "}",
     "colon": ":",
     "escape": "Esc",
     "enter": "Enter",
@@ -54,6 +56,7 @@ class Page(Screen[None]):
     """One of the numbered screens. It asks one question of the store a second and shows the answer."""
 
     NAME: ClassVar[str] = ""
+    HAS_WINDOW: ClassVar[bool] = False  # whether its figures are those of the window that is chosen
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Back", show=False, id="page.back", tooltip="clear the filter, or go back"),
     ]
@@ -161,12 +164,17 @@ class Page(Screen[None]):
         why_not: Callable[[str], str | None] = getattr(self.app, "why_not", lambda _: None)
         return KeyHint(
             key_of(binding),
-            self.view.window if binding.id == "app.next" else binding.description,
+            self._told_by(binding),
             binding.action,
             node,
             is_possible=why_not(binding.action) is None,
             is_kept=binding.id in ("app.help", "app.quit"),
         )
+
+    def _told_by(self, binding: Binding) -> str:
+        if binding.id == "app.next" and self.view.at is not None:
+            return "Step"
+        return self.view.window if binding.id in ("app.next", "replay.next") else binding.description
 
 
 def key_of(binding: Binding) -> str:
@@ -177,6 +185,6 @@ def key_of(binding: Binding) -> str:
 
 def _order(binding: Binding) -> int:
     """Acts first, then the screens, then what this screen has, then the rest."""
-    ranks = ("tier.", "gate.", "screen.", "page.", "app.")
+    ranks = ("tier.", "gate.", "screen.", "page.", "replay.", "app.")
     found = [rank for rank, prefix in enumerate(ranks) if (binding.id or "").startswith(prefix)]
     return found[0] if found else len(ranks)

@@ -14,6 +14,7 @@ from console.tui.messages import Said
 from console.tui.screens.page import Exported, Page
 from console.tui.table import Column, Entry, Sort, filtered, ordered, texts
 from console.tui.view import View
+from console.tui.widgets.key_bar import KeyHint
 from console.tui.widgets.line_table import LineTable
 from console.tui.widgets.lines import Lines
 
@@ -21,6 +22,7 @@ from console.tui.widgets.lines import Lines
 class TablePage(Page):
     """Its `columns` and `entries` are the whole of it; the rest is the same for every table."""
 
+    IS_NEWEST_FIRST: ClassVar[bool] = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", id="page.filter"),
     ]
@@ -46,7 +48,7 @@ class TablePage(Page):
         field.cursor_blink = False
         field.display = False
         yield field
-        yield LineTable(id="table", follow=self.follow)
+        yield LineTable(id="table", follow=self.follow, is_newest_first=self.IS_NEWEST_FIRST)
 
     @property
     def table(self) -> LineTable:
@@ -106,13 +108,19 @@ class TablePage(Page):
         return event.key == "enter" or event.is_printable
 
     async def action_back(self) -> None:
-        """Clear the filter; without one, back to the fleet."""
+        """One step: from the detail to the table, from the filter to none, and at last to the fleet."""
+        is_typing = self.query_one("#needle", Input).display
+        is_below = not is_typing and not self.table.has_focus
         self._leave_filter()
-        if self.needle:
+        if self.needle and not is_below:
             self.needle = ""
             self.show()
-        else:
+        elif not is_typing and not is_below:
             await super().action_back()
+
+    def action_keep_filter(self) -> None:
+        """Give the keys back to the table; what it shows stays filtered."""
+        self.on_input_submitted()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Each letter counts."""
@@ -128,6 +136,11 @@ class TablePage(Page):
         """Show what has been done, and put a line where the last message stays."""
         self.show()
         self.post_message(Said(text))
+
+    def _hints(self) -> list[KeyHint]:
+        if not self.query_one("#needle", Input).display:
+            return super()._hints()
+        return [KeyHint("Enter", "Keep", "keep_filter", self), KeyHint("Esc", "Clear", "back", self)]
 
     def _leave_filter(self) -> None:
         self.query_one("#needle", Input).display = False

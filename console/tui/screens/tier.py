@@ -30,6 +30,7 @@ class TierPage(Page):
     """Shows the tier that is chosen; the arrows turn to its neighbours."""
 
     NAME: ClassVar[str] = "Tier"
+    HAS_WINDOW: ClassVar[bool] = True
     BINDINGS: ClassVar[list[BindingType]] = [
         # before the pane, which would scroll sideways
         Binding(

@@ -51,10 +51,14 @@ class LineTable(ScrollView, Drawn, can_focus=True):
         *,
         id: str | None = None,  # noqa: A002 - Textual's name
         follow: Callable[[str], None] | None = None,
+        is_newest_first: bool = False,
     ) -> None:
-        """`follow` is told of each move before the next key: a message would come after it, and act on another."""
+        """`follow` is told of each move before the next key: a message would come after it, and act on another.
+
+        `is_newest_first`: a cursor that is left on the first row stays there, and sees what comes.
+        """
         super().__init__(id=id)
-        self._follow = follow
+        self._follow, self._is_newest_first = follow, is_newest_first
         self._all: Sequence[Column] = ()
         self._columns: tuple[Column, ...] = ()
         self._entries: Sequence[Entry] = ()
@@ -87,11 +91,15 @@ class LineTable(ScrollView, Drawn, can_focus=True):
         before, row = self._lines, self._row
         self._all, self._entries, self._sort = columns, entries, sort
         self._arrange()
-        if self._key is None or all(entry.key != self._key for entry in entries):
+        if self._is_newest_first and row == 0 and entries and self.has_focus:
+            self._put(entries[0].key)
+        elif self._key is None or all(entry.key != self._key for entry in entries):
             self._put(entries[min(row, len(entries) - 1)].key if entries else None)
         if len(before) != len(self._lines):
             self.virtual_size = Size(self.size.width, len(entries) + 1)
             self.refresh()
+            if row != self._row:
+                self.call_after_refresh(self._reveal)
         elif row != self._row:  # the cursor's entry has moved: keep it in sight
             self._reveal()
             self.refresh()

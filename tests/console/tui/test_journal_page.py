@@ -67,6 +67,49 @@ async def test_the_entries_are_there_again_for_who_comes_back(tmp_path: Path) ->
         await until(pilot, lambda: "hay 2" in shown(app))
 
 
+async def test_a_cursor_on_the_newest_entry_stays_on_the_newest_and_one_below_stays_in_sight(
+    tmp_path: Path,
+) -> None:
+    world = with_entries(tmp_path, 30)
+
+    def comes(n: int) -> None:
+        with world.database.write() as session:
+            note(session, START + timedelta(hours=1, seconds=n), "bob", "gate open", "gate", f"news {n}")
+
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await journal_page(pilot, 31)
+        table = app.page.query_one(LineTable)
+        comes(1)
+        await until(pilot, lambda: "news 1" in text_of(app, "detail"))
+        assert table.key == table._entries[0].key
+        await pilot.press("down")
+        await until(pilot, lambda: "news 1" not in text_of(app, "detail"))
+        below = text_of(app, "detail")
+        for n in range(2, 40):
+            comes(n)
+        await until(pilot, lambda: rows(app) == 70)
+        await until(pilot, lambda: 0 < table._row - table.scroll_offset.y + 1 < table.size.height)
+        assert text_of(app, "detail") == below
+
+
+async def test_esc_goes_back_one_step_at_a_time(tmp_path: Path) -> None:
+    world = with_entries(tmp_path, 3)
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await journal_page(pilot, 4)
+        table = app.page.query_one(LineTable)
+        await pilot.press("slash")
+        await until(pilot, lambda: text_of(app, "keys").strip() == "Enter Keep  Esc Clear")
+        await pilot.press("escape")  # from a filter that holds nothing
+        await until(pilot, lambda: table.has_focus)
+        await pilot.press("enter")  # into the entry, and back
+        await until(pilot, lambda: not table.has_focus)
+        await pilot.press("escape")
+        await until(pilot, lambda: table.has_focus)
+        assert app.page.NAME == "Journal"
+        await pilot.press("escape")
+        await until(pilot, lambda: app.page.NAME == "Fleet")
+
+
 async def test_a_second_that_passes_while_the_screens_close_breaks_nothing(tmp_path: Path) -> None:
     world = with_entries(tmp_path, 3)
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:

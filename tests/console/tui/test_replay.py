@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from console.service import Service
+from console.tui.keys import PAGES
 from console.tui.screens.tier import TierPage
 from store.errors import StoreUnreachable
 from store.fleet_view import Fleet
@@ -43,6 +44,31 @@ async def test_a_step_of_a_paused_replay_takes_the_figures_along(world: FleetWor
         assert "PAUSED" in text_of(app, "header")
         assert app.view.fleet is not None
         assert app.view.fleet.at == app.view.at
+
+
+async def test_a_replay_turns_the_window_by_keys_of_its_own(world: FleetWorld, tmp_path: Path) -> None:
+    app = app_of(world, tmp_path)
+    app.view.at = world.clock.now() - timedelta(minutes=2)
+    async with app.run_test(size=(160, 24)) as pilot:
+        await ready(pilot)
+        assert "{ } 5m  [ ] Step" in text_of(app, "keys")
+        await pilot.press("right_curly_bracket")
+        await until(pilot, lambda: "IN 1h" in shown(app) and "{ } 1h" in text_of(app, "keys"))
+        assert "08:04:02 UTC" in text_of(app, "header")
+        await pilot.press("4")
+        await until(pilot, lambda: app.page.NAME == "Gate" and "[ ] Step" in text_of(app, "keys"))
+        assert "{ }" not in text_of(app, "keys")
+
+
+async def test_a_screen_without_a_window_offers_none_and_turns_none(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(160, 24)) as pilot:
+        app = await ready(pilot)
+        for key, name, has in zip("1234567", PAGES, (True, True, True, False, False, False, False), strict=True):
+            await pilot.press(key)
+            await until(pilot, lambda name=name: name == app.page.NAME)  # type: ignore[misc]
+            await until(pilot, lambda has=has: ("[ ] 5m" in text_of(app, "keys")) is has)  # type: ignore[misc]
+        await pilot.press("right_square_bracket")
+        assert app.view.window == "5m"
 
 
 async def test_the_header_of_a_replay_names_the_minute_of_its_figures(world: FleetWorld, tmp_path: Path) -> None:
