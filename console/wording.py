@@ -1,6 +1,7 @@
 """What an act costs or loses, in words, before anyone confirms it."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from store.fleet_view import Fleet, TierView
@@ -12,7 +13,27 @@ from store.unknown import Unknown
 if TYPE_CHECKING:
     from store.preflight import Check
 
+NOBODY_LEADS = "COLLECTOR DEAD: nobody carries it out, it stays asked for; start mtok collect."
 _MARKS = {True: "ok", False: "NO", None: "? "}
+
+
+def unled(fleet: Fleet, consequence: str) -> str:
+    """A consequence, and before it that nobody is there to bring it about; itself where somebody leads."""
+    return consequence if fleet.led_by else f"{NOBODY_LEADS}\n{consequence}"
+
+
+def quit_title() -> str:
+    """The act, and what ends with it."""
+    return "Quit: this console is the collector that leads"
+
+
+def quit_consequence(dark_after: timedelta) -> str:
+    """What nobody does any more when the only collector ends."""
+    return (
+        "It reads the bills and keeps the agents' leases alive. Unless another collector stands by, every agent "
+        f"answers 503 {dark_after.total_seconds():.0f} s after the last tick, and nothing puts a tier to sleep.\n"
+        "mtok collect, as a service, goes on without a screen."
+    )
 
 
 def hibernate_title(tier: TierView) -> str:
@@ -33,7 +54,7 @@ def hibernate_consequence(tier: TierView) -> str:
 
 def wake_title(tier: TierView) -> str:
     """The act, and when it begins to cost."""
-    return f"Wake {tier.spec.name}: billed in full before it serves, asleep quoted {_rate(tier)}"
+    return f"Wake {tier.spec.name}: billed in full before it serves"
 
 
 def wake_consequence(tier: TierView, checks: Sequence["Check"]) -> str:

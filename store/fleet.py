@@ -19,7 +19,7 @@ from store.machines import capacity_of, gpus_of
 from store.money import USD
 from store.operations import seen_in, why_not_in
 from store.phases import OperationKind
-from store.states import tier_state
+from store.states import state_by_gate, tier_state
 from store.tables import AgentRow, BillCounter, ProviderTick, ResourceRow, Tick, VerdictRow
 from store.unknown import Unknown
 from store.verdicts import last_verdict, verdict_now
@@ -77,12 +77,20 @@ def fleet_in(
     fresh = [spec.name for spec in tiers if spec.name not in known]
     known = {**known, **figured(session, fresh, policy, now, trend_step)}
     rows, currencies = read_rows(session), currencies_of(session)
+    none, fresh_since = TierRows(), now - policy.dark_after
     return Fleet(
         at=now,
         tick_at=tick_at,
         figures_at=before.figures_at if before is not None and not fresh else now,
         tiers=tuple(
-            _tier(spec, rows.get(spec.name, TierRows()), currencies.get(spec.name, USD), *known[spec.name])
+            _tier(
+                spec,
+                rows.get(spec.name, none),
+                currencies.get(spec.name, USD),
+                verdict,
+                fresh_since,
+                *known[spec.name],
+            )
             for spec in tiers
         ),
         verdict=verdict,
@@ -127,6 +135,8 @@ def _tier(
     spec: TierSpec,
     rows: TierRows,
     currency: str,
+    verdict: Verdict,
+    fresh_since: datetime,
     windows: Mapping[str, Figures],
     points: Trend,
 ) -> TierView:
@@ -135,12 +145,12 @@ def _tier(
     refusals = {kind: why_not_in(instances, kind) for kind in OperationKind}
     return TierView(
         spec=spec,
-        state=tier_state(instances, agents),
+        state=state_by_gate(tier_state(instances, agents), verdict.reasons_for(spec.name)),
         seen=seen_in(instances),
         rate_nusd_per_hour=_rate(rows.resources),
         figures=windows,
         trend=points,
-        in_flight=_in_flight(agents),
+        in_flight=_in_flight(agents, fresh_since),
         engine=", ".join(sorted({agent.engine for agent in agents if agent.engine})),
         problem=_problem(instances, agents),
         operation=_operation(rows),
@@ -170,9 +180,12 @@ def _rate(rows: Sequence[ResourceRow]) -> int | Unknown:
     return sum(known)
 
 
-def _in_flight(agents: Sequence[AgentRow]) -> int | Unknown:
-    answering = [agent.in_flight for agent in agents if agent.problem is None and agent.seen_at is not None]
-    return sum(answering) if answering else Unknown("no agent answers")
+def _in_flight(agents: Sequence[AgentRow], fresh_since: datetime) -> int | Unknown:
+    answering = [agent for agent in agents if agent.problem is None and agent.seen_at is not None]
+    fresh = [agent.in_flight for agent in answering if agent.seen_at and agent.seen_at >= fresh_since]
+    if fresh:
+        return sum(fresh)
+    return Unknown("its agents have not been asked for a while" if answering else "no agent answers")
 
 
 def _operation(rows: TierRows) -> OperationView | None:

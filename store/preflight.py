@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from sqlmodel import Session, col, select
 
+from store.counters import currency_of
 from store.gate import GatePolicy, Verdict
+from store.money import display
 from store.operations import instances
-from store.stops import wake_cost_nusd, why_no_wake
+from store.stops import wake_cost_nusd, wake_rate_nusd_per_hour, why_no_wake
 from store.tables import AgentRow, ResourceRow
 from store.unknown import Unknown
 from store.words import ResourceKind, State
@@ -40,10 +42,12 @@ def _gate(session: Session, policy: GatePolicy, verdict: Verdict, tier: str) -> 
     why = why_no_wake(session, policy, verdict, tier)
     if why is not None:
         return Check("gate", False, why)
-    cost_nusd = wake_cost_nusd(session, policy, verdict, tier)
-    if isinstance(cost_nusd, Unknown):
-        return Check("gate", None, f"open; whether the wake fits the limit is not known: {cost_nusd.reason}")
-    return Check("gate", True, "open, and the wake fits the limit")
+    rate = wake_rate_nusd_per_hour(session, verdict, tier)
+    if isinstance(rate, Unknown):
+        return Check("gate", None, f"open; whether the wake fits the limit is not known: {rate.reason}")
+    currency = currency_of(session, tier)
+    most = f"at most {display(wake_cost_nusd(policy, rate), currency)} before it could be stopped again"
+    return Check("gate", True, f"open; {most}, at up to {display(rate, currency)}/h as quoted; it fits the limit")
 
 
 def _sleeps(rows: Sequence[ResourceRow]) -> Check:

@@ -17,8 +17,9 @@ from store.errors import NothingRecorded
 from store.figures import Figures
 from store.fleet import extra_tiers, figured, health
 from store.fleet_view import Fleet, OperationView, TierSpec, TierView
-from store.gate import GatePolicy
+from store.gate import GatePolicy, Verdict
 from store.phases import OperationKind, Phase
+from store.states import state_by_gate
 from store.tables import BillCounter, OperationPhase, OperationRow, Tick, TierTick
 from store.unknown import NOT_RECORDED, Unknown
 from store.verdict_then import verdict_at
@@ -43,13 +44,14 @@ def read_fleet_at(
         names = [spec.name for spec in tiers]
         figures = figured(session, names, policy, at, trend_step, is_past=True)
         rates, going = _rates(session, names, at), _operations(session, at)
+        seen = {name: _seen(session, name, at) for name in names}
         past = verdict_at(session, policy, at, tick)
         return Fleet(
             at=at,
             tick_at=tick.at,
             figures_at=at,
             tiers=tuple(
-                _tier(spec, _seen(session, spec.name, at), rates, going.get(spec.name), *figures[spec.name])
+                _tier(spec, seen[spec.name], past.verdict, rates, going.get(spec.name), *figures[spec.name])
                 for spec in tiers
             ),
             verdict=past.verdict,
@@ -138,6 +140,7 @@ def _operations(session: Session, at: datetime) -> Mapping[str, OperationView]:
 def _tier(
     spec: TierSpec,
     seen: _Seen,
+    verdict: Verdict,
     rates: Mapping[str, int | Unknown],
     operation: OperationView | None,
     windows: Mapping[str, Figures],
@@ -145,7 +148,7 @@ def _tier(
 ) -> TierView:
     return TierView(
         spec=spec,
-        state=seen.state,
+        state=state_by_gate(seen.state, verdict.reasons_for(spec.name)),
         seen=NOT_RECORDED.reason,
         rate_nusd_per_hour=rates.get(spec.name, NOT_RECORDED),
         figures=windows,

@@ -1,10 +1,11 @@
 """A tier's state in one word: from what is known of its instances and agents, and as each tick keeps it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlmodel import Session, select
 
+from store.gate import Reason
 from store.tables import AgentRow, ResourceRow, TierTick
 from store.words import ResourceKind, State
 
@@ -31,6 +32,11 @@ def tier_state(instances: Sequence[ResourceRow], agents: Sequence[AgentRow]) -> 
         if state in states:
             return state
     return State.ASLEEP if State.ASLEEP in states else State.UNKNOWN
+
+
+def state_by_gate(state: str, reasons: Collection[Reason]) -> str:
+    """A tier's state where the gate has `reasons` to be closed: no lease holds, whatever an agent said last."""
+    return State.RUNNING if state == SERVING and reasons else state
 
 
 def keep_states(session: Session, at: datetime) -> None:

@@ -43,13 +43,13 @@ def why_no_wake(session: Session, policy: GatePolicy, verdict: Verdict, tier: st
     """Why waking `tier` is refused now, or None: the gate is closed for it, or its cost would cross a limit."""
     if verdict.reasons_for(tier):
         return f"the gate is closed: {verdict.sentence_for(tier)}"
-    cost_nusd = _as_far_as_known(wake_cost_nusd(session, policy, verdict, tier))
+    cost_nusd = _known_cost(session, policy, verdict, tier)
     currency = currency_of(session, tier)
     account = verdict.fleet if currency == USD else verdict.currencies.get(currency)
     if account is None:
         return f"it bills in {currency}, and [budget.daily] has no limit in it"
     coming = [other for other in _coming_up(session, tier) if currency_of(session, other) == currency]
-    others_nusd = sum(_as_far_as_known(wake_cost_nusd(session, policy, verdict, other)) for other in coming)
+    others_nusd = sum(_known_cost(session, policy, verdict, other) for other in coming)
     own = verdict.tiers.get(tier)
     for scope in (account, *([own] if own else [])):
         bound = scope.facts.bound_nusd
@@ -72,22 +72,28 @@ def _coming_up(session: Session, tier: str) -> list[str]:
     return [one for one in waking if any(row.state != State.RUNNING for row in instances(session, one))]
 
 
-def wake_cost_nusd(session: Session, policy: GatePolicy, verdict: Verdict, tier: str) -> int | Unknown:
-    """At most what a wake costs until it could be undone: at the highest rate that its instances quoted lately."""
-    cost_nusd = 0
+def wake_rate_nusd_per_hour(session: Session, verdict: Verdict, tier: str) -> int | Unknown:
+    """The highest rate that each instance of a tier has quoted lately, all together: for a bound alone."""
+    total_nusd = 0
     for row in instances(session, tier):
         if row.state == State.GONE:
             continue
         rate = highest_rate(session, row, _awake_until(row, verdict.facts.now) - RATES_OVER)
         if rate is None:
             return Unknown(f"instance {row.resource_id} has quoted no rate")
-        cost_nusd += billed_nusd(rate, policy.wake + policy.horizon.whole)
-    return cost_nusd
+        total_nusd += rate
+    return total_nusd
 
 
-def _as_far_as_known(cost_nusd: int | Unknown) -> int:
+def wake_cost_nusd(policy: GatePolicy, rate_nusd_per_hour: int) -> int:
+    """At most what a wake costs until it could be undone, at `wake_rate_nusd_per_hour`."""
+    return billed_nusd(rate_nusd_per_hour, policy.wake + policy.horizon.whole)
+
+
+def _known_cost(session: Session, policy: GatePolicy, verdict: Verdict, tier: str) -> int:
     """What is not known keeps nothing asleep: the preflight says so, and the gate closes once it runs unbounded."""
-    return 0 if isinstance(cost_nusd, Unknown) else cost_nusd
+    rate = wake_rate_nusd_per_hour(session, verdict, tier)
+    return 0 if isinstance(rate, Unknown) else wake_cost_nusd(policy, rate)
 
 
 def _awake_until(row: ResourceRow, now: datetime) -> datetime:

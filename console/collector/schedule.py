@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import os
-import socket
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -21,6 +19,7 @@ from console.collector.tick import Collector, in_store
 from console.errors import ClockApart
 from store.errors import ClockBehind, FenceLost, MtokError
 from store.leader import acquire, release, yield_lead
+from store.process import this_process
 
 log = structlog.get_logger()
 logging.getLogger("apscheduler").addHandler(logging.NullHandler())  # `_heard` says it; its tracebacks go to stderr
@@ -43,7 +42,7 @@ class Schedule:
         self._rules = Rules(collector)
         self._alarms = Alarms(collector, Channels(collector.settings))
         self._limits = collector.settings.collector
-        self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._owner = f"{this_process()}:{uuid.uuid4().hex[:8]}"
         self._fence: int | None = None
         self._asking: asyncio.Future[int | None] | None = None
         self._incomplete = 0

@@ -80,7 +80,7 @@ def _families(database: Database, session: Session, settings: Settings, now: dat
     yield from money(session, tiers, now)
     yield from budget(policy, verdict, overspend_terms(session, policy, now))
     yield from gate(session, verdict, tiers)
-    yield from states(session, tiers)
+    yield from states(session, verdict, tiers)
     yield from operations(session)
     yield from alarms(session)
     yield from agents(session)

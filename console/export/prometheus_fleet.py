@@ -14,9 +14,10 @@ from prometheus_client.metrics_core import (
 )
 from sqlmodel import Session, col, func, select
 
+from store.gate import Verdict
 from store.operations import instances, under_way
 from store.phases import OperationKind, OperationOutcome
-from store.states import SERVING, tier_state
+from store.states import SERVING, state_by_gate, tier_state
 from store.tables import AgentRow, AlarmRow, OperationRow
 from store.words import State
 
@@ -24,12 +25,13 @@ _STATES = (SERVING, *State)
 _BUCKETS_S = (30, 60, 120, 180, 240, 300, 420, 480, 600, 900)  # warned at 480, failed at 600 by default
 
 
-def states(session: Session, tiers: Sequence[str]) -> Iterator[Metric]:
+def states(session: Session, verdict: Verdict, tiers: Sequence[str]) -> Iterator[Metric]:
     """What each tier does, in the one word that every screen shows."""
     family = StateSetMetricFamily("mtok_tier_state", "What the tier does.", labels=["tier"])
     for tier in tiers:
         query = select(AgentRow).where(AgentRow.tier == tier)
         state = tier_state(instances(session, tier), session.exec(query).all())
+        state = state_by_gate(state, verdict.reasons_for(tier))
         family.add_metric([tier], {str(name): name == state for name in _STATES})
     yield family
 

@@ -12,14 +12,18 @@ from console.tui.messages import Said
 from console.tui.screens.dialogs import ConfirmDialog, Dialog, ReasonDialog, Reset, ResetDialog, Still
 from console.tui.view import View
 from console.wording import (
+    NOBODY_LEADS,
     close_consequence,
     close_title,
     hibernate_consequence,
     hibernate_title,
     open_consequence,
     open_title,
+    quit_consequence,
+    quit_title,
     reset_consequence,
     reset_title,
+    unled,
     wake_consequence,
     wake_title,
 )
@@ -69,7 +73,8 @@ class Acts(_Base):
         tier = self._askable("hibernate")
         if tier is not None:
             name = tier.spec.name if tier.state == "serving" else None
-            dialog = ConfirmDialog(hibernate_title(tier), hibernate_consequence(tier), name, _unchanged(tier))
+            text = self._unled(hibernate_consequence(tier))
+            dialog = ConfirmDialog(hibernate_title(tier), text, name, _unchanged(tier))
             self._ask(OperationKind.HIBERNATE, tier, dialog)
 
     def action_wake(self) -> None:
@@ -86,7 +91,8 @@ class Acts(_Base):
         except MtokError as error:
             self.post_message(Said(str(error), is_problem=True))
             return
-        dialog = ConfirmDialog(wake_title(tier), wake_consequence(tier, checks), still=_unchanged(tier))
+        text = self._unled(wake_consequence(tier, checks))
+        dialog = ConfirmDialog(wake_title(tier), text, still=_unchanged(tier))
         self.call_from_thread(self._ask, OperationKind.WAKE, tier, dialog)
 
     def action_reset_gate(self) -> None:
@@ -102,22 +108,38 @@ class Acts(_Base):
         def still(now: Fleet) -> str | None:
             return why_no_reset(now.verdict)
 
-        self.push_screen(ResetDialog(reset_title(fleet), reset_consequence(fleet), still), answered)
+        self.push_screen(ResetDialog(reset_title(fleet), self._unled(reset_consequence(fleet)), still), answered)
 
     def action_close_gate(self) -> None:
         """Ask for a reason to close the gate."""
         fleet = self._gate_for("close_gate")
         if fleet is not None:
-            dialog = ReasonDialog(close_title(fleet), close_consequence(fleet), _closed_alike(fleet))
+            dialog = ReasonDialog(close_title(fleet), self._unled(close_consequence(fleet)), _closed_alike(fleet))
             self._ask_reason(dialog, self.service.close_gate, "close")
 
     def action_open_gate(self) -> None:
         """Ask for a reason to end a closing by hand."""
         fleet = self._gate_for("open_gate")
         if fleet is not None:
-            dialog = ReasonDialog(open_title(fleet), open_consequence(fleet), _closed_alike(fleet))
+            dialog = ReasonDialog(open_title(fleet), self._unled(open_consequence(fleet)), _closed_alike(fleet))
             act = partial(self.service.open_gate, seen=fleet.verdict.facts.closed_by)
             self._ask_reason(dialog, act, "open")
+
+    async def action_quit(self) -> None:
+        """End; where that ends the collector that leads, ask first."""
+        if not self.view.leads or isinstance(self.screen, Dialog):
+            await super().action_quit()
+            return
+
+        def answered(answer: object) -> None:
+            if answer:
+                self.exit()
+
+        dark_after = self.service.settings.gate_policy.dark_after
+        self.push_screen(ConfirmDialog(quit_title(), quit_consequence(dark_after)), answered)
+
+    def _unled(self, consequence: str) -> str:
+        return consequence if self.view.fleet is None else unled(self.view.fleet, consequence)
 
     def _ask_reason(self, dialog: Dialog, act: Callable[[str], None], word: str) -> None:
         def answered(answer: object) -> None:
@@ -153,10 +175,11 @@ class Acts(_Base):
         """Do what was confirmed; its outcome goes to the message line."""
         try:
             act()
+            by = "the collector carries it out" if self.service.is_led() else NOBODY_LEADS
         except MtokError as error:
             self.post_message(Said(str(error), is_problem=True))
         else:
-            self.post_message(Said(f"{what} of {subject} asked; the collector carries it out"))
+            self.post_message(Said(f"{what} of {subject} asked; {by}", is_problem=by is NOBODY_LEADS))
         self.call_from_thread(self.read_soon)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from store.fleet_view import Fleet, TierView
+from store.process import this_process
 from store.window import LENGTHS
 
 _LEADS_WITHIN_S = 10.0
@@ -36,6 +37,12 @@ class View:
         if self.fleet is None or not self.fleet.tiers:
             return None
         return (self.fleet.tier(self.tier) if self.tier else None) or self.fleet.tiers[0]
+
+    @property
+    def leads(self) -> bool:
+        """Whether the collector that leads is this console's own."""
+        led_by = self.fleet.led_by if self.fleet is not None else None
+        return led_by is not None and led_by.startswith(f"{this_process()}:")
 
     def is_about_to_lead(self, now_s: float) -> bool:
         """Whether this console's own collector has only just begun: until it leads, nobody may."""

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from store.gate import GatePolicy
 from store.inventory import keep_resources
 from store.preflight import preflight
-from store.stops import wake_cost_nusd
+from store.stops import wake_cost_nusd, wake_rate_nusd_per_hour
 from store.tables import ResourceRow
 from store.unknown import Unknown
 from store.verdicts import verdict_now
@@ -54,7 +54,8 @@ def hour(history: History, index: int, state: State) -> None:
 def cost(history: History) -> int | Unknown:
     with history.database.read() as session:
         verdict = verdict_now(session, POLICY, history.clock.now())
-        return wake_cost_nusd(session, POLICY, verdict, "h100")
+        rate = wake_rate_nusd_per_hour(session, verdict, "h100")
+        return rate if isinstance(rate, Unknown) else wake_cost_nusd(POLICY, rate)
 
 
 def test_a_wake_costs_what_the_gpu_did_though_its_hours_are_final(history: History) -> None:

@@ -1,5 +1,6 @@
 """The lines that stand on every screen: what this is, the gate, billing's health, and what is wrong."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 
@@ -115,17 +116,21 @@ def wrapped(text: str, width: int) -> list[str]:
     return [*found, current]
 
 
-def health_row(fleet: Fleet, width: int) -> Row:
-    """Billing's health where all is well: each provider's last complete tick, and that somebody leads."""
-    parts = [
-        _health(health, fleet) for health in fleet.health if health.problem is None and health.last_complete_at
-    ]
+def health_row(view: View, fleet: Fleet, width: int) -> Row:
+    """Billing's health where all is well: each provider's last complete tick, and who leads."""
+    well = [one for one in fleet.health if one.problem is None and one.last_complete_at is not None]
+    parts = [_health(one, fleet) for one in well]
     nobody = "no provider was complete at the last tick" if fleet.tick_at else "no tick yet"
     text = f" BILLING  {'; '.join(parts) or nobody}"
-    led = "; collector leads" if fleet.led_by else ""
+    led = "; this console leads" if view.leads else "; collector leads" if fleet.led_by else ""
     if len(text) + len(led) > width and len(parts) > 1:
-        text = f" BILLING  {len(parts)} of {len(fleet.health)} providers complete"
+        text = f" BILLING  {len(well)} of {len(fleet.health)} providers {_together(well, fleet)}"
     return line(text + led, Role.MUTED)
+
+
+def _together(well: Sequence[ProviderHealth], fleet: Fleet) -> str:
+    last = max(one.last_complete_at for one in well if one.last_complete_at is not None)
+    return "complete" if fleet.led_by else f"STALE {age((fleet.at - last).total_seconds())}"
 
 
 def _health(health: ProviderHealth, fleet: Fleet) -> str:
@@ -159,7 +164,7 @@ def _wrong(view: View, now_s: float) -> list[str]:
     if fleet.led_by is None:
         word = "NO COLLECTOR YET: this console begins to collect"
         if not view.is_about_to_lead(now_s):
-            word = "COLLECTOR DEAD: nobody reads the bills"
+            word = "COLLECTOR DEAD: nobody reads the bills, start mtok collect"
         found.append(f"{word}; {_last_tick(fleet)}. {_burn(fleet)}".rstrip())
     return found + [_dark(health, fleet.at) for health in fleet.health if health.problem]
 

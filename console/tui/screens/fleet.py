@@ -55,7 +55,7 @@ class FleetPage(TiersPage):
         """The table and what belongs to it."""
         fleet = self.view.fleet
         assert fleet is not None
-        self.query_one("#health", Lines).show([health_row(fleet, self.app.size.width)])
+        self.query_one("#health", Lines).show([health_row(self.view, fleet, self.app.size.width)])
         super().show_body()
         self.show_detail()
 

@@ -130,7 +130,10 @@ async def test_a_dead_collector_is_told_whole_on_80_columns(world: FleetWorld, t
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await ready(pilot)
         said = " ".join(text_of(app, "banners").split())
-        assert re.search(r"COLLECTOR DEAD: nobody reads the bills; last tick \d+ s ago, at 08:\d\d:00\. ", said)
+        assert re.search(
+            r"COLLECTOR DEAD: nobody reads the bills, start mtok collect; last tick \d+ s ago, at 08:\d\d:00\. ",
+            said,
+        )
         assert "Estimate by quoted rates: $2.80/h for 2 tiers" in said
         assert max(map(len, text_of(app, "banners").splitlines())) <= 80
 
