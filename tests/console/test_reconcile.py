@@ -22,7 +22,7 @@ from store.check import check
 from store.copy import copy_store
 from store.database import Database
 from store.figures import Spend
-from store.journal import latest
+from store.journal_read import entries
 from store.money import format_nusd, parse_nusd
 from store.spend import spend
 from store.tables import BillCounter, BillSample
@@ -119,7 +119,7 @@ def test_an_outage_is_placed_on_its_days(told: Month) -> None:
     with told.collector.database.read() as session:
         derived = session.exec(select(BillSample).where(BillSample.origin == "derived")).all()
         places = {sample.at for sample in derived}
-        journal = [entry.what for entry in latest(session, 1000)]
+        journal = [entry.what for entry in entries(session, 1000)]
     assert {FIRST + timedelta(days=6), FIRST + timedelta(days=7), FIRST + timedelta(days=15)} <= places
     assert "backfill refused" not in journal
     for sample in derived:

@@ -14,7 +14,7 @@ from store.errors import ClockBehind, DerivedRefused, SettleRefused
 from store.figures import Spend, Usage
 from store.figures_read import figures
 from store.gate import GatePolicy, Reason
-from store.journal import latest
+from store.journal_read import entries
 from store.readings import AgentReading, Bill, ProviderReading, TickReadings, TierResources
 from store.reconcile import counted
 from store.samples import record_tick
@@ -53,7 +53,7 @@ def vanish(history: History, *bills: Bill) -> bool:
 
 def journaled(history: History) -> list[str]:
     with history.database.read() as session:
-        return [entry.what for entry in latest(session, 50)]
+        return [entry.what for entry in entries(session, 50)]
 
 
 @pytest.fixture

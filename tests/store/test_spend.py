@@ -9,7 +9,7 @@ from sqlmodel import select
 
 from store.database import open_database
 from store.figures import Spend
-from store.journal import latest
+from store.journal_read import entries
 from store.spend import debits_between, spend
 from store.tables import BillSample, Gap
 from store.unknown import Unknown
@@ -119,7 +119,7 @@ def test_a_dip_that_recovers_is_jitter_and_no_debit(history: History) -> None:
     assert debited(history, 300) == 700
     assert spent(history, 0, 300) == 700
     with history.database.read() as session:
-        told = [entry.what for entry in latest(session, 10)]
+        told = [entry.what for entry in entries(session, 10)]
     assert told == ["bill recovered", "bill fell"]
 
 
