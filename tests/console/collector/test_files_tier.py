@@ -18,7 +18,7 @@ from store.clock import SetClock
 from store.database import Database, open_database
 from store.figures import Spend
 from store.figures_read import figures, figures_and_trends, steps_until
-from store.fleet import read_fleet
+from store.fleet_reader import FleetReader
 from store.gate import Reason, Verdict
 from store.journal_read import entries
 from store.leader import acquire
@@ -246,7 +246,7 @@ def test_the_screen_shows_no_state_that_nobody_told(days: Days) -> None:
     days.go_on(MONDAY + timedelta(hours=3))
     collector = days.collector
     specs, policy = collector.settings.tier_specs, collector.policy
-    fleet = read_fleet(days.database, specs, policy, days.clock.now(), timedelta(hours=1))
+    fleet = FleetReader(days.database, specs, policy, timedelta(hours=1)).read(days.clock.now())
     tier = fleet.tier("on-prem")
     assert tier is not None
     assert tier.state == "unknown"
