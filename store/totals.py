@@ -1,8 +1,8 @@
 """Running totals of a tier up to its last complete tick: what a monitoring system subtracts from one another.
 
-The difference of two totals is the figure between the two ticks: `totals(b).spend - totals(a).spend` is
-`spend(a, b)`, to the nano-dollar. What was billed before our first look is in neither, nor what a ledger lost when
-its snapshot was restored: the figure between two such totals is not known.
+The difference of two totals is the figure between the two ticks, to the nano-dollar. What was billed before our
+first look is in neither, nor what a ledger lost when its snapshot was restored: the figure between two such totals
+is not known.
 """
 
 from collections import defaultdict

@@ -22,9 +22,9 @@ from store.check import check
 from store.copy import copy_store
 from store.database import Database
 from store.figures import Spend
+from store.figures_read import figures
 from store.journal_read import entries
 from store.money import format_nusd, parse_nusd
-from store.spend import spend
 from store.tables import BillCounter, BillSample
 from store.window import Window
 from tests.console.month import FIRST, LAST, Month, month, tell
@@ -131,7 +131,7 @@ def test_an_outage_is_placed_on_its_days(told: Month) -> None:
 def test_exports_add_up_to_the_month(told: Month, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     window = Window(FIRST, LAST)
     with told.collector.database.read() as session:
-        found = {tier: spend(session, tier, window) for tier in ("h100", "a100", "unassigned")}
+        found = {tier: figures(session, tier, window).spend for tier in ("h100", "a100", "unassigned")}
     wanted = {tier: one.nusd for tier, one in found.items() if isinstance(one, Spend)}
     assert len(wanted) == 3
     _, out = mtok(told, capsys, "export", "csv", *MONTH, "--every", "1h")

@@ -10,18 +10,17 @@ from sqlmodel import select
 from store.database import open_database
 from store.figures import Spend
 from store.journal_read import entries
-from store.spend import debits_between, spend
 from store.tables import BillSample, Gap
 from store.unknown import Unknown
 from store.window import Window
-from tests.conftest import START, History
+from tests.conftest import START, History, billed_in, debits_between
 from tests.databases import empty_sqlite
 
 
 def spent(history: History, start_s: float, end_s: float) -> int | Unknown:
     window = Window(START + timedelta(seconds=start_s), START + timedelta(seconds=end_s))
     with history.database.read() as session:
-        found = spend(session, history.tier, window)
+        found = billed_in(session, history.tier, window)
     return found.nusd if isinstance(found, Spend) else found
 
 
