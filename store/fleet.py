@@ -153,7 +153,7 @@ def _operation(rows: TierRows) -> OperationView | None:
     if row is None:
         return None
     reached = phases_in(rows.phases, OperationKind(row.kind))
-    return OperationView(row.kind, row.phase, row.detail, row.requested_at, row.phase_at, reached)
+    return OperationView(row.kind, row.phase, row.detail, row.requested_at, reached)
 
 
 def _sleep(rows: Sequence[ResourceRow]) -> SleepView | None:

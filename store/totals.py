@@ -31,7 +31,6 @@ Money = Mapping[str, int] | Unknown
 class Totals:
     """A tier's totals at the complete tick `at`. Credits lower `spend`; `debits` and `usage` only rise."""
 
-    tier: str
     at: datetime
     spend: Money
     debits: Money
@@ -61,7 +60,6 @@ def _at(session: Session, at: datetime, edges: Mapping[str, TierEdge]) -> dict[s
     opened = {ledger: first.totals for ledger, first in firsts(session, [{}, ledgers]).items()}
     return {
         tier: Totals(
-            tier,
             at,
             _sums([row for row in bills if row.tier == tier], at, less="opening_nusd"),
             _sums([row for row in debits if row.tier == tier], at),
