@@ -16,7 +16,6 @@ import typer
 from console.settings_place import find_settings
 
 VARIABLE = "_MTOK_COMPLETE"
-SHELLS = ("bash", "zsh", "fish")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # whatever else is in the file, a shell evaluates this
 
 

@@ -21,7 +21,7 @@ def found_settings(config: Path | None) -> Settings:
     return load_settings(find_settings(config))
 
 
-def open_store(settings: Settings, *, read_only: bool = False, may_upgrade: bool = True) -> "Database":
+def open_store(settings: Settings, *, read_only: bool = False) -> "Database":
     """The store of these settings; see `store.database.open_database`.
 
     Raises:
@@ -29,7 +29,7 @@ def open_store(settings: Settings, *, read_only: bool = False, may_upgrade: bool
     """
     from store.database import open_database  # SQLAlchemy: a third of the start of a screen that waits for it
 
-    return open_database(settings.store_url, read_only=read_only, may_upgrade=may_upgrade)
+    return open_database(settings.store_url, read_only=read_only)
 
 
 @contextmanager

@@ -17,20 +17,21 @@ from store.printable import printable
 _READ_EVERY_S = 1.0
 _READ_BYTES = 4096
 _FIRST_NOTE_S = 3.0
+_FIRST_WINDOW = "5m"
 
 
 class _Ended(Exception):
     """A signal."""
 
 
-def run_plain(service: Service, notes: "queue.SimpleQueue[str]", window: str = "5m") -> int:
+def run_plain(service: Service, notes: "queue.SimpleQueue[str]") -> int:
     """Say what is, then what changes, until `quit`, the end of the input, or a signal.
 
     `notes`: what is to be said besides; lines that have been written stay, so the first one is waited for.
     """
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, _end)
-    talk = Talk(service, window)
+    talk = Talk(service, _FIRST_WINDOW)
     typed = bytearray()
     try:
         with suppress(queue.Empty):

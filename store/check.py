@@ -25,7 +25,6 @@ class Finding:
 
     subject: str
     problem: str
-    nusd: int = 0
 
 
 def check(database: Database) -> list[Finding]:
@@ -53,7 +52,7 @@ def altered_bills(
             yield Finding(where, str(error))
             continue
         if off:
-            yield Finding(where, f"holds {total} nusd, the provider said {raw}: off by {off} nusd", off)
+            yield Finding(where, f"holds {total} nusd, the provider said {raw}: off by {off} nusd")
 
 
 def _bills(session: Session) -> Iterator[Finding]:
@@ -74,7 +73,7 @@ def _chain(session: Session, counter: BillCounter) -> Iterator[Finding]:
             rise, debit = total - before[0], debits - before[1]
             if debit < 0 or (fell_at is None and before[2] is None and debit < rise):
                 where = f"{counter.counter} at {rfc3339(at)}"
-                yield Finding(where, f"rose by {rise} nusd and its debits by {debit}", rise - debit)
+                yield Finding(where, f"rose by {rise} nusd and its debits by {debit}")
         before = (total, debits, fell_at)
 
 

@@ -29,23 +29,6 @@ class TierEdge:
     running_ms: int
 
 
-def snap(session: Session, tier: str, window: Window) -> Edges | Unknown:
-    """The complete ticks at or before both edges of `window`; only a start before our first moves forward."""
-    return snap_all(session, tier, [window])[0]
-
-
-def snap_all(session: Session, tier: str, windows: Sequence[Window]) -> list[Edges | Unknown]:
-    """The edges of each of `windows`."""
-    return snap_tiers(session, [tier], windows)[tier]
-
-
-def snap_tiers(
-    session: Session, tiers: Sequence[str], windows: Sequence[Window]
-) -> dict[str, list[Edges | Unknown]]:
-    """By tier, the edges of each of `windows`."""
-    return snap_known(session, tiers, windows, complete_of(session, tiers, ends_of(windows)))
-
-
 def ends_of(windows: Sequence[Window]) -> list[datetime]:
     """Where `windows` begin and end, each instant once."""
     return list(dict.fromkeys(end for window in windows for end in (window.start, window.end)))
@@ -57,7 +40,10 @@ def snap_known(
     windows: Sequence[Window],
     known: Mapping[str, Mapping[datetime, TierEdge]],
 ) -> dict[str, list[Edges | Unknown]]:
-    """By tier, the edges of each of `windows`, for which `complete_of` has been asked."""
+    """By tier, the edges of each of `windows`, for whose ends (`ends_of`) `complete_of` has been asked.
+
+    They are the complete ticks at or before both ends; only a start before our first one moves forward.
+    """
     new = [tier for tier in tiers if any(window.start not in known[tier] for window in windows)]
     firsts = _firsts(session, new)
     told = cache(lambda until: problems_of(session, tiers, until))  # when a fleet has stopped, all of it is asked

@@ -46,7 +46,10 @@ def figures_and_trends(
     steps: Sequence[datetime],
     then: datetime | None = None,
 ) -> dict[str, tuple[tuple[Figures, ...], Trend]]:
-    """By tier, `figures_of` and its trend over `steps`, all of it read together."""
+    """By tier, `figures_of` and its trend: $/Mtok output between each two of `steps`, oldest first.
+
+    All of it is read together.
+    """
     known = complete_of(session, tiers, list(dict.fromkeys([*ends_of(windows), *steps])))
     snapped = snap_known(session, tiers, windows, known)
     used = {
@@ -113,11 +116,6 @@ class _Reading:
         spend = spend_of(self.bills, f"edge{start}", f"edge{end}", edges) if coarse is None else coarse
         usage = usage_of(self.opened, self.tier, self.ledgers[start], self.ledgers[end], edges)
         return Figures(window, edges, spend, usage)
-
-
-def trend(session: Session, tier: str, steps: Sequence[datetime]) -> Trend:
-    """$/Mtok output between each two of `steps`, oldest first: what a sparkline draws."""
-    return figures_and_trends(session, [tier], (), steps)[tier][1]
 
 
 def steps_until(now: datetime, step: timedelta, count: int) -> list[datetime]:

@@ -7,14 +7,12 @@ from sqlmodel import Session, col, func, select
 
 from store.anatomy import phases_in
 from store.counters import currencies_of
-from store.database import Database
 from store.figures import Figures, Trend
 from store.figures_read import figures_and_trends, steps_until
 from store.fleet_rows import TierRows, read_rows
 from store.fleet_view import Fleet, OperationView, ProviderHealth, SleepView, TierSpec, TierView
 from store.gate import GatePolicy, Verdict
 from store.keys import summed_keys
-from store.leader import leader
 from store.machines import capacity_of, gpus_of
 from store.money import USD
 from store.operations import seen_in, why_not_in
@@ -22,40 +20,12 @@ from store.phases import OperationKind
 from store.states import state_by_gate, tier_state
 from store.tables import AgentRow, BillCounter, ProviderTick, ResourceRow, Tick, VerdictRow
 from store.unknown import Unknown
-from store.verdicts import last_verdict, verdict_now
+from store.verdicts import last_verdict
 from store.window import WINDOWS, named_window
 from store.words import IGNORED, UNASSIGNED, Market, State
 
 TREND_POINTS = 16
 FIGURES_HOLD = timedelta(seconds=75)  # edges move with ticks; without any for so long, windows still grow old
-
-
-def read_fleet(
-    database: Database,
-    specs: Sequence[TierSpec],
-    policy: GatePolicy,
-    now: datetime,
-    trend_step: timedelta,
-    before: Fleet | None = None,
-) -> Fleet:
-    """The fleet at `now`, in one consistent view of the store.
-
-    `before`, a fleet read earlier, saves reading figures again that no tick has changed since.
-
-    Raises:
-        StoreUnreachable: the store does not answer.
-    """
-    with database.read() as session:
-        led_by = leader(database, session)
-        return fleet_in(
-            session,
-            specs,
-            policy,
-            verdict_now(session, policy, now),
-            led_by[0] if led_by else None,
-            trend_step,
-            before,
-        )
 
 
 def fleet_in(
@@ -65,9 +35,12 @@ def fleet_in(
     verdict: Verdict,
     led_by: str | None,
     trend_step: timedelta,
-    before: Fleet | None = None,
+    before: Fleet | None,
 ) -> Fleet:
-    """The fleet at the instant of `verdict`, in the view of `session`; see `read_fleet`."""
+    """The fleet at the instant of `verdict`, in the view of `session`.
+
+    `before`, a fleet read earlier, saves reading figures again that no tick has changed since.
+    """
     now = verdict.facts.now
     tiers = [*specs, *extra_tiers(session)]
     tick_at = session.exec(select(func.max(Tick.at))).one()
@@ -193,7 +166,7 @@ def _operation(rows: TierRows) -> OperationView | None:
     if row is None:
         return None
     reached = phases_in(rows.phases, OperationKind(row.kind))
-    return OperationView(row.kind, row.phase, row.detail, row.requested_at, row.phase_at, reached)
+    return OperationView(row.kind, row.phase, row.detail, row.requested_at, reached)
 
 
 def _sleep(rows: Sequence[ResourceRow]) -> SleepView | None:

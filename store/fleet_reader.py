@@ -44,7 +44,7 @@ class FleetReader:
         self._reading = threading.Lock()
 
     def read(self, now: datetime) -> Fleet:
-        """The fleet at `now`, in one consistent view of the store; see `store.fleet.read_fleet`.
+        """The fleet at `now`, in one consistent view of the store.
 
         One reading at a time: whoever comes meanwhile waits for it, and then finds nothing changed.
 

@@ -31,13 +31,12 @@ class TierSpec:
 
 @dataclass(frozen=True, slots=True)
 class OperationView:
-    """An operation under way: what, in which phase, since when, and the phases so far."""
+    """An operation under way: what, in which phase, asked when, and the phases so far."""
 
     kind: str
     phase: str
     detail: str
     requested_at: datetime
-    phase_at: datetime
     reached: tuple[Reached, ...] = ()
 
 

@@ -34,20 +34,14 @@ class Point:
     currency: str | None = None
 
 
-def points(
-    session: Session, tier: str, window: Window, count: int, then: datetime | None = None
-) -> tuple[Point, ...]:
-    """`window` in `count` steps, oldest first; `then`: as it was read at that past instant.
-
-    The spend of a step that is shorter than what the bill moves by is Unknown; its tokens are not.
-    """
-    return points_of(session, [tier], window, count, then)[tier]
-
-
 def points_of(
     session: Session, tiers: Sequence[str], window: Window, count: int, then: datetime | None = None
 ) -> dict[str, tuple[Point, ...]]:
-    """The points of each tier; tiers with the same ticks are read together."""
+    """By tier, `window` in `count` steps, oldest first; `then`: as it was read at that past instant.
+
+    The spend of a step that is shorter than what the bill moves by is Unknown; its tokens are not. Tiers with the
+    same ticks are read together.
+    """
     length = window.end - window.start
     borders = [*(window.start + length * k / count for k in range(count)), window.end]
     steps = [Window(start, end) for start, end in pairwise(borders)]

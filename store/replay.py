@@ -133,7 +133,7 @@ def _operations(session: Session, at: datetime) -> Mapping[str, OperationView]:
         phases = sorted(session.exec(of_row).all(), key=lambda one: (one.at, order.index(Phase(one.phase))))
         if phases:
             last, reached = phases[-1], phases_in(phases, OperationKind(row.kind))
-            found[row.tier] = OperationView(row.kind, last.phase, last.detail, row.requested_at, last.at, reached)
+            found[row.tier] = OperationView(row.kind, last.phase, last.detail, row.requested_at, reached)
     return found
 
 

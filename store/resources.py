@@ -50,7 +50,6 @@ class BillView:
 class ResourceView:
     """An instance or a volume. `bills`: those that may still move, and the newest of those that have ended."""
 
-    provider: str
     kind: str
     resource_id: str
     name: str
@@ -125,7 +124,6 @@ def _bill(counter: BillCounter, sample: BillSample | None, pace: Pace, until: da
 def _unlisted(counter: BillCounter, sample: BillSample | None) -> ResourceView:
     rate = sample.rate_nusd_per_hour if sample else None
     return ResourceView(
-        provider=counter.provider,
         kind=counter.kind,
         resource_id=counter.resource_id,
         name=counter.name,
@@ -142,7 +140,6 @@ def _unlisted(counter: BillCounter, sample: BillSample | None) -> ResourceView:
 
 def _listed(row: ResourceRow) -> ResourceView:
     return ResourceView(
-        provider=row.provider,
         kind=row.kind,
         resource_id=row.resource_id,
         name=row.name,

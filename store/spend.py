@@ -10,8 +10,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, select
 
 from store.clock import rfc3339
-from store.counters import bill_rows, debits_at
-from store.edges import snap
+from store.counters import debits_at
 from store.figures import Spend
 from store.money import USD
 from store.pace import Pace
@@ -38,15 +37,6 @@ class SpendTerm:
     def debits_nusd(self) -> int:
         """The rises alone. What is left of `nusd` are credits and corrections."""
         return self.end.debits_nusd - (self.start.debits_nusd if self.start else 0)
-
-
-def spend(session: Session, tier: str, window: Window) -> Spend | Unknown:
-    """Money billed to `tier` inside `window`, read off the provider's counters."""
-    edges = snap(session, tier, window)
-    if isinstance(edges, Unknown):
-        return edges
-    rows = bill_rows(session, [tier], [edges.start_at, edges.end_at])
-    return spend_of(rows, "edge0", "edge1", edges)
 
 
 def spend_of(rows: Sequence[Row[Any]], start: str, end: str, edges: Edges) -> Spend | Unknown:
@@ -177,8 +167,3 @@ def without_limit(billed: Collection[str], limits: Collection[str]) -> Unknown |
 def currencies_of(debits: Sequence[Debit]) -> set[str]:
     """Those in which something was billed, or may have been."""
     return {one.currency for one in debits if isinstance(one.nusd, Unknown) or one.nusd}
-
-
-def debits_between(session: Session, start: datetime, end: datetime) -> int | Unknown:
-    """Debits of the whole account in `[start, end)`."""
-    return debits_of(debits_by_tier(session, start, end), None)

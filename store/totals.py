@@ -1,8 +1,8 @@
 """Running totals of a tier up to its last complete tick: what a monitoring system subtracts from one another.
 
-The difference of two totals is the figure between the two ticks: `totals(b).spend - totals(a).spend` is
-`spend(a, b)`, to the nano-dollar. What was billed before our first look is in neither, nor what a ledger lost when
-its snapshot was restored: the figure between two such totals is not known.
+The difference of two totals is the figure between the two ticks, to the nano-dollar. What was billed before our
+first look is in neither, nor what a ledger lost when its snapshot was restored: the figure between two such totals
+is not known.
 """
 
 from collections import defaultdict
@@ -31,7 +31,6 @@ Money = Mapping[str, int] | Unknown
 class Totals:
     """A tier's totals at the complete tick `at`. Credits lower `spend`; `debits` and `usage` only rise."""
 
-    tier: str
     at: datetime
     spend: Money
     debits: Money
@@ -61,7 +60,6 @@ def _at(session: Session, at: datetime, edges: Mapping[str, TierEdge]) -> dict[s
     opened = {ledger: first.totals for ledger, first in firsts(session, [{}, ledgers]).items()}
     return {
         tier: Totals(
-            tier,
             at,
             _sums([row for row in bills if row.tier == tier], at, less="opening_nusd"),
             _sums([row for row in debits if row.tier == tier], at),

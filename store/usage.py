@@ -14,14 +14,12 @@ from store.counters import (
     first_totals,
     first_usage,
     ledgers_of,
-    usage_rows,
     usage_sample_at,
 )
-from store.edges import snap
 from store.figures import Usage
 from store.tables import Ledger, UsageSample
 from store.unknown import Unknown
-from store.window import Edges, Window
+from store.window import Edges
 
 AtEdge = Mapping[int, LedgerAt]
 Opened = Mapping[int, Totals | Unknown]
@@ -40,15 +38,6 @@ class UsageTerm:
         """By how much one of `USAGE_FIELDS` rose."""
         base = getattr(self.start, field) if self.start else 0
         return int(getattr(self.end, field) - base)
-
-
-def usage(session: Session, tier: str, window: Window) -> Usage | Unknown:
-    """What `tier` served inside `window`, read off its agents' ledgers."""
-    edges = snap(session, tier, window)
-    if isinstance(edges, Unknown):
-        return edges
-    start, end = usage_rows(session, [tier], [edges.start_at, edges.end_at])
-    return usage_of(openings(session, [start, end]), tier, start, end, edges)
 
 
 def openings(session: Session, edges: Sequence[AtEdge]) -> Opened:

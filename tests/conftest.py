@@ -10,14 +10,21 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from sqlmodel import Session
 
 from store.clock import SetClock
+from store.counters import bill_rows
 from store.database import Database, open_database
+from store.figures import Spend
+from store.figures_read import figures
 from store.leader import acquire
 from store.money import format_nusd
 from store.readings import AgentReading, Bill, LedgerTotals, ProviderReading, TickReadings, TierResources
 from store.samples import record_tick
+from store.spend import debits_by_tier, debits_of, spend_of
 from store.tables import BillCounter, BillSample
+from store.unknown import Unknown
+from store.window import Window
 from tests.databases import empty_sqlite, opened, postgres_database, postgres_server, share_statements
 
 # with it every process that a test starts would compile our modules anew, which pip compiles where it installs them
@@ -152,6 +159,19 @@ class History:
         complete = record_tick(self.database, readings, self.fence)
         self.clock.advance(after_s)
         return complete
+
+
+def billed_in(session: Session, tier: str, window: Window) -> Spend | Unknown:
+    """What a tier was billed between the two ticks of `window`, however short that is for its bill's step."""
+    edges = figures(session, tier, window).edges
+    if isinstance(edges, Unknown):
+        return edges
+    return spend_of(bill_rows(session, [tier], [edges.start_at, edges.end_at]), "edge0", "edge1", edges)
+
+
+def debits_between(session: Session, start: datetime, end: datetime) -> int | Unknown:
+    """Debits of the whole account in `[start, end)`."""
+    return debits_of(debits_by_tier(session, start, end), None)
 
 
 def add_ended_buckets(database: Database, count: int) -> None:

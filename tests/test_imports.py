@@ -23,7 +23,7 @@ HEAVY = {"textual", "apscheduler", "paramiko", "torch"}
 @pytest.mark.parametrize(
     ("statement", "never"),
     [
-        ("import store.fleet, store.samples", HEAVY | {"httpx", "numpy", "starlette", "console", "agent"}),
+        ("import store.fleet_reader, store.samples", HEAVY | {"httpx", "numpy", "starlette", "console", "agent"}),
         ("import agent.server, agent.cli, agent.engine.reference", HEAVY | {"httpx", "console", "opentelemetry"}),
         ("import agent.check, agent.engine.exllamav2_load", HEAVY | {"exllamav2", "console"}),
         ("import console.cli", HEAVY | {"httpx", "numpy", "sqlmodel", "agent"}),

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from agent.engine.llama import Cache
 
 BLOCK_TOKENS = 16  # shorter matches cost more to look up than to compute
-BUDGET_BYTES = 64 << 20
+_BUDGET_BYTES = 64 << 20
 
 Ids = npt.NDArray[np.int64]
 
@@ -16,18 +16,17 @@ Ids = npt.NDArray[np.int64]
 class PrefixCache:
     """The most recent sequences within a budget of bytes."""
 
-    def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
-        self._budget_bytes = budget_bytes
+    def __init__(self) -> None:
         self._kept: deque[tuple[Ids, Cache]] = deque()
         self._held_bytes = 0
 
     def keep(self, ids: Ids, cache: Cache) -> None:
         """Remember a sequence that will not be written to any more. `ids` are the positions in use."""
-        if len(ids) < BLOCK_TOKENS or cache.nbytes > self._budget_bytes:
+        if len(ids) < BLOCK_TOKENS or cache.nbytes > _BUDGET_BYTES:
             return
         self._kept.appendleft((ids, cache))
         self._held_bytes += cache.nbytes
-        while self._held_bytes > self._budget_bytes:
+        while self._held_bytes > _BUDGET_BYTES:
             self._held_bytes -= self._kept.pop()[1].nbytes
 
     def fill(self, cache: Cache, prompt: Ids) -> int:

@@ -7,7 +7,7 @@ https://docs.hyperstack.cloud (2026-08-26) and the official OpenAPI document (20
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 
@@ -35,8 +35,6 @@ from console.providers.wire import Number, Unreadable, object_in, rows_of
 from store.clock import Clock
 from store.errors import AmountError
 from store.words import ResourceKind, State
-
-Row = TypeVar("Row")
 
 BASE_URL = "https://infrahub-api.nexgencloud.com/v1"
 _PAGE_SIZE = 100

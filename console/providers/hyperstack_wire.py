@@ -32,7 +32,6 @@ class WindowBill:
 
     resource_id: str
     name: str
-    status: str
     metrics: Mapping[str, Number]
     row_id: str
 
@@ -118,7 +117,6 @@ def _window_bill(row: Mapping[str, Any]) -> WindowBill:
     return WindowBill(
         resource_id=_field(attributes, "infrahub_id", Number).raw,
         name=str(attributes.get("resource_name") or ""),
-        status=str(attributes.get("status") or ""),
         metrics=_numbers(_field(row, "metrics", dict)),
         row_id=str(attributes.get("id") or _field(attributes, "infrahub_id", Number).raw),
     )

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from console.providers.simulator_world import instant
 
 Body = dict[str, Any]
+_LAST_S = 7200
 
 
 class Accrued(Protocol):
@@ -70,10 +71,10 @@ def _account_row(resource: Accrued, start_s: int, end_s: int) -> Body:
     }
 
 
-def account_by_second(world: Account, most_s: int = 7200) -> Body:
+def account_by_second(world: Account) -> Body:
     """What had been billed in each of the last seconds, for whoever asks when the simulator has ended."""
     end = world.now_s()
-    seconds = range(max(world.began_s, end - most_s), end + 1)
+    seconds = range(max(world.began_s, end - _LAST_S), end + 1)
     rows = [
         {
             "resource_type": one.kind,

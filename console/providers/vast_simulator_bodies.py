@@ -11,7 +11,6 @@ from console.providers.vast_simulator_world import VastWorld
 from store.money import NUSD, format_nusd
 
 Body = dict[str, Any]
-Answer = tuple[int, Body]
 
 _TYPES = {"vm": "instance", "volume": "volume"}
 _MOST = {"instances": 25, "results": 500}

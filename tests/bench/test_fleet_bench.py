@@ -13,7 +13,6 @@ import pytest
 from sqlmodel import select
 
 from store.database import Database
-from store.fleet import read_fleet
 from store.fleet_reader import FleetReader
 from store.fleet_view import TierSpec
 from store.gate import GatePolicy
@@ -112,7 +111,9 @@ def test_a_screen_that_reads_each_second(tmp_path: Path, count: int, days: float
         took.append((time.perf_counter() - start) * 1000)
     assert len(fleet.tiers) == count
     assert all(isinstance(tier.figures["1h"].output_nusd_per_mtok, int) for tier in fleet.tiers)
-    anew = median_ms(lambda: read_fleet(database, specs(count), POLICY, now + timedelta(minutes=5), STEP), rounds=3)
+    anew = median_ms(
+        lambda: FleetReader(database, specs(count), POLICY, STEP).read(now + timedelta(minutes=5)), rounds=3
+    )
     database.close()
     median = sorted(took)[len(took) // 2]
     LINES.append(f"the fleet of {count} tiers, nothing has changed{same:>20.2f} ms   {targets[0]}")

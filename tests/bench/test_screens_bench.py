@@ -11,7 +11,7 @@ from store.database import Database
 from store.fleet_view import TierSpec
 from store.gate import GatePolicy
 from store.hours import bands
-from store.points import points
+from store.points import points_of
 from store.replay import read_fleet_at
 from store.resources import resources
 from store.sources import sources
@@ -23,14 +23,14 @@ DAYS = 31
 POLICY = GatePolicy(10**15, ZONE, timedelta(seconds=170))
 PAST = END - timedelta(days=20, minutes=7)
 READS: dict[str, Callable[[Session], object]] = {
-    "points: a day of one tier in 96 steps": lambda session: points(
-        session, "t3", named_window("24h", END, ZONE), 96
+    "points: a day of one tier in 96 steps": lambda session: points_of(
+        session, ["t3"], named_window("24h", END, ZONE), 96
     ),
-    "points: 30 days of one tier in 120 steps": lambda session: points(
-        session, "t3", named_window("30d", END, ZONE), 120
+    "points: 30 days of one tier in 120 steps": lambda session: points_of(
+        session, ["t3"], named_window("30d", END, ZONE), 120
     ),
-    "the same, as of 20 days ago": lambda session: points(
-        session, "t3", named_window("7d", PAST, ZONE), 120, then=PAST
+    "the same, as of 20 days ago": lambda session: points_of(
+        session, ["t3"], named_window("7d", PAST, ZONE), 120, then=PAST
     ),
     "bands: 7 days of every tier by the hour": lambda session: bands(session, NAMES, END, 7),
     "bands: 30 days of one tier by the hour": lambda session: bands(session, ["t3"], END, 30),

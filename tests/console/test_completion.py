@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from console.cli import main
-from console.completion import SHELLS
+from console.cli_ops import Shell
 from tests.console.fleet_world import TIERS, settings_text
 
 Offered = Callable[[str], list[str]]
@@ -87,7 +87,7 @@ echo "${{COMPREPLY[@]}}"
 
 
 def test_each_shell_has_a_script(capsys: pytest.CaptureFixture[str]) -> None:
-    for shell in SHELLS:
+    for shell in Shell:
         assert main(["completion", shell]) == 0
         assert "_MTOK_COMPLETE=complete_" + shell in capsys.readouterr().out
     assert main(["completion", "tcsh"]) == 2

@@ -22,9 +22,9 @@ from store.check import check
 from store.copy import copy_store
 from store.database import Database
 from store.figures import Spend
-from store.journal import latest
+from store.figures_read import figures
+from store.journal_read import entries
 from store.money import format_nusd, parse_nusd
-from store.spend import spend
 from store.tables import BillCounter, BillSample
 from store.window import Window
 from tests.console.month import FIRST, LAST, Month, month, tell
@@ -119,7 +119,7 @@ def test_an_outage_is_placed_on_its_days(told: Month) -> None:
     with told.collector.database.read() as session:
         derived = session.exec(select(BillSample).where(BillSample.origin == "derived")).all()
         places = {sample.at for sample in derived}
-        journal = [entry.what for entry in latest(session, 1000)]
+        journal = [entry.what for entry in entries(session, 1000)]
     assert {FIRST + timedelta(days=6), FIRST + timedelta(days=7), FIRST + timedelta(days=15)} <= places
     assert "backfill refused" not in journal
     for sample in derived:
@@ -131,7 +131,7 @@ def test_an_outage_is_placed_on_its_days(told: Month) -> None:
 def test_exports_add_up_to_the_month(told: Month, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     window = Window(FIRST, LAST)
     with told.collector.database.read() as session:
-        found = {tier: spend(session, tier, window) for tier in ("h100", "a100", "unassigned")}
+        found = {tier: figures(session, tier, window).spend for tier in ("h100", "a100", "unassigned")}
     wanted = {tier: one.nusd for tier, one in found.items() if isinstance(one, Spend)}
     assert len(wanted) == 3
     _, out = mtok(told, capsys, "export", "csv", *MONTH, "--every", "1h")

@@ -18,7 +18,7 @@ from store.check import check
 from store.clock import SetClock
 from store.database import HEAD
 from store.errors import BackupFailed, RestoreRefused, StoreUnreachable
-from store.journal import latest
+from store.journal_read import entries
 from store.leader import release
 from store.restore import restore
 from tests.conftest import START, History
@@ -167,7 +167,7 @@ def test_a_restore_waits_for_nobody_to_lead_and_keeps_the_old_store(told: Histor
     told.database.close()
     with opened(f"sqlite:///{path}") as database:
         with database.read() as session:
-            entry = latest(session, 1)[0]
+            entry = entries(session, 1)[0]
             assert (entry.actor, entry.what, entry.detail) == ("ada", "store restored", "from b.db.gz")
         again = History(database, told.clock)
         tick(again, TOLD + 3)

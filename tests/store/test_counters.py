@@ -14,18 +14,18 @@ from store.errors import ClockBehind, DerivedRefused, SettleRefused
 from store.figures import Spend, Usage
 from store.figures_read import figures
 from store.gate import GatePolicy, Reason
-from store.journal import latest
+from store.journal_read import entries
 from store.readings import AgentReading, Bill, ProviderReading, TickReadings, TierResources
 from store.reconcile import counted
 from store.samples import record_tick
 from store.settle import settle
-from store.spend import debits_between, debits_by_tier, spend
+from store.spend import debits_by_tier
 from store.tables import BillCounter, BillSample, Gap, ProviderTick, ResourceRow
 from store.unknown import Unknown
 from store.verdicts import verdict_now
 from store.window import Window, named_window
 from store.words import IGNORED, UNASSIGNED
-from tests.conftest import START, History
+from tests.conftest import START, History, billed_in, debits_between
 
 OTHER = {"counter": "usage:vm:9000", "resource_id": "9000", "name": "other"}
 
@@ -33,7 +33,7 @@ OTHER = {"counter": "usage:vm:9000", "resource_id": "9000", "name": "other"}
 def spent(history: History, start_s: float, end_s: float, tier: str = "h100") -> int | Unknown:
     window = Window(START + timedelta(seconds=start_s), START + timedelta(seconds=end_s))
     with history.database.read() as session:
-        found = spend(session, tier, window)
+        found = billed_in(session, tier, window)
     return found.nusd if isinstance(found, Spend) else found
 
 
@@ -53,7 +53,7 @@ def vanish(history: History, *bills: Bill) -> bool:
 
 def journaled(history: History) -> list[str]:
     with history.database.read() as session:
-        return [entry.what for entry in latest(session, 50)]
+        return [entry.what for entry in entries(session, 50)]
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ def test_a_bill_in_another_currency_is_another_counter(history: History) -> None
             Window(START, START + timedelta(minutes=2)),
             Window(START + timedelta(minutes=3), START + timedelta(minutes=5)),
         ]
-        found = [spend(session, "h100", one) for one in window]
+        found = [billed_in(session, "h100", one) for one in window]
         debits = [(one.currency, one.nusd) for one in debits_by_tier(session, START, history.clock.now())]
     assert [(one.nusd, one.currency) for one in found if isinstance(one, Spend)] == [(200, "USD"), (200, "EUR")]
     assert debits == [("USD", 200), ("EUR", 200)]

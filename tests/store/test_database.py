@@ -11,7 +11,8 @@ from sqlmodel import SQLModel
 
 from store.database import Database, open_database
 from store.errors import StoreUnreachable, StoreVersion
-from store.journal import latest, note
+from store.journal import note
+from store.journal_read import entries
 from tests.conftest import START
 from tests.databases import opened
 
@@ -81,4 +82,4 @@ def test_a_write_that_fails_leaves_nothing(database: Database) -> None:
     with pytest.raises(RuntimeError):
         interrupted_write(database)
     with database.read() as session:
-        assert latest(session, 10) == []
+        assert entries(session, 10) == ()

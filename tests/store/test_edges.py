@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from store.edges import snap_tiers
+from store.figures_read import figures, figures_of
 from store.readings import AgentReading
 from store.unknown import Unknown
 from store.window import Window
@@ -16,7 +16,7 @@ def why(history: History, start: int, end: int, tier: str = "h100") -> str:
     """Why there are no edges between two minutes."""
     window = Window(START + start * MINUTE, START + end * MINUTE)
     with history.database.read() as session:
-        ((found,),) = snap_tiers(session, [tier], [window]).values()
+        found = figures(session, tier, window).edges
     assert isinstance(found, Unknown)
     return found.reason
 
@@ -46,7 +46,7 @@ def test_a_fleet_that_has_stopped_is_asked_why_in_one_statement(history: History
     history.tick(problem="HTTP 500")
     windows = [Window(history.clock.now() - length * MINUTE, history.clock.now()) for length in (5, 60, 1440)]
     with statements(history.database) as sent, history.database.read() as session:
-        found = snap_tiers(session, ["h100", *tiers], windows)
+        found = figures_of(session, ["h100", *tiers], windows)
     assert sum("tier_ticks.problem" in one for one in sent) == 1
-    assert found["h100"] == [Unknown("no complete tick yet: HTTP 500")] * 3
-    assert found["tier49"] == [Unknown("no complete tick yet")] * 3
+    assert [one.edges for one in found["h100"]] == [Unknown("no complete tick yet: HTTP 500")] * 3
+    assert [one.edges for one in found["tier49"]] == [Unknown("no complete tick yet")] * 3

@@ -6,7 +6,7 @@ from fractions import Fraction
 from store.check import check
 from store.figures import Figures, Usage
 from store.figures_read import figures
-from store.journal import latest
+from store.journal_read import entries
 from store.readings import AgentReading
 from store.unknown import Unknown
 from store.window import Window
@@ -78,7 +78,9 @@ def test_a_restored_ledger_is_counted_on_and_only_windows_over_its_fall_are_unkn
         assert "what it served from 2026-11-24T08:02:00Z to 2026-11-24T08:03:00Z is lost" in found.reason
     assert [finding.problem for finding in check(history.database)] == []
     with history.database.read() as session:
-        assert [(entry.what, entry.subject) for entry in latest(session, 9)] == [("ledger fell", "ledger ledger-a")]
+        assert [(entry.what, entry.subject) for entry in entries(session, 9)] == [
+            ("ledger fell", "ledger ledger-a")
+        ]
 
 
 def test_a_ledger_falls_again_and_while_its_tier_is_renamed(history: History) -> None:

@@ -10,7 +10,6 @@ import pytest
 from sqlmodel import select
 
 from store.database import Database
-from store.fleet import read_fleet
 from store.fleet_reader import FleetReader
 from store.fleet_view import Fleet
 from store.gate import FLEET, Reason
@@ -45,7 +44,7 @@ def reader(world: FleetWorld) -> FleetReader:
 def anew(world: FleetWorld) -> Fleet:
     """What somebody who has read nothing before sees."""
     specs, policy = world.settings.tier_specs, world.settings.gate_policy
-    return read_fleet(world.database, specs, policy, world.clock.now(), STEP)
+    return FleetReader(world.database, specs, policy, STEP).read(world.clock.now())
 
 
 def besides_figures(fleet: Fleet) -> Fleet:
@@ -193,7 +192,7 @@ def test_a_whole_fleet_takes_no_more_questions_than_one_tier(world: FleetWorld, 
 
     def asked(count: int) -> int:
         with statements(world.database) as sent:
-            read_fleet(world.database, specs[:count], policy, now, STEP)
+            FleetReader(world.database, specs[:count], policy, STEP).read(now)
         return len(sent)
 
     asked(3)

@@ -17,7 +17,6 @@ from store.figures import Spend
 from store.figures_read import figures
 from store.leader import acquire
 from store.retention import Retention, thin
-from store.spend import spend
 from store.tables import BillSample, Tick, UsageSample
 from store.window import Window
 from tests.conftest import START, History
@@ -88,8 +87,8 @@ def hours(database: Database) -> list[object]:
     with database.read() as session:
         edges = [START + timedelta(hours=hour) for hour in range(4)]
         pairs = [(start, end) for start in edges for end in edges if start < end]
-        found = [(spend(session, "h100", Window(*pair)), figures(session, "h100", Window(*pair))) for pair in pairs]
-        return [(one.nusd, one.edges, two.usage) for one, two in found if isinstance(one, Spend)]
+        found = [figures(session, "h100", Window(*pair)) for pair in pairs]
+        return [(one.spend.nusd, one.spend.edges, one.usage) for one in found if isinstance(one.spend, Spend)]
 
 
 def test_thinning_keeps_an_hour_a_sample_and_every_total(full: History) -> None:

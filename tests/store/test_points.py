@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from store.database import Database
 from store.figures import Spend, Usage
 from store.figures_read import figures
-from store.points import Point, points
+from store.points import Point, points_of
 from store.unknown import Unknown
 from store.window import Edges, Window
 from tests.conftest import START, History
@@ -20,7 +20,7 @@ MINUTE = timedelta(minutes=1)
 
 def read(history: History, minutes: int, count: int) -> tuple[Point, ...]:
     with history.database.read() as session:
-        return points(session, "h100", Window(START, START + MINUTE * minutes), count)
+        return points_of(session, ["h100"], Window(START, START + MINUTE * minutes), count)["h100"]
 
 
 def minutes_of(history: History, count: int, every: int = 1) -> None:
@@ -74,7 +74,7 @@ def test_spends_of_steps_add_up_to_the_windows(ground: tuple[Database, int], wor
     window = Window(START, START + EVERY * (world.ticks - 1))
     for tier in TIERS:
         with database.read() as session:
-            found, whole = points(session, tier, window, count), figures(session, tier, window)
+            found, whole = points_of(session, [tier], window, count)[tier], figures(session, tier, window)
         known = [one.spend_nusd for one in found if isinstance(one.spend_nusd, int)]
         covered = [one for one in found if isinstance(one.edges, Unknown) or isinstance(one.spend_nusd, int)]
         if len(covered) < len(found):

@@ -25,12 +25,12 @@ from store.figures_read import figures
 from store.leader import acquire
 from store.retention import Retention, thin
 from store.samples import record_tick
-from store.spend import debits_between, spend, spend_terms
+from store.spend import spend_terms
 from store.tables import BillSample, Tick
 from store.unknown import Unknown
 from store.window import Window
 from store.words import UNASSIGNED
-from tests.conftest import START
+from tests.conftest import START, billed_in, debits_between
 from tests.databases import emptied, empty_sqlite, opened, postgres_database
 from tests.store.worlds import EVERY, TIERS, Truth, World, play, with_other_rates, worlds
 
@@ -60,7 +60,7 @@ def _fence(database: Database) -> int:
 
 def spent(database: Database, tier: str, start: datetime, end: datetime) -> int | Unknown:
     with database.read() as session:
-        found = spend(session, tier, Window(start, end))
+        found = billed_in(session, tier, Window(start, end))
     return found.nusd if isinstance(found, Spend) else found
 
 

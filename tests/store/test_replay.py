@@ -12,7 +12,7 @@ from sqlmodel import col, select, update
 from store.copy import copy_store
 from store.database import Database
 from store.errors import NothingRecorded
-from store.fleet import read_fleet
+from store.fleet_reader import FleetReader
 from store.fleet_view import Fleet, TierSpec, TierView
 from store.gate import GatePolicy, Reason
 from store.operations import current, enter, finish
@@ -213,7 +213,7 @@ def test_figures_of_any_past_minute_are_those_that_were_shown(ground: tuple[Data
     shown = []
     for number in range(world.ticks):
         record_tick(database, world.readings(number), fence)
-        shown.append(read_fleet(database, SPECS, POLICY, world.at(number), 10 * MINUTE))
+        shown.append(FleetReader(database, SPECS, POLICY, 10 * MINUTE).read(world.at(number)))
     for fleet in shown:
         again = read_fleet_at(database, SPECS, POLICY, fleet.at, 10 * MINUTE)
         assert [one.figures for one in again.tiers] == [one.figures for one in fleet.tiers]

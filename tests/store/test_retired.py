@@ -15,12 +15,11 @@ from store.inventory import keep_resources
 from store.readings import ProviderReading, TickReadings, TierResources
 from store.reconcile import counted
 from store.samples import record_tick
-from store.spend import debits_between
 from store.tables import BillCounter, JournalEntry, ResourceRow
 from store.verdicts import verdict_now
 from store.window import Window
 from store.words import ResourceKind, State
-from tests.conftest import START, History
+from tests.conftest import START, History, debits_between
 
 USD = 10**9
 POLICY = GatePolicy(1000 * USD, ZoneInfo("UTC"), timedelta(seconds=170))

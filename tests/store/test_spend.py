@@ -9,19 +9,18 @@ from sqlmodel import select
 
 from store.database import open_database
 from store.figures import Spend
-from store.journal import latest
-from store.spend import debits_between, spend
+from store.journal_read import entries
 from store.tables import BillSample, Gap
 from store.unknown import Unknown
 from store.window import Window
-from tests.conftest import START, History
+from tests.conftest import START, History, billed_in, debits_between
 from tests.databases import empty_sqlite
 
 
 def spent(history: History, start_s: float, end_s: float) -> int | Unknown:
     window = Window(START + timedelta(seconds=start_s), START + timedelta(seconds=end_s))
     with history.database.read() as session:
-        found = spend(session, history.tier, window)
+        found = billed_in(session, history.tier, window)
     return found.nusd if isinstance(found, Spend) else found
 
 
@@ -119,7 +118,7 @@ def test_a_dip_that_recovers_is_jitter_and_no_debit(history: History) -> None:
     assert debited(history, 300) == 700
     assert spent(history, 0, 300) == 700
     with history.database.read() as session:
-        told = [entry.what for entry in latest(session, 10)]
+        told = [entry.what for entry in entries(session, 10)]
     assert told == ["bill recovered", "bill fell"]
 
 

@@ -8,14 +8,13 @@ from sqlmodel import Session, select
 
 from store.database import Database
 from store.figures import Usage
-from store.spend import spend
+from store.figures_read import figures
 from store.tables import BillCounter
 from store.totals import Totals, totals_of
 from store.unknown import Unknown
-from store.usage import usage
 from store.window import Window
 from store.words import UNASSIGNED
-from tests.conftest import START, History
+from tests.conftest import START, History, billed_in
 from tests.databases import emptied
 from tests.store.worlds import TIERS, World, play, worlds
 
@@ -44,11 +43,11 @@ def test_the_difference_of_two_scrapes_is_the_figure_between_their_ticks(
 
 def _same(session: Session, tier: str, before: Totals, after: Totals) -> None:
     window = Window(before.at, after.at)
-    used = usage(session, tier, window)
+    used = figures(session, tier, window).usage
     assert isinstance(used, Usage)
     for field in ("prompt_tokens", "completion_tokens", "delivered_tokens", "requests", "busy_ms", "running_ms"):
         assert getattr(after.usage, field) - getattr(before.usage, field) == getattr(used, field)
-    billed = spend(session, tier, window)
+    billed = billed_in(session, tier, window)
     if isinstance(billed, Unknown) or isinstance(before.spend, Unknown) or isinstance(after.spend, Unknown):
         return
     assert after.spend[billed.currency] - before.spend.get(billed.currency, 0) == billed.nusd

@@ -9,7 +9,7 @@ from sqlmodel import select
 from store.budget_curve import verdict_changes
 from store.gate import FLEET, GatePolicy, Reason, Verdict
 from store.inventory import keep_resources
-from store.journal import latest
+from store.journal_read import entries
 from store.settle import settle
 from store.stops import must_sleep
 from store.tables import BillCounter, ResourceRow, Tick
@@ -164,7 +164,7 @@ def test_a_closing_by_hand_holds_until_it_is_opened_by_hand(history: History) ->
         open_by_hand(session, closure, history.clock.now(), "bob", "mended")
     assert verdict_of(history) == ()
     with history.database.read() as session:
-        assert [entry.what for entry in latest(session, 4)] == ["verdict", "gate open", "verdict", "gate close"]
+        assert [entry.what for entry in entries(session, 4)] == ["verdict", "gate open", "verdict", "gate close"]
 
 
 def test_what_is_not_billed_yet_is_reserved_and_reopens_after_two_ticks_below(history: History) -> None:
@@ -283,7 +283,7 @@ def test_a_tier_with_a_limit_of_its_own_closes_alone_and_is_reset_alone(history:
     assert after.tiers["h100"].reasons == ()
     assert after.fleet.facts.allowances_nusd == 0
     with history.database.read() as session:
-        subjects = {entry.subject for entry in latest(session, 5) if entry.what in ("verdict", "gate reset")}
+        subjects = {entry.subject for entry in entries(session, 5) if entry.what in ("verdict", "gate reset")}
     assert "h100" in subjects
 
 

@@ -17,10 +17,10 @@ from store.check import check
 from store.clock import SetClock
 from store.database import Database, open_database
 from store.figures import Spend
-from store.figures_read import figures, steps_until, trend
-from store.fleet import read_fleet
+from store.figures_read import figures, figures_and_trends, steps_until
+from store.fleet_reader import FleetReader
 from store.gate import Reason, Verdict
-from store.journal import latest
+from store.journal_read import entries
 from store.leader import acquire
 from store.unknown import Unknown
 from store.window import Window
@@ -214,7 +214,7 @@ def test_a_corrected_day_keeps_its_sign_and_is_journaled(days: Days) -> None:
     now = days.clock.now()
     days.go_on(now + 4 * timedelta(hours=1))
     with days.database.read() as session:
-        assert "bill fell" in [entry.what for entry in latest(session, 50)]
+        assert "bill fell" in [entry.what for entry in entries(session, 50)]
     assert days.verdict.is_open
     whole = days.spend(MONDAY + DAY, days.clock.now() + 2 * DAY)
     assert isinstance(whole, Spend)
@@ -237,15 +237,16 @@ async def test_a_closed_day_reconciles_with_its_file(tmp_path: Path) -> None:
 def test_no_bar_of_the_trend_is_a_whole_days_money(days: Days) -> None:
     days.go_on(MONDAY + 2 * DAY)
     with days.database.read() as session:
-        points = trend(session, "on-prem", steps_until(days.clock.now(), timedelta(hours=4), 4))
-    assert set(points) == {Unknown("bills every 24 h")}
+        steps = steps_until(days.clock.now(), timedelta(hours=4), 4)
+        _, trend = figures_and_trends(session, ["on-prem"], (), steps)["on-prem"]
+    assert set(trend) == {Unknown("bills every 24 h")}
 
 
 def test_the_screen_shows_no_state_that_nobody_told(days: Days) -> None:
     days.go_on(MONDAY + timedelta(hours=3))
     collector = days.collector
     specs, policy = collector.settings.tier_specs, collector.policy
-    fleet = read_fleet(days.database, specs, policy, days.clock.now(), timedelta(hours=1))
+    fleet = FleetReader(days.database, specs, policy, timedelta(hours=1)).read(days.clock.now())
     tier = fleet.tier("on-prem")
     assert tier is not None
     assert tier.state == "unknown"

@@ -18,7 +18,7 @@ from console.tui.render.fleet import entries
 from console.tui.render.status import gate_rows
 from console.tui.render.tier import detail_rows
 from store.budget_curve import budget_curve
-from store.fleet import read_fleet
+from store.fleet_reader import FleetReader
 from store.fleet_view import Fleet, TierSpec
 from store.gate import GatePolicy
 from store.tables import Tick
@@ -49,7 +49,7 @@ def fleet(history: History) -> Fleet:
         history.tick(bill, totals=history.totals(minute, minute * 33_334))
     with history.database.write() as session:
         record_verdict(session, verdict_now(session, POLICY, history.clock.now()))
-    return read_fleet(history.database, [SPEC], POLICY, history.clock.now(), timedelta(minutes=2))
+    return FleetReader(history.database, [SPEC], POLICY, timedelta(minutes=2)).read(history.clock.now())
 
 
 def test_the_screen_shows_euros(fleet: Fleet) -> None:

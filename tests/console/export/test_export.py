@@ -15,7 +15,7 @@ from console.export.files import ExportFailed
 from console.export.gate import gate_body, gate_text
 from console.export.status import status_body
 from console.export.text import explanation_text, status_text
-from store.fleet import read_fleet
+from store.fleet_reader import FleetReader
 from store.fleet_view import Fleet, TierSpec
 from store.gate import GatePolicy
 from store.inventory import keep_agent, keep_resources
@@ -65,7 +65,7 @@ def served(history: History) -> History:
 
 
 def fleet_of(history: History) -> Fleet:
-    return read_fleet(history.database, [SPEC], POLICY, history.clock.now(), timedelta(seconds=60))
+    return FleetReader(history.database, [SPEC], POLICY, timedelta(seconds=60)).read(history.clock.now())
 
 
 def explained(history: History) -> dict[str, Any]:

@@ -20,9 +20,10 @@ from store.clock import SetClock
 from store.database import Database
 from store.figures import Spend
 from store.leader import acquire
-from store.spend import debits_by_tier, debits_of, spend
+from store.spend import debits_by_tier, debits_of
 from store.tables import BillCounter, JournalEntry
 from store.window import Window
+from tests.conftest import billed_in
 from tests.databases import opened
 
 START = datetime(2026, 11, 24, 8, 40, 10, tzinfo=UTC)
@@ -74,7 +75,7 @@ class Fleet:
 
     def spend(self, tier: str, start: datetime, end: datetime) -> int:
         with self.database.read() as session:
-            found = spend(session, tier, Window(start, end))
+            found = billed_in(session, tier, Window(start, end))
         assert isinstance(found, Spend), found
         return found.nusd
 

@@ -26,11 +26,11 @@ from store.figures import Spend
 from store.figures_read import figures
 from store.leader import acquire
 from store.money import parse_nusd
-from store.spend import spend
 from store.tables import BillCounter
 from store.unknown import Unknown
 from store.window import Window
 from store.words import UNASSIGNED
+from tests.conftest import billed_in
 from tests.console.providers.vast_account import BID, NOW, WORLD
 from tests.databases import empty_sqlite
 
@@ -115,7 +115,7 @@ def happen(world: VastWorld, minute: int) -> None:
 
 def spent(database: Database, tier: str, start: datetime, end: datetime) -> int:
     with database.read() as session:
-        found = spend(session, tier, Window(start, end))
+        found = billed_in(session, tier, Window(start, end))
     assert isinstance(found, Spend)
     return found.nusd
 

@@ -11,7 +11,7 @@ from subprocess import PIPE
 
 import pytest
 
-from store.journal import latest
+from store.journal_read import entries
 from tests.console.fleet_world import FleetWorld
 from tests.console.tui.confirmed import open_dialog, shows_the_fleet, type_name
 from tests.console.tui.live_store import asked, console_of, live_world, nobody_left
@@ -64,7 +64,7 @@ def test_a_tier_is_hibernated_from_afar(sshd: Sshd, world: FleetWorld) -> None:
         assert terminal.left_on() == set()
     assert asked(world) == [name]
     with world.database.read() as session:
-        (entry,) = latest(session, 1)
+        (entry,) = entries(session, 1)
     assert entry.actor == f"{getpass.getuser()}@127.0.0.1"
 
 

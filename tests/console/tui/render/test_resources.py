@@ -41,7 +41,6 @@ def bill(**fields: object) -> BillView:
 
 def resource(*bills: BillView, **fields: object) -> ResourceView:
     stated: dict[str, object] = {
-        "provider": "cloud",
         "kind": "instance",
         "resource_id": "8429",
         "name": "h100-a",
