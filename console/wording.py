@@ -24,7 +24,7 @@ def unled(fleet: Fleet, consequence: str) -> str:
 
 def quit_title() -> str:
     """The act, and what ends with it."""
-    return "Quit: this console is the collector that leads"
+    return "Quit this console? It is the collector that leads"
 
 
 def quit_consequence(dark_after: timedelta) -> str:
