@@ -10,6 +10,7 @@ from functools import partial
 from console.plain_lines import everything
 from console.service import Service
 from console.wording import (
+    carried_out,
     close_consequence,
     hibernate_consequence,
     open_consequence,
@@ -96,7 +97,7 @@ class Talk:
             yield f"{asked.what}: cancelled"
             return
         asked.act()
-        yield f"{asked.what}: asked; the collector carries it out"
+        yield f"{asked.what}: asked; {carried_out(is_led=self._service.is_led())}"
 
     def _ask_operation(self, kind: OperationKind, name: str) -> Iterator[str]:
         yield from self._stale()

@@ -17,6 +17,11 @@ NOBODY_LEADS = "COLLECTOR DEAD: nobody carries it out, it stays asked for; start
 _MARKS = {True: "ok", False: "NO", None: "? "}
 
 
+def carried_out(*, is_led: bool) -> str:
+    """Who does what has been asked for."""
+    return "the collector carries it out" if is_led else NOBODY_LEADS
+
+
 def unled(fleet: Fleet, consequence: str) -> str:
     """A consequence, and before it that nobody is there to bring it about; itself where somebody leads."""
     return consequence if fleet.led_by else f"{NOBODY_LEADS}\n{consequence}"

@@ -12,7 +12,7 @@ from console.tui.messages import Said
 from console.tui.screens.dialogs import ConfirmDialog, Dialog, ReasonDialog, Reset, ResetDialog, Still
 from console.tui.view import View
 from console.wording import (
-    NOBODY_LEADS,
+    carried_out,
     close_consequence,
     close_title,
     hibernate_consequence,
@@ -175,11 +175,12 @@ class Acts(_Base):
         """Do what was confirmed; its outcome goes to the message line."""
         try:
             act()
-            by = "the collector carries it out" if self.service.is_led() else NOBODY_LEADS
+            is_led = self.service.is_led()
         except MtokError as error:
             self.post_message(Said(str(error), is_problem=True))
         else:
-            self.post_message(Said(f"{what} of {subject} asked; {by}", is_problem=by is NOBODY_LEADS))
+            said = f"{what} of {subject} asked; {carried_out(is_led=is_led)}"
+            self.post_message(Said(said, is_problem=not is_led))
         self.call_from_thread(self.read_soon)
 
 
