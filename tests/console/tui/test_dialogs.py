@@ -105,6 +105,7 @@ async def test_a_second_enter_in_one_packet_does_nothing_more(world: FleetWorld,
         await pilot.press("c")
         field = await focused(pilot, app, ReasonDialog, "#reason")
         field.value = "leak"
+        await asyncio.sleep(0.35)
         for _ in range(3):
             app.post_message(Key("enter", None))
         await until(pilot, lambda: "close of the gate asked" in text_of(app, "message"))
