@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import aliased
-from sqlmodel import Session, col, func, or_, select
+from sqlmodel import Session, and_, col, func, not_, or_, select
 
 from store.clock import rfc3339
 from store.gate import FLEET, GatePolicy, Verdict, provider_scope
 from store.money import display
 from store.operations import under_way
-from store.phases import OperationKind, OperationOutcome, Phase
+from store.phases import WAKE_FAILED, WAKE_TIMEOUT, OperationKind, OperationOutcome, Phase
+from store.states import is_up_since
 from store.tables import AlarmRow, BillCounter, Gap, Ledger, OperationRow, ResourceRow, Tick, UsageSample
 from store.unknown import Unknown
 from store.usage_samples import CLONED
@@ -19,7 +20,7 @@ from store.window import day_name
 
 BUDGET_SHARES = (50, 80, 95)
 _LATELY = timedelta(hours=1)
-_FAILURES = ("wake_timeout", "no_capacity", "not_applied", "still_billing")
+_FAILURES = (WAKE_TIMEOUT, WAKE_FAILED, "no_capacity", "still_billing")
 _TOLD_WITHIN = timedelta(days=1)  # what has been over for longer is in the journal, and nobody's alarm any more
 
 
@@ -153,7 +154,7 @@ def _budget(policy: GatePolicy, verdict: Verdict) -> list[Condition]:
 
 
 def _operations(session: Session, policy: GatePolicy, now: datetime) -> Iterator[Condition]:
-    """Wakes that are slow or have timed out, and what is asleep by the provider's word and goes on billing."""
+    """Wakes that are slow or have failed, and what cannot be put to sleep or goes on billing when it is."""
     failed = select(OperationRow).where(
         OperationRow.outcome == OperationOutcome.FAILED, col(OperationRow.finished_at) > now - _LATELY
     )
@@ -161,6 +162,8 @@ def _operations(session: Session, policy: GatePolicy, now: datetime) -> Iterator
         kind = row.detail.partition(":")[0]
         if kind in _FAILURES:
             yield Condition(kind, f"operation {row.id}", f"{row.kind} of {row.tier} failed: {row.detail}")
+    for row in _not_asleep(session):
+        yield Condition("hibernate_failed", row.tier, f"hibernate of {row.tier} failed: {row.detail}")
     for row in under_way(session):
         if row.phase == Phase.ASLEEP and row.detail:
             yield Condition("still_billing", f"operation {row.id}", f"{row.tier}: {row.detail}")
@@ -168,6 +171,24 @@ def _operations(session: Session, policy: GatePolicy, now: datetime) -> Iterator
             minutes = (now - row.requested_at).total_seconds() / 60
             text = f"waking {row.tier} has taken {minutes:.0f} min and is at {row.phase}"
             yield Condition("wake_slow", f"operation {row.id}", text)
+
+
+def _not_asleep(session: Session) -> Iterator[OperationRow]:
+    """The last hibernate of each tier that failed and is up still, until another is done or a wake is asked for.
+
+    Whoever is asleep by the provider's word has an alarm of its own while its bill rises.
+    """
+    counts = or_(col(OperationRow.outcome).is_(None), OperationRow.outcome != OperationOutcome.REFUSED)
+    is_tried_again = and_(OperationRow.kind == OperationKind.HIBERNATE, col(OperationRow.finished_at).is_(None))
+    newest = select(func.max(OperationRow.id)).where(counts, not_(is_tried_again)).group_by(col(OperationRow.tier))
+    failed = select(OperationRow).where(
+        col(OperationRow.id).in_(newest),
+        OperationRow.kind == OperationKind.HIBERNATE,
+        OperationRow.outcome == OperationOutcome.FAILED,
+    )
+    for row in session.exec(failed.order_by(col(OperationRow.tier))).all():
+        if row.finished_at is not None and is_up_since(session, row.tier, row.finished_at):
+            yield row
 
 
 def _preempted(session: Session) -> Iterator[Condition]:

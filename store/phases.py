@@ -54,6 +54,10 @@ PHASES = {
 }
 
 
+WAKE_TIMEOUT, WAKE_FAILED = "wake_timeout", "wake_failed"
+"""How the detail of a wake begins that has failed and may have left something up, which bills."""
+
+
 class OperationOutcome(StrEnum):
     """How an operation ended."""
 

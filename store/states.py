@@ -3,9 +3,10 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from store.gate import Reason
+from store.operations import instances
 from store.tables import AgentRow, ResourceRow, TierTick
 from store.words import ResourceKind, State
 
@@ -49,3 +50,23 @@ def keep_states(session: Session, at: datetime) -> None:
         agents.setdefault(agent.tier, []).append(agent)
     for tick in session.exec(select(TierTick).where(TierTick.at == at)).all():
         tick.state = tier_state(instances.get(tick.tier, ()), agents.get(tick.tier, ()))
+
+
+def state_at(session: Session, tier: str, at: datetime) -> str | None:
+    """A tier's state at the last tick up to `at`; None where none has told it."""
+    told = select(TierTick.state).where(TierTick.tier == tier, TierTick.at <= at)
+    return session.exec(told.order_by(col(TierTick.at).desc()).limit(1)).first()
+
+
+def is_up_since(session: Session, tier: str, since: datetime) -> bool:
+    """Whether something of a tier is up, and has been since then or came up without the tier being asleep after it.
+
+    What sleeps in between and is up again was started by somebody, for a reason of their own.
+    """
+    rows = [row for row in instances(session, tier) if row.state not in (State.ASLEEP, State.GONE)]
+    if not rows:
+        return False
+    up_at = min(row.state_since_at or since for row in rows)
+    ticks = (col(TierTick.complete), TierTick.at > since, TierTick.at <= up_at)  # else nobody saw what it did
+    slept = select(TierTick.at).where(TierTick.tier == tier, TierTick.state == State.ASLEEP, *ticks)
+    return up_at <= since or session.exec(slept.limit(1)).first() is None

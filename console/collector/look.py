@@ -10,6 +10,7 @@ from console.collector.sight import AgentSight, Call, Limits, Sight, Target
 from console.collector.sources import ask_agent, ask_status
 from console.collector.tick import Collector, in_store
 from console.settings import AgentSection, TierSection
+from store.gate import Reason, Verdict
 from store.operations import calls_of, instances, states_in
 from store.phases import OperationKind, Phase
 from store.rest import is_at_rest, rest_needed
@@ -34,9 +35,10 @@ class Looks:
         """What is known of an operation of `tier` now."""
         sight = await in_store(self._stored, row)
         agents = await self._agents(row, tier, sight)
-        closed = await self._closed(fence, row) if row.kind == OperationKind.WAKE else None
+        if row.kind == OperationKind.WAKE:
+            sight = await self._gated(fence, row, sight)
         by_ssh = any(agent.name in self.collector.account.hosts for agent in tier.agents)
-        return replace(sight, agents=agents, closed=closed, by_ssh=by_ssh, now=self.collector.clock.now())
+        return replace(sight, agents=agents, by_ssh=by_ssh, now=self.collector.clock.now())
 
     def _stored(self, row: OperationRow) -> Sight:
         assert row.id is not None
@@ -104,19 +106,24 @@ class Looks:
             return replace(known, is_loaded=not isinstance(status, str) and status.is_loaded)
         return replace(known, is_probed=agent.name in self.probed.get(row.id, ()))
 
-    async def _closed(self, fence: int, row: OperationRow) -> str | None:
-        """Why the tier must not be woken: asked of the gate anew at first, then only what goes above everyone."""
-        policy = self.collector.policy
-        if row.phase != Phase.REQUESTED:
-            verdict = self.collector.verdict
-            return None if verdict is None else must_sleep(policy, verdict, [row.tier]).get(row.tier)
-        decided = await self.collector.decide(fence)
+    async def _gated(self, fence: int, row: OperationRow, sight: Sight) -> Sight:
+        """What the gate says of a wake: asked anew at first, what it may cost too; then by its last verdict."""
+        policy, verdict = self.collector.policy, self.collector.verdict
+        if row.phase == Phase.REQUESTED or verdict is None:
+            verdict = await self.collector.decide(fence)
+        if row.phase == Phase.REQUESTED:
+            return replace(sight, closed=await in_store(self._why_no_wake, verdict, row.tier))
+        reasons = verdict.reasons_for(row.tier)
+        return replace(
+            sight,
+            closed=must_sleep(policy, verdict, [row.tier]).get(row.tier),
+            shut=verdict.sentence_for(row.tier) if reasons else None,
+            is_only_reserved=reasons == (Reason.RESERVED,),
+        )
 
-        def why() -> str | None:
-            with self.collector.database.read() as session:
-                return why_no_wake(session, policy, decided, row.tier)
-
-        return await in_store(why)
+    def _why_no_wake(self, verdict: Verdict, tier: str) -> str | None:
+        with self.collector.database.read() as session:
+            return why_no_wake(session, self.collector.policy, verdict, tier)
 
 
 def _absent_states(row: OperationRow) -> tuple[State, ...]:

@@ -31,12 +31,13 @@ from console.collector.wants import (
     Wait,
     Want,
 )
-from store.phases import OperationKind, OperationOutcome, Phase
+from store.phases import WAKE_FAILED, WAKE_TIMEOUT, OperationKind, OperationOutcome, Phase
 from store.words import State
 
 MOST_READINGS = 3
 _MOST_SLEEP_ATTEMPTS = 3
 _MOST_DOUBLINGS = 4
+_STOPPED = (State.SLEEPING, State.ASLEEP, State.HALTED_BILLED, State.ERROR)
 _WAIT = Wait()
 
 
@@ -106,7 +107,7 @@ def _wake(sight: Sight) -> Want:
     if sight.closed is not None:
         if sight.phase == Phase.REQUESTED:
             return End(OperationOutcome.REFUSED, sight.closed)
-        return End(OperationOutcome.FAILED, f"the gate has closed: {sight.closed}")
+        return _failed(sight, f"the gate has closed: {sight.closed}")
     if sight.phase == Phase.REQUESTED:
         return Enter(Phase.PROVIDER)
     if sight.phase == Phase.FIRST_TOKEN:
@@ -123,23 +124,36 @@ def _bring_up(sight: Sight) -> Want:
         return Enter(Phase.ACCEPTED)
     if sight.targets and all(target.state in (State.RUNNING, State.GONE) for target in sight.targets):
         if all(target.state == State.GONE for target in sight.targets):
-            return End(OperationOutcome.FAILED, f"nothing is left to wake: {_states(sight)}")
+            return _failed(sight, f"nothing is left to wake: {_states(sight)}")
         return _judged(sight) or Enter(Phase.RUNNING)
     want = _drive(sight, State.WAKING, State.RUNNING)
     if want is not None:
-        return want
+        return _permitted(sight, want)
     failures = _failures(sight, State.WAKING, State.RUNNING)
-    if failures is not None:
-        return End(OperationOutcome.FAILED, failures)
-    return _WAIT
+    return _WAIT if failures is None else _failed(sight, failures)
+
+
+def _permitted(sight: Sight, want: Want) -> Want:
+    """The gate is asked before every call; what is up already has been paid for, and may come to serve.
+
+    `reserved` opens by itself, and it may be the bill of this wake, which was let in as a whole: once something of
+    it is up the rest may follow, else it waits.
+    """
+    if sight.shut is None or not isinstance(want, Ask):
+        return want
+    if sight.is_only_reserved:
+        return want if any(_may_bill(sight, target) for target in sight.targets) else _WAIT
+    return _failed(sight, f"the gate has closed: {sight.shut}")
 
 
 def _come_to_serve(sight: Sight) -> Want:
     agents = sight.agents
     if all(target.state == State.GONE for target in sight.targets):
-        return End(OperationOutcome.FAILED, f"gone while it was being woken: {_states(sight)}")
+        return _failed(sight, f"gone while it was being woken: {_states(sight)}")
+    if any(target.state in _STOPPED for target in sight.targets):
+        return _failed(sight, f"stopped while it was being woken: {_states(sight)}")
     if any(target.state not in (State.RUNNING, State.GONE) for target in sight.targets):
-        return End(OperationOutcome.FAILED, f"stopped while it was being woken: {_states(sight)}")
+        return _WAIT  # it reboots, or nobody can say what it does: its time will be over
     if not agents:
         return End(OperationOutcome.DONE, "it has no agents")
     if sight.phase == Phase.RUNNING and sight.by_ssh:
@@ -233,6 +247,8 @@ def _failure(sight: Sight, target: Target, underway: State) -> str | None:
     last = calls[-1] if calls else None
     if last is not None and target.state == underway:
         return None  # an attempt that was thought to be lost, or refused for coming second, has come through
+    if sight.kind == OperationKind.WAKE and target.state == State.STARTING:
+        return None  # on its way up, whoever began it
     if last is None:
         if target.raw_state != target.seen:
             return f"{target.id} is {target.raw_state} now, no longer {target.seen}"
@@ -255,7 +271,14 @@ def _late(sight: Sight) -> str:
     if had_none and not any(_may_bill(sight, target) for target in sight.targets):
         return f"no_capacity: {len(sight.calls)} attempts; {_states(sight)}"
     silent = [f"{name}: {agent.problem}" for name, agent in sight.agents.items() if agent.problem]
-    return f"wake_timeout: reached {sight.phase}; {'; '.join([_states(sight), *silent])}"
+    shut = [] if sight.shut is None else [f"the gate is closed: {sight.shut}"]
+    return f"{WAKE_TIMEOUT}: reached {sight.phase}; {'; '.join([_states(sight), *silent, *shut])}"
+
+
+def _failed(sight: Sight, why: str) -> End:
+    """The end of a wake before its time is over; marked where something may bill, which is put to sleep again."""
+    bills = any(_may_bill(sight, target) for target in sight.targets)
+    return End(OperationOutcome.FAILED, f"{WAKE_FAILED}: {why}" if bills else why)
 
 
 def _may_bill(sight: Sight, target: Target) -> bool:

@@ -1,6 +1,6 @@
 """Rules become operations: what follows from the gate and the fleet is asked for as an engineer would ask.
 
-The gate goes above everything; then a wake that timed out, a pre-emption, and last the idle rule.
+The gate goes above everything; then a wake that failed, a pre-emption, and last the idle rule.
 """
 
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, or_, select
 
 from console.collector.tick import Collector, in_store
 from console.settings import TierSection
@@ -16,14 +16,17 @@ from store.gate import Reason, Verdict
 from store.idle import is_idle
 from store.leader import check_fence
 from store.operations import OperationRefused, calls_of, current, instances, last_of, request, seen_state, why_not
-from store.phases import OperationKind, OperationOutcome
+from store.phases import WAKE_FAILED, WAKE_TIMEOUT, OperationKind, OperationOutcome
+from store.states import SERVING, is_up_since, state_at
 from store.stops import must_sleep
 from store.tables import OperationRow
 from store.verdicts import last_verdict
 from store.words import State
 
 log = structlog.get_logger()
-GATE, WAKE_TIMEOUT, REWAKE, FALLBACK, IDLE = "gate", "wake_timeout", "rewake", "fallback", "idle"
+GATE, REWAKE, FALLBACK, IDLE = "gate", "rewake", "fallback", "idle"
+_RULES = (GATE, WAKE_TIMEOUT, REWAKE, FALLBACK, IDLE)
+_DOES_NOT_RUN = (State.ASLEEP, State.GONE, State.ERROR, State.HALTED_BILLED)
 _LONGEST_PAUSE = timedelta(minutes=15)
 _FRESH_TICKS = 3
 
@@ -99,11 +102,13 @@ class Rules:
         last = last_of(session, tier.name)
         if last is None or last.outcome != OperationOutcome.FAILED or self._limits.on_wake_timeout == "leave":
             return
-        timed_out = last.kind == OperationKind.WAKE and last.detail.startswith("wake_timeout")
-        if timed_out and _ran_before(session, last):
+        bills = last.kind == OperationKind.WAKE and last.detail.startswith((WAKE_TIMEOUT, WAKE_FAILED))
+        if bills and _ran_before(session, last):
             return
-        if timed_out or last.actor == WAKE_TIMEOUT:
-            yield Demand(OperationKind.HIBERNATE, tier.name, WAKE_TIMEOUT, "its wake did not come to serve in time")
+        assert last.finished_at is not None
+        came_late = last.finished_at + self._limits.wake_within
+        if (bills or last.actor == WAKE_TIMEOUT) and is_up_since(session, tier.name, came_late):
+            yield Demand(OperationKind.HIBERNATE, tier.name, WAKE_TIMEOUT, "its wake did not come to serve")
 
     def _after_a_preemption(self, session: Session, tier: TierSection) -> Iterator[Demand]:
         unasked = [row.unasked_at for row in instances(session, tier.name) if row.unasked_at is not None]
@@ -111,7 +116,7 @@ class Rules:
             return
         if tier.rewake:
             yield Demand(OperationKind.WAKE, tier.name, REWAKE, "it stopped and nobody had asked")
-        if tier.fallback is not None and not _was_woken_for(session, tier.fallback, min(unasked)):
+        if tier.fallback is not None and not _is_seen_to(session, tier.fallback, min(unasked)):
             yield Demand(OperationKind.WAKE, tier.fallback, FALLBACK, f"{tier.name} stopped and nobody had asked")
 
     def _when_idle(self, session: Session, tier: TierSection, now: datetime) -> Iterator[Demand]:
@@ -154,23 +159,28 @@ class Rules:
         return last_at + min(pause, _LONGEST_PAUSE)
 
 
-def _was_woken_for(session: Session, tier: str, since: datetime) -> bool:
-    """Whether a tier was woken as a fallback since the other one stopped: once, however that came out.
+def _is_seen_to(session: Session, tier: str, since: datetime) -> bool:
+    """Whether a fallback stays as it is: it ran when the other one stopped, was woken for it, or people saw to it.
 
     Only a wake that never began to bill, refused or without capacity, is worth another.
     """
     query = select(OperationRow).where(
-        OperationRow.tier == tier, OperationRow.actor == FALLBACK, OperationRow.requested_at >= since
+        OperationRow.tier == tier,
+        OperationRow.requested_at >= since,
+        or_(OperationRow.actor == FALLBACK, col(OperationRow.actor).not_in(_RULES)),
     )
-    return any(
+    return state_at(session, tier, since) in (SERVING, State.RUNNING) or any(
         row.outcome != OperationOutcome.REFUSED and not row.detail.startswith("no_capacity")
         for row in session.exec(query).all()
     )
 
 
 def _ran_before(session: Session, wake: OperationRow) -> bool:
-    """Whether some instance ran already when a tier's wake was asked for: it must not be put to sleep for that."""
+    """Whether something runs that a tier's wake did not bring up: it must not be put to sleep for that.
+
+    What the wake had no time to ask for, and what has failed by itself, keeps nothing else awake.
+    """
     assert wake.id is not None
     asked = {call.resource_id for call in calls_of(session, wake.id)}
-    present = {row.resource_id for row in instances(session, wake.tier) if row.state != State.GONE}
-    return bool(present - asked)
+    up = {row.resource_id for row in instances(session, wake.tier) if row.state not in _DOES_NOT_RUN}
+    return not asked or bool(up - asked)

@@ -66,7 +66,9 @@ class Limits:
 class Sight:
     """Everything that is known at one look.
 
-    `closed`: why the tier must not be woken now. `rest`: for how long a bill must rest before sleep is believed.
+    `closed`: why a wake must end now. `shut`: why the gate is closed, so that a wake may send nothing more;
+    `is_only_reserved`: it is `reserved`, and nothing else. `rest`: for how long a bill must rest before sleep is
+    believed.
     """
 
     now: datetime
@@ -81,6 +83,8 @@ class Sight:
     rest: timedelta = timedelta(0)
     readings: int = 0
     closed: str | None = None
+    shut: str | None = None
+    is_only_reserved: bool = False
     by_ssh: bool = False
     is_at_rest: bool | None = None
     is_doubted: bool = False

@@ -25,6 +25,8 @@ RAW = {
     State.ASLEEP: "HIBERNATED",
     State.WAKING: "RESTORING",
     State.HALTED_BILLED: "SHUTOFF",
+    State.STARTING: "REBOOTING",
+    State.UNKNOWN: "MOVING",
     State.ERROR: "ERROR",
     State.GONE: "not listed",
 }
@@ -201,7 +203,40 @@ def test_a_wake_is_refused_by_a_closed_gate_and_overruled_by_a_spent_budget() ->
     seen = sight(WAKE, Phase.REQUESTED, State.ASLEEP, closed="the gate is closed: dark")
     assert next_want(seen) == End(OperationOutcome.REFUSED, "the gate is closed: dark")
     seen = sight(WAKE, Phase.ANSWERING, State.RUNNING, closed="$200 of $200 spent")
-    assert next_want(seen) == End(OperationOutcome.FAILED, "the gate has closed: $200 of $200 spent")
+    assert next_want(seen) == End(OperationOutcome.FAILED, "wake_failed: the gate has closed: $200 of $200 spent")
+
+
+NONE_FOUND = call(WAKE, 60, answer="no_capacity", ended="no_capacity", ended_at=ago(50))
+LEFT_TO_WAKE = [(State.ASLEEP,), (State.ASLEEP, State.RUNNING), (State.ASLEEP, State.WAKING)]
+
+
+@pytest.mark.parametrize("states", LEFT_TO_WAKE)
+def test_no_call_is_sent_once_the_gate_has_closed(states: tuple[State, ...]) -> None:
+    seen = sight(WAKE, Phase.ACCEPTED, *states, calls=(NONE_FOUND,))
+    assert next_want(seen) == Ask(seen.targets[0])
+    why = "the gate has closed: closed by ada"
+    marked = why if states == (State.ASLEEP,) else f"wake_failed: {why}"
+    assert next_want(replace(seen, shut="closed by ada")) == End(OperationOutcome.FAILED, marked)
+
+
+@pytest.mark.parametrize("states", LEFT_TO_WAKE)
+def test_a_reserved_limit_holds_a_wake_that_its_own_bill_cannot_have_reserved(states: tuple[State, ...]) -> None:
+    """What is up was let in as a whole, and may be what reserved the limit: none near it would come to serve."""
+    seen = sight(WAKE, Phase.ACCEPTED, *states, calls=(NONE_FOUND,), shut="reserved", is_only_reserved=True)
+    assert next_want(seen) == (Wait() if states == (State.ASLEEP,) else Ask(seen.targets[0]))
+
+
+@pytest.mark.parametrize("phase", [Phase.ACCEPTED, Phase.RUNNING])
+def test_a_short_dark_ends_no_wake_that_has_nothing_left_to_send(phase: Phase) -> None:
+    agents = {"h100-a": AgentSight(problem="no answer")}
+    state = State.WAKING if phase is Phase.ACCEPTED else State.RUNNING
+    calls = (call(WAKE, moved_at=ago(1)),)
+    seen = sight(WAKE, phase, state, calls=calls, agents=agents, shut="last complete tick 3 min ago")
+    assert next_want(seen) == Wait()
+    late = next_want(replace(seen, requested_at=ago(601)))
+    assert isinstance(late, End)
+    assert late.detail.startswith(f"wake_timeout: reached {phase}; ")
+    assert late.detail.endswith("; the gate is closed: last complete tick 3 min ago")
 
 
 def test_a_restore_that_falls_back_found_no_capacity() -> None:
@@ -268,6 +303,38 @@ def test_a_wake_that_does_not_come_to_serve_times_out_with_what_is_missing() -> 
 def test_one_taken_away_while_it_is_woken_ends_the_wake() -> None:
     seen = sight(WAKE, Phase.ANSWERING, State.ASLEEP, agents={"h100-a": AgentSight()})
     assert next_want(seen) == End(OperationOutcome.FAILED, "stopped while it was being woken: 8429 is HIBERNATED")
+
+
+@pytest.mark.parametrize("state", [State.STARTING, State.WAKING, State.UNKNOWN])
+@pytest.mark.parametrize("phase", [Phase.RUNNING, Phase.ANSWERING, Phase.LEASED])
+def test_one_that_reboots_while_it_comes_to_serve_is_waited_for(phase: Phase, state: State) -> None:
+    seen = sight(WAKE, phase, state, agents={"h100-a": AgentSight()})
+    assert next_want(seen) == Wait()
+    late = next_want(replace(seen, requested_at=ago(601)))
+    assert isinstance(late, End)
+    assert late.detail.startswith("wake_timeout: ")
+
+
+def test_one_that_starts_after_its_attempt_was_given_up_is_waited_for() -> None:
+    lost = call(WAKE, 150, answer="ambiguous", ended="not_applied", ended_at=ago(30))
+    assert next_want(sight(WAKE, Phase.PROVIDER, State.STARTING, calls=(lost,))) == Wait()
+    assert next_want(sight(WAKE, Phase.PROVIDER, State.STARTING)) == Wait()  # somebody else has started it
+
+
+@pytest.mark.parametrize(
+    ("other", "marked"),
+    [(State.RUNNING, True), (State.HALTED_BILLED, True), (State.ASLEEP, False), (State.GONE, False)],
+)
+def test_a_wake_that_fails_while_something_may_bill_says_so(other: State, marked: bool) -> None:
+    refused = call(WAKE, answer="refused", detail="HTTP 429: slow down")
+    also = call(WAKE, n=2, id_="8430", answer="refused", detail="HTTP 403")
+    seen = sight(WAKE, Phase.ACCEPTED, State.ASLEEP, other, calls=(refused, also))
+    end = next_want(seen)
+    assert isinstance(end, End)
+    assert end.detail.startswith("wake_failed: 8429: HTTP 429" if marked else "8429: HTTP 429")
+    stopped = next_want(sight(WAKE, Phase.ANSWERING, State.ASLEEP, other, agents={"h100-a": AgentSight()}))
+    assert isinstance(stopped, End)
+    assert stopped.detail.startswith("wake_failed: " if marked else "stopped while it was being woken")
 
 
 def test_a_wake_whose_machine_has_gone_has_failed_at_whatever_phase() -> None:
