@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -21,6 +21,8 @@ from agent.traces import Traces
 log = structlog.get_logger()
 LOST_AT_MOST_S = 1.0  # of a running request, by a SIGKILL
 _CHECKPOINT_EVERY_S = 0.8  # a second, less the time that a commit may take
+_LATE_S = _CHECKPOINT_EVERY_S + 2.0  # a commit that takes longer is no slow disk's, but a hanging one's
+_LOOKS_EVERY_S = 0.5  # for what has to be capped
 _OPENED_WITHIN_S = 0.05  # what is younger leaves no entry when the agent is killed
 _STOPS_WITHIN_S = 5.0
 _SETTLES_WITHIN_S = 2.0
@@ -40,6 +42,7 @@ class _Running:
     is_written: bool = False
     counted_tokens: int = 0  # against the label's quota
     ended_s: float | None = None
+    is_settling: bool = False  # its last entry is with the ledger
 
 
 class Meter:
@@ -65,21 +68,37 @@ class Meter:
         self._empty.set()
         self._busy_before_ms = ledger.busy_ms
         self._is_writable = True
+        self._counted_s = 0.0  # the totals hold every token that was made until then
+        self._was_late = False
         self._opening: asyncio.TimerHandle | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._keepers: list[asyncio.Task[None]] = []
 
     @property
     def in_flight(self) -> int:
         """Requests whose entry is not ended yet."""
         return len(self._jobs)
 
+    @property
+    def counted_at(self) -> datetime:
+        """The instant up to which every token is in the ledger's totals."""
+        return datetime.now(UTC) - timedelta(seconds=self._behind_s)
+
+    @property
+    def _behind_s(self) -> float:
+        """For how long tokens have been made that may be in no total yet."""
+        return _now_s() - self._counted_s if self._jobs else 0.0
+
+    @property
+    def _is_late(self) -> bool:
+        return self._behind_s > _LATE_S
+
     def start(self) -> None:
-        """Begin to keep checkpoints; called on the event loop."""
-        self._keeper = asyncio.create_task(self._keep())
+        """Begin to keep checkpoints and limits, neither of which waits for the other; called on the event loop."""
+        self._keepers = [asyncio.create_task(self._keep()), asyncio.create_task(self._watch())]
 
     def refuses(self, label: str, prompt_tokens: int) -> Refusal | None:
         """Why a request of this label cannot be served now; None counts it as asked."""
-        if not self._is_writable:
+        if not self._is_writable or self._is_late:
             return Refusal(503, "ledger_unwritable", "This server cannot keep its accounts; try another one.", 10)
         if self._quotas is None:
             return None
@@ -89,6 +108,8 @@ class Meter:
         """Hand the sequences of one request to the engine, with an entry from its first moment."""
         job = Job(wanted, caller, self.scheduler, self.settle)
         running = _Running(job, caller.label, _now_s(), sum(len(request.prompt) for request in wanted))
+        if not self._jobs:
+            self._counted_s = running.began_s
         self._jobs[job.id] = running
         self.begun += 1
         self._empty.clear()
@@ -106,6 +127,7 @@ class Meter:
 
     async def settle(self, job: Job) -> None:
         """Write a job's last entry; it is in flight until that is on disk."""
+        self._jobs[job.id].is_settling = True
         while not await self._write([job.entry()]):  # noqa: ASYNC110 - nothing announces that a disk has room again
             await asyncio.sleep(_CHECKPOINT_EVERY_S)
         self._jobs.pop(job.id, None)
@@ -128,8 +150,8 @@ class Meter:
         for running in list(self._jobs.values()):
             running.job.abandon()
         await self.drain(_SETTLES_WITHIN_S)
-        if self._keeper is not None:
-            self._keeper.cancel()
+        for keeper in self._keepers:
+            keeper.cancel()
 
     def _hear(self, running: _Running, event: Event) -> None:
         """Pass an event on, and hold the label to its quota."""
@@ -187,22 +209,49 @@ class Meter:
         while True:
             await asyncio.sleep(_CHECKPOINT_EVERY_S)
             try:
-                self._cap_what_is_over()
-                entries = [entry for one in self._jobs.values() if (entry := one.job.entry()).outcome is None]
-                if entries or not self._is_writable or self._busy_ms() > self.ledger.busy_ms:
-                    await self._write(entries)
+                await self._checkpoint()
             except Exception:  # the next second's checkpoint is as good
                 log.exception("checkpoint failed")
 
+    async def _checkpoint(self) -> None:
+        """Bring the totals up to this instant. A last entry is written before, or is still to come."""
+        at_s = _now_s()
+        unsettled = [one.job.entry() for one in self._jobs.values() if not one.is_settling]
+        # what has ended is still open here: only whoever settles it knows how much of it was delivered
+        entries = [replace(entry, outcome=None, ended_at=None) for entry in unsettled]
+        is_needed = entries or not self._is_writable or self._busy_ms() > self.ledger.busy_ms
+        if not is_needed or await self._write(entries):
+            self._counted_s = max(self._counted_s, at_s)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOKS_EVERY_S)
+            try:
+                self._cap_what_is_over()
+                self._say_if_late()
+            except Exception:  # the next look is as good
+                log.exception("limits not kept")
+
     def _cap_what_is_over(self) -> None:
-        """Cap what runs for too long, or while the lease is closed; settle what no client reads to its end."""
+        """Cap what runs for too long, or while the API is closed: by its lease, or by a ledger that is late.
+
+        What no client reads to its end is settled.
+        """
         now_s = _now_s()
-        is_closed = self._leases.closed_for_s > self._max_in_flight_s
+        closed_for_s = max(self._leases.closed_for_s, self._behind_s - _LATE_S)
         for running in list(self._jobs.values()):
-            if is_closed or now_s - running.began_s > self._max_request_s:
+            if closed_for_s > self._max_in_flight_s or now_s - running.began_s > self._max_request_s:
                 running.job.cap(0)
             if running.ended_s is not None and now_s - running.ended_s > _UNREAD_S:
                 running.job.abandon()
+
+    def _say_if_late(self) -> None:
+        """A commit that fails says so itself; one that hangs says nothing."""
+        is_late = self._is_late
+        if is_late and not self._was_late:
+            problem = "a commit hangs: nothing new is taken until it ends; look at the disk"
+            log.error("ledger not written", path=str(self.ledger.path), problem=problem)
+        self._was_late = is_late
 
 
 def _now_s() -> float:
