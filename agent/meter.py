@@ -183,9 +183,14 @@ class Meter:
         )
 
     async def _write(self, entries: Sequence[Entry]) -> bool:
-        """Commit entries and the busy time; False when that failed, which closes the public API."""
+        """Commit entries and the busy time; False when that failed, which closes the public API.
+
+        With nothing new the transaction is empty: it finds a ledger that has gone, and writes nothing.
+        """
+        busy_ms = self._busy_ms()
+        is_empty = not entries and self._is_writable and busy_ms <= self.ledger.busy_ms
         try:
-            await self.ledger.write(entries, self._busy_ms())
+            await self.ledger.write(entries, None if is_empty else busy_ms)
         except LedgerUnwritable as error:
             self._is_writable = False
             log.error("ledger not written", problem=str(error), entries=len(entries))
@@ -219,8 +224,7 @@ class Meter:
         unsettled = [one.job.entry() for one in self._jobs.values() if not one.is_settling]
         # what has ended is still open here: only whoever settles it knows how much of it was delivered
         entries = [replace(entry, outcome=None, ended_at=None) for entry in unsettled]
-        is_needed = entries or not self._is_writable or self._busy_ms() > self.ledger.busy_ms
-        if not is_needed or await self._write(entries):
+        if await self._write(entries):
             self._counted_s = max(self._counted_s, at_s)
 
     async def _watch(self) -> None:

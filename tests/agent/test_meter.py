@@ -223,6 +223,10 @@ def hanging(ledger: Ledger) -> Iterator[None]:
         yield
 
 
+def wal_bytes(meter: Meter) -> int:
+    return Path(f"{meter.ledger.path}-wal").stat().st_size
+
+
 async def outcome_of(job: Job) -> Outcome:
     async with asyncio.timeout(30):
         last = [event async for event in job.events()][-1]
@@ -257,6 +261,18 @@ async def test_while_a_commit_hangs_nothing_new_is_taken_and_what_runs_is_as_if_
         assert await outcome_of(job) is Outcome.CAPPED
     await until(lambda: slow.refuses("tests", 1) is None)
     await job.settle()
+
+
+async def test_a_ledger_that_goes_while_nothing_runs_closes_the_api_until_it_is_back(
+    slow: Meter, tmp_path: Path
+) -> None:
+    aside = slow.ledger.path.rename(tmp_path / "aside.db")
+    await until(lambda: slow.refuses("tests", 1) is not None)
+    aside.replace(slow.ledger.path)
+    await until(lambda: slow.refuses("tests", 1) is None)
+    before = wal_bytes(slow)
+    await asyncio.sleep(2)
+    assert wal_bytes(slow) == before  # a look writes nothing
 
 
 async def test_the_totals_are_not_said_to_be_fresher_than_they_are(slow: Meter) -> None:
