@@ -51,6 +51,10 @@ class _Part:
     def completion_tokens(self) -> int:
         return self.usage.completion_tokens + self.more_tokens
 
+    @property
+    def tokens(self) -> int:
+        return self.usage.prompt_tokens + self.completion_tokens
+
     def is_covered_by(self, usage: Usage) -> bool:
         """Whether nothing that was counted is missing from `usage`."""
         is_begun = usage.prompt_tokens >= self.usage.prompt_tokens
@@ -96,6 +100,11 @@ class Job:
             total += part.usage
             more_tokens += part.more_tokens
         return total + Usage(completion_tokens=more_tokens)
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and completion together, over all sequences."""
+        return sum(part.tokens for part in self._parts.values())
 
     @property
     def origin(self) -> Origin | None:

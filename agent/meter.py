@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -64,6 +65,7 @@ class Meter:
         self._leases, self._max_in_flight_s, self._max_request_s = leases, max_in_flight_s, max_request_s
         self._quotas, self._traces = quotas, traces
         self._jobs: dict[str, _Running] = {}
+        self._promised: defaultdict[str, int] = defaultdict(int)  # by label: of prompts taken, and not begun
         self._empty = asyncio.Event()
         self._empty.set()
         self._busy_before_ms = ledger.busy_ms
@@ -102,7 +104,7 @@ class Meter:
             return Refusal(503, "ledger_unwritable", "This server cannot keep its accounts; try another one.", 10)
         if self._quotas is None:
             return None
-        return self._quotas.refuses(label, prompt_tokens, self._promised_tokens(label))
+        return self._quotas.refuses(label, prompt_tokens, self._promised[label])
 
     def begin(self, wanted: Sequence[GenRequest], caller: Caller) -> Job:
         """Hand the sequences of one request to the engine, with an entry from its first moment."""
@@ -111,6 +113,7 @@ class Meter:
         if not self._jobs:
             self._counted_s = running.began_s
         self._jobs[job.id] = running
+        self._promised[caller.label] += running.prompt_tokens
         self.begun += 1
         self._empty.clear()
         if self._opening is None:
@@ -120,7 +123,7 @@ class Meter:
             self.scheduler.submit(request, lambda event: self._hear(running, event))
         left = self._quotas.left(caller.label) if self._quotas is not None else None
         if left is not None:
-            left -= self._promised_tokens(caller.label)
+            left -= self._promised[caller.label]
             if left < sum(request.max_tokens for request in wanted):
                 job.cap(max(left, 0))
         return job
@@ -156,31 +159,38 @@ class Meter:
     def _hear(self, running: _Running, event: Event) -> None:
         """Pass an event on, and hold the label to its quota."""
         running.job.hear(event)
-        if isinstance(event, Delta):
+        is_delta = isinstance(event, Delta)
+        if is_delta:
             self.last_token_at = datetime.now(UTC)
-        elif running.job.is_ended:
+        else:
+            self._follow(running)
+        if self._quotas is not None and (not is_delta or self._quotas.is_limited(running.label)):
+            self._count(self._quotas, running)
+
+    def _follow(self, running: _Running) -> None:
+        """How far its prompts are begun. Of what has ended nothing is promised any more."""
+        begun_tokens = running.job.usage.prompt_tokens
+        if running.job.is_ended:
             running.ended_s = _now_s()
-        if self._quotas is None or (left := self._quotas.left(running.label)) is None:
+            begun_tokens = running.prompt_tokens
+        self._promised[running.label] -= begun_tokens - running.begun_tokens
+        running.begun_tokens = begun_tokens
+
+    def _count(self, quotas: Quotas, running: _Running) -> None:
+        """Count what is new against the label's quota; near its end, share out what is left of it."""
+        label, tokens = running.label, running.job.tokens
+        left = quotas.count(label, tokens - running.counted_tokens)
+        running.counted_tokens = tokens
+        if left is None:
             return
-        usage = running.job.usage
-        tokens = usage.prompt_tokens + usage.completion_tokens
-        self._quotas.count(running.label, tokens - running.counted_tokens)
-        left -= tokens - running.counted_tokens
-        running.begun_tokens, running.counted_tokens = usage.prompt_tokens, tokens
-        left -= self._promised_tokens(running.label)
-        active = [one for one in self._jobs.values() if one.label == running.label and one.ended_s is None]
+        left -= self._promised[label]
+        if left > len(self._jobs) * _NEAR_TOKENS:
+            return  # far from its end, even if all of them were the label's: to look at each would be dear
+        active = [one for one in self._jobs.values() if one.label == label and one.ended_s is None]
         if left <= len(active) * _NEAR_TOKENS:
             for one in active:
                 share = max(left // len(active), 0)
                 one.job.cap(one.job.usage.completion_tokens + share)
-
-    def _promised_tokens(self, label: str) -> int:
-        """Of the prompts that are taken and not begun, so not counted against the label's quota yet."""
-        return sum(
-            one.prompt_tokens - one.begun_tokens
-            for one in self._jobs.values()
-            if one.label == label and one.ended_s is None
-        )
 
     async def _write(self, entries: Sequence[Entry]) -> bool:
         """Commit entries and the busy time; False when that failed, which closes the public API.
