@@ -43,7 +43,6 @@ class _Running:
     is_written: bool = False
     counted_tokens: int = 0  # against the label's quota
     ended_s: float | None = None
-    is_settling: bool = False  # its last entry is with the ledger
 
 
 class Meter:
@@ -65,6 +64,7 @@ class Meter:
         self._leases, self._max_in_flight_s, self._max_request_s = leases, max_in_flight_s, max_request_s
         self._quotas, self._traces = quotas, traces
         self._jobs: dict[str, _Running] = {}
+        self._settling: set[str] = set()  # whose last entry is with the ledger
         self._promised: defaultdict[str, int] = defaultdict(int)  # by label: of prompts taken, and not begun
         self._empty = asyncio.Event()
         self._empty.set()
@@ -130,10 +130,11 @@ class Meter:
 
     async def settle(self, job: Job) -> None:
         """Write a job's last entry; it is in flight until that is on disk."""
-        self._jobs[job.id].is_settling = True
+        self._settling.add(job.id)
         while not await self._write([job.entry()]):  # noqa: ASYNC110 - nothing announces that a disk has room again
             await asyncio.sleep(_CHECKPOINT_EVERY_S)
         self._jobs.pop(job.id, None)
+        self._settling.discard(job.id)
         if self._traces is not None and job.origin is not None:
             self._traces.ended(job, job.origin)
         if not self._jobs:
@@ -231,7 +232,7 @@ class Meter:
     async def _checkpoint(self) -> None:
         """Bring the totals up to this instant. A last entry is written before, or is still to come."""
         at_s = _now_s()
-        unsettled = [one.job.entry() for one in self._jobs.values() if not one.is_settling]
+        unsettled = [one.job.entry() for id_, one in self._jobs.items() if id_ not in self._settling]
         # what has ended is still open here: only whoever settles it knows how much of it was delivered
         entries = [replace(entry, outcome=None, ended_at=None) for entry in unsettled]
         if await self._write(entries):
@@ -261,7 +262,7 @@ class Meter:
 
     def _say_if_late(self) -> None:
         """A commit that fails says so itself; one that hangs says nothing."""
-        is_late = self._is_late
+        is_late = self._is_late and self._is_writable
         if is_late and not self._was_late:
             problem = "a commit hangs: nothing new is taken until it ends; look at the disk"
             log.error("ledger not written", path=str(self.ledger.path), problem=problem)
