@@ -6,7 +6,6 @@ It answers from the first moment, while the engine is still being loaded.
 import hmac
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -95,7 +94,7 @@ class Control:
             {
                 "ledger": ledger.uuid,
                 "ledger_created_at": rfc3339(ledger.created_at),
-                "as_of": rfc3339(datetime.now(UTC)),
+                "as_of": rfc3339(self.meter.counted_at),
                 "nonce": self.leases.issue_nonce(),
                 **_counts(sum(labels.values(), Counts())),
                 "busy_ms": ledger.busy_ms,

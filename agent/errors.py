@@ -148,6 +148,6 @@ class LedgerMismatch(LedgerError):
 class LedgerUnwritable(LedgerError):
     """A commit failed: what it held is kept in memory and tried again."""
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"ledger {path}: {reason}; check the free space and the file's rights")
+    def __init__(self, path: Path, reason: str, remedy: str = "check the free space and the file's rights") -> None:
+        super().__init__(f"ledger {path}: {reason}; {remedy}")
         self.path, self.reason = path, reason

@@ -51,6 +51,15 @@ class _Part:
     def completion_tokens(self) -> int:
         return self.usage.completion_tokens + self.more_tokens
 
+    @property
+    def tokens(self) -> int:
+        return self.usage.prompt_tokens + self.completion_tokens
+
+    def is_covered_by(self, usage: Usage) -> bool:
+        """Whether nothing that was counted is missing from `usage`."""
+        is_begun = usage.prompt_tokens >= self.usage.prompt_tokens
+        return is_begun and usage.completion_tokens >= self.completion_tokens
+
 
 class Job:
     """The HTTP side reads `batches`, counts what it sent, and settles or abandons."""
@@ -91,6 +100,11 @@ class Job:
             total += part.usage
             more_tokens += part.more_tokens
         return total + Usage(completion_tokens=more_tokens)
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and completion together, over all sequences."""
+        return sum(part.tokens for part in self._parts.values())
 
     @property
     def origin(self) -> Origin | None:
@@ -156,8 +170,7 @@ class Job:
                 self.first_token_at = datetime.now(UTC)
         else:
             # an engine that broke may not know what it had counted before
-            is_known = not isinstance(event, Failed) or event.usage.completion_tokens >= part.completion_tokens
-            if is_known:
+            if not isinstance(event, Failed) or part.is_covered_by(event.usage):
                 part.usage, part.more_tokens = event.usage, 0
             if isinstance(event, Finished | Failed):
                 self._end(part, event)

@@ -62,6 +62,7 @@ class Ledger:
             self._lock_file = opened.enter_context(_locked(path))
             try:
                 self._connection = opened.enter_context(contextlib.closing(connect(path)))
+                self._file = _file_at(path)
                 self.uuid, self.created_at, self._busy_ms = identity(self._connection)
                 self.aborted = end_open(self._connection)
                 self.deaths = deaths(self._connection)
@@ -142,6 +143,12 @@ class Ledger:
         entries = newest_of_each(entry for write in group for entry in write.entries)
         busy_ms = max((write.busy_ms for write in group if write.busy_ms is not None), default=None)
         waiting = [write.done for write in group]
+        if _file_at(self.path) != self._file:
+            # an open file outlives its name: nobody would ever read what is written on
+            reason = "its file was deleted or replaced while it was open"
+            remedy = "put that file back, or restart the agent to go on with what is there"
+            _resolve(waiting, LedgerUnwritable(self.path, reason, remedy))
+            return
         try:
             taken = commit(self._connection, entries, busy_ms)
         except sqlite3.Error as error:
@@ -197,6 +204,15 @@ def _settle(futures: Iterable["asyncio.Future[Any]"], result: object) -> None:
             future.set_exception(result)
         else:
             future.set_result(result)
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Which file the path leads to; None when it leads to none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _locked(path: Path) -> TextIO:

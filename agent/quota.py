@@ -22,7 +22,11 @@ class Refusal:
 
 
 class Quotas:
-    """Counts what each label uses. A day's tokens survive a restart, by the ledger; a minute's requests do not."""
+    """Counts what each label uses. A day's tokens survive a restart, by the ledger; a minute's requests do not.
+
+    Of a request over midnight each day is charged its part; after a restart the second one has it all, as in the
+    ledger, where an entry is of the day on which it ended.
+    """
 
     def __init__(self, keys: Keys, ledger: Ledger, clock: Clock) -> None:
         self._keys, self._ledger, self._clock = keys, ledger, clock
@@ -48,9 +52,19 @@ class Quotas:
         limit = self._keys.limit(label, "tokens_per_day")
         return None if limit is None else limit - self._used_today(label)
 
-    def count(self, label: str, tokens: int) -> None:
-        """Take note of tokens that the engine worked on, prompt and completion alike."""
-        self._used[label] = self._used_today(label) + tokens
+    def is_limited(self, label: str) -> bool:
+        """Whether a label's tokens have a limit now."""
+        return self._keys.limit(label, "tokens_per_day") is not None
+
+    def count(self, label: str, tokens: int) -> int | None:
+        """Take note of tokens that the engine worked on, prompt and completion alike; answers what is `left`.
+
+        A label without a limit is counted too: it may get one, or have it back.
+        """
+        used = self._used_today(label) + tokens
+        self._used[label] = used
+        limit = self._keys.limit(label, "tokens_per_day")
+        return None if limit is None else limit - used
 
     def _used_today(self, label: str) -> int:
         today = self._clock.now().date()

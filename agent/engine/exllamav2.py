@@ -88,6 +88,7 @@ class ExLlamaV2Engine:
         self._generator = loaded.generator(info.max_batch)
         self._pieces = loaded.tokenizer.get_id_to_piece_list(False)
         self._running: dict[str, Running] = {}
+        self._ended: dict[str, Running] = {}  # by the step under way, so that nobody has heard of it yet
         self._over: list[str] = []  # capped at what they have
         self._empty: list[str] = []  # asked for no token at all
 
@@ -113,6 +114,11 @@ class ExLlamaV2Engine:
         self._running[request.id] = Running(request, job, request.max_tokens)
 
     def step(self) -> list[Event]:
+        events = self._stepped()
+        self._ended.clear()
+        return events
+
+    def _stepped(self) -> list[Event]:
         events = list(self._end_at_once())
         if events or not self._running:
             return events  # heard of before a forward pass may fail
@@ -144,13 +150,15 @@ class ExLlamaV2Engine:
         running = self._running.get(request_id)
         if running is None:
             return None
-        self._drop(running)
+        self._generator.cancel(running.job)  # known until that is done, so that `reset` would find it
+        del self._running[request_id]
         return running.usage()
 
     def reset(self) -> dict[str, Usage]:
-        dropped = {id_: running.usage() for id_, running in self._running.items()}
+        dropped = {id_: running.usage() for id_, running in (self._running | self._ended).items()}
         dropped |= dict.fromkeys(self._empty, Usage())
         self._running.clear()
+        self._ended.clear()
         self._empty.clear()
         self._over.clear()
         # what clear_queue() does, without its work on pages that the failed step may have left in disorder
@@ -253,13 +261,17 @@ class ExLlamaV2Engine:
             self._drop(running)
             yield Failed(request.id, str(EngineFailed("no token can follow in the answer's JSON schema")), usage)
         elif outcome is not None:
-            self._running.pop(request.id, None)
+            self._end(running)
             yield Finished(request.id, outcome, usage)
 
     def _drop(self, running: Running) -> None:
-        """Take a request off the generator; known until that is done, so that `reset` would find it."""
+        """Take a request off the generator, in a step that ends it."""
         self._generator.cancel(running.job)
+        self._end(running)
+
+    def _end(self, running: Running) -> None:
         self._running.pop(running.request.id, None)
+        self._ended[running.request.id] = running
 
     def _free_memory(self) -> None:
         """Give unused device memory back. A device that is lost says so here, and ends no accounting."""

@@ -87,6 +87,7 @@ class ReferenceEngine:
         self._caps: dict[str, int] = {}  # of waiting requests
         self._matchers: dict[str, Matcher] = {}  # likewise
         self._active: dict[str, _Sequence] = {}
+        self._ended: dict[str, _Sequence] = {}  # by the step under way, so that nobody has heard of it yet
         self._prefixes = PrefixCache()
 
     def submit(self, request: GenRequest) -> None:
@@ -97,6 +98,11 @@ class ReferenceEngine:
         self._waiting.append(request)
 
     def step(self) -> list[Event]:
+        events = self._stepped()
+        self._ended.clear()
+        return events
+
+    def _stepped(self) -> list[Event]:
         events = list(self._admit())
         for sequence in list(self._active.values()):
             if len(sequence.generated) >= sequence.limit:
@@ -133,9 +139,10 @@ class ReferenceEngine:
         return None
 
     def reset(self) -> dict[str, Usage]:
-        dropped = {request_id: sequence.usage() for request_id, sequence in self._active.items()}
+        dropped = {request_id: sequence.usage() for request_id, sequence in (self._active | self._ended).items()}
         dropped |= {request.id: Usage() for request in self._waiting}
         self._active.clear()
+        self._ended.clear()
         self._waiting.clear()
         self._caps.clear()
         self._matchers.clear()
@@ -216,7 +223,7 @@ class ReferenceEngine:
         return [Failed(sequence.request.id, str(error), sequence.usage())]
 
     def _drop(self, sequence: _Sequence) -> None:
-        del self._active[sequence.request.id]
+        self._ended[sequence.request.id] = self._active.pop(sequence.request.id)
         self._remember(sequence)
 
     def _remember(self, sequence: _Sequence) -> None:

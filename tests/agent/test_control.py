@@ -1,10 +1,14 @@
 """The control API: it answers from the first moment, and a probe is metered like every request."""
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
+import threading
 import time
 import urllib.request
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -118,3 +122,26 @@ def test_figures_of_every_label_are_for_the_control_secret_alone(agent: RunningA
         assert labels[label][metric] > 0
         assert f'mtok_agent_{metric}_total{{label="{label}"}} {labels[label][metric]}.0' in text
     assert agent.call(f"{agent.control}/control/metrics", key="wrong")[0] == 401
+
+
+SLOW = 'engine = "null"\n[limits]\nmax_in_flight_s = 0.1\n[null]\nstep_ms = 5\n'
+
+
+def test_a_usage_is_as_of_what_was_counted_last(tmp_path: Path, model_dir: Path) -> None:
+    with running_agent(write_settings(tmp_path, model_dir, SLOW)) as agent:
+        agent.lease()
+        before = datetime.now(UTC)
+        assert before <= datetime.fromisoformat(agent.usage()["as_of"]) <= datetime.now(UTC)
+        body = {"model": agent.model, "prompt": "Hello", "max_tokens": 20_000}
+        asking = threading.Thread(target=agent.post, args=("/v1/completions", body))
+        asking.start()
+        while not agent.usage()["completion_tokens"]:
+            time.sleep(0.05)
+        with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            held_at = datetime.now(UTC)
+            time.sleep(0.5)
+            assert datetime.fromisoformat(agent.usage()["as_of"]) <= held_at
+        agent.lease("closed", "manual")
+        asking.join(30)
+        assert datetime.fromisoformat(agent.usage()["as_of"]) > held_at

@@ -99,6 +99,25 @@ class Nobody:
     def cancel(self, request_id: str) -> None: ...
 
 
+@pytest.mark.parametrize(
+    ("tokens", "told", "counted"),
+    [
+        (0, Usage(), Usage(5000, 40, 0)),  # while it read the prompt
+        (2, Usage(), Usage(5000, 40, 2)),
+        (2, Usage(completion_tokens=3), Usage(5000, 40, 2)),
+        (2, Usage(5000, 40, 1), Usage(5000, 40, 2)),
+        (2, Usage(5000, 40, 4), Usage(5000, 40, 4)),
+    ],
+)
+def test_an_engine_that_broke_takes_nothing_back(tokens: int, told: Usage, counted: Usage) -> None:
+    (one,) = sequences(9)
+    job = Job([one], CALLER, Nobody(), lambda _job: None)  # type: ignore[arg-type, return-value]
+    job.hear(Started(one.id, Usage(5000, 40)))
+    job.hear(Delta(one.id, "x" * tokens, tokens))
+    job.hear(Failed(one.id, "broken", told))
+    assert job.usage == counted
+
+
 steps = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=30)
 
 

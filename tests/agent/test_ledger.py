@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
@@ -187,6 +188,22 @@ async def test_a_disk_that_refuses_is_told_and_loses_nothing(ledger: Ledger) -> 
     other.close()
     await ledger.write([entry("1", 5)])
     assert ledger.totals()["a"].requests == 1
+
+
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["deleted", "replaced"])
+async def test_a_ledger_whose_file_goes_while_it_is_open_is_not_written_on(
+    ledger: Ledger, tmp_path: Path, *, is_replaced: bool
+) -> None:
+    await ledger.write([entry("1", 5)])
+    aside = ledger.path.rename(tmp_path / "aside.db")
+    if is_replaced:
+        shutil.copy(aside, ledger.path)
+    with pytest.raises(LedgerUnwritable, match="deleted or replaced while it was open; put that file back"):
+        await ledger.write([entry("2", 7)])
+    assert ledger.totals()["a"].requests == 1
+    aside.replace(ledger.path)
+    await ledger.write([entry("2", 7)])
+    assert ledger.totals()["a"].requests == 2
 
 
 # the first version's tables, as SQLModel made them then

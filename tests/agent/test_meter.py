@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from agent.answers import Shape
+from agent.engine.null import NullEngine
 from agent.engine.protocol import Finished, GenRequest, Outcome, Usage
 from agent.engine.reference import ReferenceEngine
 from agent.entries import Counts
@@ -46,10 +48,14 @@ def begin(meter: Meter, max_tokens: int = 12, label: str = "tests") -> Job:
     return meter.begin([request], Caller(label, "chat.completions", "tiny"))
 
 
-async def settled(meter: Meter) -> None:
-    async with asyncio.timeout(10):
-        while meter.in_flight:  # noqa: ASYNC110 - nothing announces it
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not is_so():  # noqa: ASYNC110 - nothing announces it
             await asyncio.sleep(0.01)
+
+
+async def settled(meter: Meter) -> None:
+    await until(lambda: not meter.in_flight)
 
 
 async def send_to(response: JobResponse, spec: str, gone_after: int) -> None:
@@ -191,6 +197,109 @@ async def test_while_entries_cannot_be_written_nothing_new_is_taken(meter: Meter
     assert meter.refuses("tests", 1) is None
     assert meter.ledger.totals()["tests"].requests == 1
     await meter.stop()
+
+
+@pytest.fixture
+async def slow(tmp_path: Path) -> AsyncIterator[Meter]:
+    """A meter, open and started, whose engine needs 5 ms for a token."""
+    ledger, leases = Ledger(tmp_path / "ledger.db"), LeaseBook(SystemClock())
+    leases.take(leases.issue_nonce(), (1, 1), is_open=True, reasons=(), ttl_s=600)
+    scheduler = Scheduler(lambda: NullEngine(max_batch=4, step_ms=5))
+    await scheduler.start()
+    slow = Meter(ledger, scheduler, leases, max_in_flight_s=0.2, max_request_s=600)
+    slow.start()
+    yield slow
+    await slow.stop()
+    scheduler.stop()
+    ledger.close()
+
+
+@contextlib.contextmanager
+def hanging(ledger: Ledger) -> Iterator[None]:
+    """A disk on which no commit fails and none ends."""
+    ledger._connection.execute("PRAGMA busy_timeout = 600000")
+    with contextlib.closing(sqlite3.connect(ledger.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+def wal_bytes(meter: Meter) -> int:
+    return Path(f"{meter.ledger.path}-wal").stat().st_size
+
+
+async def outcome_of(job: Job) -> Outcome:
+    async with asyncio.timeout(30):
+        last = [event async for event in job.events()][-1]
+    assert isinstance(last, Finished)
+    return last.outcome
+
+
+async def test_limits_do_not_wait_for_a_commit(slow: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = begin(slow, max_tokens=20_000)
+    with hanging(slow.ledger):
+        await asyncio.sleep(1.2)  # a checkpoint hangs
+        monkeypatch.setattr(slow, "_max_request_s", 0.1)
+        assert await outcome_of(job) is Outcome.CAPPED
+        settling = asyncio.create_task(job.settle())
+        await asyncio.sleep(0.1)
+        assert slow.in_flight == 1
+    await settling
+    assert on_disk(slow) == [("capped", job.usage.completion_tokens)]
+
+
+async def test_while_a_commit_hangs_nothing_new_is_taken_and_what_runs_is_as_if_the_lease_had_closed(
+    slow: Meter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.meter._LATE_S", 1.0)
+    job = begin(slow, max_tokens=20_000)
+    assert slow.refuses("tests", 1) is None
+    with hanging(slow.ledger):
+        await until(lambda: slow.refuses("tests", 1) is not None)
+        refusal = slow.refuses("tests", 1)
+        assert refusal is not None
+        assert (refusal.status, refusal.code) == (503, "ledger_unwritable")
+        assert await outcome_of(job) is Outcome.CAPPED
+    await until(lambda: slow.refuses("tests", 1) is None)
+    await job.settle()
+
+
+async def test_a_ledger_that_goes_while_nothing_runs_closes_the_api_until_it_is_back(
+    slow: Meter, tmp_path: Path
+) -> None:
+    aside = slow.ledger.path.rename(tmp_path / "aside.db")
+    await until(lambda: slow.refuses("tests", 1) is not None)
+    aside.replace(slow.ledger.path)
+    await until(lambda: slow.refuses("tests", 1) is None)
+    before = wal_bytes(slow)
+    await asyncio.sleep(2)
+    assert wal_bytes(slow) == before  # a look writes nothing
+
+
+async def test_the_totals_are_not_said_to_be_fresher_than_they_are(slow: Meter) -> None:
+    before = datetime.now(UTC)
+    assert before <= slow.counted_at <= datetime.now(UTC)  # nothing is in flight
+    job = begin(slow, max_tokens=20_000)
+    await until(lambda: slow.ledger.totals().get("tests", Counts()).completion_tokens > 0)
+    assert slow.counted_at > before
+    with hanging(slow.ledger):
+        hung_at, tokens = datetime.now(UTC), job.usage.completion_tokens
+        await until(lambda: job.usage.completion_tokens > tokens + 50)
+        assert slow.counted_at <= hung_at
+        assert slow.ledger.totals()["tests"].completion_tokens <= tokens
+    await until(lambda: slow.counted_at > hung_at)
+    assert slow.ledger.totals()["tests"].completion_tokens > tokens
+    job.abandon()
+
+
+async def test_what_has_ended_is_in_the_totals_before_anybody_has_read_it(slow: Meter) -> None:
+    job = begin(slow, max_tokens=3)
+    await until(lambda: slow.ledger.totals().get("tests", Counts()).completion_tokens == 3)
+    assert slow.in_flight == 1
+    assert on_disk(slow) == [("", 3)]
+    job.delivered_tokens = 2
+    await job.settle()
+    assert on_disk(slow) == [("length", 3)]
+    assert slow.ledger.totals()["tests"] == Counts(1, 3, 0, 3, 2)
 
 
 async def test_prompts_that_wait_for_the_engine_are_held_against_the_quota(meter: Meter, tmp_path: Path) -> None:

@@ -288,6 +288,38 @@ def test_a_failed_step_leaves_every_count_and_the_next_request_runs(world: World
     assert again.usage == Usage(prompt_tokens=461, completion_tokens=40)
 
 
+def test_a_step_that_breaks_forgets_nobody_whom_it_had_ended(made: Callable[..., World]) -> None:
+    world = made()
+    world.submit(max_tokens=5)
+    world.submit("b", 50, prompt=[40, 41])
+    world.steps(lambda: world.told["a"].tokens == 4)
+    tokens = world.told["b"].tokens
+    setattr(world.engine._running["b"], "told_tokens", None)  # noqa: B010 - a fault after the other's last word
+    with pytest.raises(TypeError):
+        world.engine.step()
+    assert world.engine.reset() == {"b": Usage(2, 0, tokens + 1), "a": Usage(461, 0, 5)}
+    assert world.engine.reset() == {}
+    world.told.clear()
+    assert world.run("c").outcome is Outcome.LENGTH
+    assert world.engine.reset() == {}
+
+
+def test_a_cap_that_breaks_forgets_nobody(made: Callable[..., World]) -> None:
+    world = made()
+    world.submit()
+    world.submit("b", 50, prompt=[40, 41])
+    world.steps(lambda: bool(world.told["a"].tokens and world.told["b"].tokens))
+    used = {
+        id_: Usage(told.started.prompt_tokens, 0, told.tokens) for id_, told in world.told.items() if told.started
+    }
+    setattr(world.engine._running["b"], "texts", None)  # noqa: B010 - a fault after the other's last word
+    for id_ in used:
+        world.engine.cap(id_, 0)
+    with pytest.raises(AttributeError):
+        world.engine.step()
+    assert world.engine.reset() == used
+
+
 def test_the_library_never_asserts_at_a_client(world: World) -> None:
     for given, code in (
         ({"prompt": []}, "invalid_value"),

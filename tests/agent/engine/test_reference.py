@@ -118,6 +118,26 @@ def test_a_cap_never_raises_what_a_waiting_request_may_have(engine: ReferenceEng
     assert (ends["capped"].outcome, ends["capped"].usage.completion_tokens) == (Outcome.CAPPED, 0)
 
 
+def test_a_step_that_breaks_forgets_nobody_whom_it_had_ended(engine: ReferenceEngine) -> None:
+    ids = prompt(engine)
+    engine.submit(GenRequest("capped", ids, 50, temperature=0))
+    engine.step()
+    engine.cap("capped", 0)
+    engine.submit(GenRequest("ends", ids, 1, temperature=0))
+    engine.submit(GenRequest("breaks", ids, 50, logit_bias={10**9: 1.0}))
+    with pytest.raises(IndexError):
+        engine.step()
+    used = engine.reset()
+    assert {id_: (usage.prompt_tokens, usage.completion_tokens) for id_, usage in used.items()} == {
+        "capped": (len(ids), 1),
+        "ends": (len(ids), 1),
+        "breaks": (len(ids), 0),
+    }
+    assert engine.reset() == {}
+    assert run(engine, GenRequest("next", ids, 2))["next"].usage.completion_tokens == 2
+    assert engine.reset() == {}
+
+
 def test_users_text_never_becomes_a_special_token(model_dir: Path) -> None:
     tokens = ChatTokenizer(model_dir)
     plain = tokens.chat([("user", "x")])
