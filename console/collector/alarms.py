@@ -95,7 +95,7 @@ class Alarms:
             FenceLost: another collector leads; it does this.
         """
         if jump_s := self._jumps.look():
-            self._untold.append((jump_s, self._collector.clock.now()))
+            self._untold.append((jump_s, self._collector.clock.now().replace(microsecond=0)))
         told = tuple(self._untold)  # a long jump costs the lead, by SQLite's clock, before it can be stored
         due = await in_store(self._follow, fence, told)
         del self._untold[: len(told)]
