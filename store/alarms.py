@@ -8,7 +8,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, and_, col, func, not_, or_, select
 
 from store.clock import rfc3339
-from store.gate import FLEET, GatePolicy, Verdict, provider_scope
+from store.gate import FLEET, GatePolicy, Reason, Verdict, provider_scope
 from store.money import display
 from store.operations import under_way
 from store.phases import WAKE_FAILED, WAKE_TIMEOUT, OperationKind, OperationOutcome, Phase
@@ -18,6 +18,7 @@ from store.unknown import Unknown
 from store.usage_samples import CLONED
 from store.window import day_name
 
+_CLOSED, _BECAUSE = "gate_closed", ": "
 BUDGET_SHARES = (50, 80, 95)
 _LATELY = timedelta(hours=1)
 _FAILURES = (WAKE_TIMEOUT, WAKE_FAILED, "no_capacity", "still_billing")
@@ -26,7 +27,7 @@ _TOLD_WITHIN = timedelta(days=1)  # what has been over for longer is in the jour
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Something that is wrong now. `kind` and `subject` together are its identity."""
+    """Something that is wrong now. `kind` and `subject` are its identity; a closed gate's names its reasons."""
 
     kind: str
     subject: str
@@ -48,19 +49,37 @@ def conditions(session: Session, policy: GatePolicy, verdict: Verdict) -> list[C
 
 
 def follow(session: Session, now: datetime, found: Collection[Condition]) -> None:
-    """Raise what is new, end what is over; a gate that has opened again is news of its own."""
-    known = {(row.kind, row.subject): row for row in _open(session)}
-    present = {(one.kind, one.subject): one for one in found}
+    """Raise what is new, end what is over. A gate that opens again is news, and so is a new reason to close it."""
+    known = {_key(row): row for row in _open(session)}
+    present = {_key(one): one for one in found}
     for key, one in present.items():
-        if key not in known:
-            session.add(AlarmRow(at=now, kind=one.kind, subject=one.subject, text=one.text))
+        row = known.get(key)
+        if row is not None and _reasons(one) <= _reasons(row):
+            row.subject = one.subject  # a reason that has ended is news when it comes again
+            continue
+        if row is not None:
+            row.ended_at = now
+        session.add(AlarmRow(at=now, kind=one.kind, subject=one.subject, text=one.text))
     for key, row in known.items():
         if key in present:
             continue
         row.ended_at = now
         session.add(row)
-        if row.kind == "gate_closed":
-            tell(session, now, "gate_opened", row.subject, f"{_scope(row.subject)} is open again")
+        if row.kind == _CLOSED:
+            scope = _key(row)[1]
+            tell(session, now, "gate_opened", scope, f"{scope} is open again")
+
+
+def _key(one: Condition | AlarmRow) -> tuple[str, str]:
+    """What an alarm goes on as: a closed gate's whatever its reasons."""
+    if one.kind != _CLOSED:
+        return one.kind, one.subject
+    scope, is_told, _ = one.subject.rpartition(_BECAUSE)
+    return one.kind, scope if is_told else _scope(one.subject)
+
+
+def _reasons(one: Condition | AlarmRow) -> set[str]:
+    return set(one.subject.rpartition(_BECAUSE)[2].split(", ")) if one.kind == _CLOSED else set()
 
 
 def tell(session: Session, now: datetime, kind: str, subject: str, text: str) -> None:
@@ -86,16 +105,18 @@ def _open(session: Session) -> Sequence[AlarmRow]:
 
 
 def _closed(verdict: Verdict) -> list[Condition]:
-    closed = [Condition("gate_closed", FLEET, f"the gate is closed: {verdict.sentence}")] if verdict.reasons else []
+    found = [_gate_closed(FLEET, verdict.reasons, f"the gate is closed: {verdict.sentence}")]
     for tier, scope in verdict.tiers.items():
-        if scope.reasons:
-            text = f"the gate of {tier} is closed: {verdict.sentence_for(tier)}"
-            closed.append(Condition("gate_closed", tier, text))
+        text = f"the gate of {tier} is closed: {verdict.sentence_for(tier)}"
+        found.append(_gate_closed(tier, scope.reasons, text))
     for provider, reasons in verdict.blind.items():
-        if reasons:
-            text = f"the gate of every tier at {provider} is closed: {verdict.sentence_of(provider)}"
-            closed.append(Condition("gate_closed", provider_scope(provider), text))
-    return closed
+        text = f"the gate of every tier at {provider} is closed: {verdict.sentence_of(provider)}"
+        found.append(_gate_closed(provider_scope(provider), reasons, text))
+    return [one for one in found if one is not None]
+
+
+def _gate_closed(scope: str, reasons: Sequence[Reason], text: str) -> Condition | None:
+    return Condition(_CLOSED, f"{_scope(scope)}{_BECAUSE}{', '.join(reasons)}", text) if reasons else None
 
 
 def _frozen(verdict: Verdict) -> list[Condition]:

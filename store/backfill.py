@@ -9,7 +9,7 @@ from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 from sqlmodel.sql.sqltypes import UTCDateTime
 
-from store.counters import bill_after, bill_at, first_bill, last_bill
+from store.counters import bill_after, bill_at, first_bill, last_bill, not_ended
 from store.reconcile import Resource
 from store.tables import BillCounter, ProviderTick, ResourceRow
 from store.window import day_start
@@ -44,8 +44,9 @@ def missing_samples(
     session: Session, provider: str, now: datetime, zone: ZoneInfo, longest_pause: timedelta
 ) -> Iterator[Missing]:
     """Everything that the provider's windowed bill could place, of one provider."""
-    counters = session.exec(select(BillCounter).where(BillCounter.provider == provider)).all()
     today = day_start(now, zone)
+    mine = not_ended(today, col(BillCounter.provider) == provider)
+    counters = session.exec(select(BillCounter).where(mine).order_by(col(BillCounter.id))).all()
     edges = [edge for edge in _day_edges(now, zone) if _is_in_pause(session, provider, edge, longest_pause)]
     newcomers = [one for one in counters if one.first_seen_at >= today and one.opening_nusd > 0]
     for counter in newcomers:

@@ -14,7 +14,7 @@ from sqlmodel import SQLModel
 from store.check import Finding, check
 from store.copy import copy_store
 from store.database import Database, open_database
-from store.errors import BackupFailed
+from store.errors import BackupFailed, StoreUnreachable
 
 _PAGES_AT_ONCE = 256  # a megabyte: a step is over before anyone waits for it
 _SIGNATURE = b"SQLite format 3\0"
@@ -73,6 +73,8 @@ def proved(file: Path, named: Path, rows: dict[str, int] | None = None) -> tuple
     database = open_database(f"sqlite:///{file}", read_only=True)
     try:
         findings = check(database)
+    except StoreUnreachable as error:  # read where it is torn
+        raise BackupFailed(named, f"is damaged: {error.reason}", "take another one") from None
     finally:
         database.close()
     if damage := [one for one in findings if one.subject.startswith(_OF_THE_FILE)]:

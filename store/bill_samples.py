@@ -113,7 +113,7 @@ def _sample(tick: _Tick, bill: Bill) -> dict[str, Any]:
     )
     place_rise(tick.session, counter, bill, before, after, tick.at)
     _tell(tick, counter, bill, before, after)
-    _follow(tick, counter, bill, before)
+    _follow(tick, counter, bill, before, after)
     return {
         "counter_id": id_,
         "at": tick.at,
@@ -251,7 +251,7 @@ def _recognised(tick: _Tick, counter: BillCounter, bill: Bill) -> None:
             counter.moved_at = tick.at  # it stood still for being free: what may be due counts from here
 
 
-def _follow(tick: _Tick, counter: BillCounter, bill: Bill, before: Mark) -> None:
+def _follow(tick: _Tick, counter: BillCounter, bill: Bill, before: Mark, after: Advance) -> None:
     """What the movement of a counter, or its rest, says of it."""
     if before.at == tick.at:
         return
@@ -263,7 +263,7 @@ def _follow(tick: _Tick, counter: BillCounter, bill: Bill, before: Mark) -> None
         counter.final_at = None
     elif not bill.final:
         counter.final_at = None
-    elif counter.final_at is None:
+    elif counter.final_at is None or after.debits_nusd != before.debits_nusd:
         counter.final_at = tick.at  # said to be gone, and at rest: it will not be asked for again
 
 

@@ -83,7 +83,9 @@ def instants(edges: Sequence[datetime]) -> dict[str, datetime]:
 def bill_rows(session: Session, tiers: Sequence[str], edges: Sequence[datetime]) -> Sequence[Row[Any]]:
     """The bill counters of `tiers`, in the order in which we met them, each with its total at every edge.
 
-    Columns: those of `_COUNTER`, then `edge0`, `edge1`, …: nano-dollars, None where no sample is that old.
+    `edges`, oldest first. Of the counters that had ended before the first one, and so stand still over all of them,
+    only each tier's newest. Columns: those of `_COUNTER`, then `edge0`, `edge1`, …: nano-dollars, None where no
+    sample is that old.
     """
     found = session.connection().execute(_bill_totals(len(edges)), {"tiers": tiers, **instants(edges)})
     return found.all()
@@ -97,24 +99,36 @@ _COUNTER = (
 
 @cache
 def _bill_totals(edges: int) -> TextualSelect:
-    return _at_edges(_COUNTER, "total_nusd", edges, "tier IN :tiers", bindparam("tiers", expanding=True))
+    ended = "SELECT max(id) FROM bill_counters WHERE tier IN :tiers AND final_at < :at0 GROUP BY tier"
+    ids = f"{_may_move('tier IN :tiers')} UNION ALL {ended}"
+    return _at_edges(_COUNTER, "total_nusd", edges, ids, bindparam("tiers", expanding=True))
 
 
 def debits_at(session: Session, edges: Sequence[datetime]) -> Sequence[Row[Any]]:
-    """Every counter that counts, by its columns, with its debits at each of `edges`: `edge0`, `edge1`, …"""
+    """The counters that count, by their columns, with their debits at each of `edges`: `edge0`, `edge1`, …
+
+    `edges`, oldest first. One that had ended before the first of them is left out: it has no debits between them.
+    """
     return session.connection().execute(_debits_at(len(edges)), instants(edges)).all()
 
 
 @cache
 def _debits_at(edges: int) -> TextualSelect:
     names = ("id", "tier", "counter", "currency", "first_seen_at", "unsettled_at")
-    return _at_edges(names, "debits_nusd", edges, _COUNTS)
+    return _at_edges(names, "debits_nusd", edges, _may_move(_COUNTS))
 
 
-def _at_edges(
-    names: Sequence[str], field: str, edges: int, which: str, *values: BindParameter[Any]
-) -> TextualSelect:
-    """Counters by their columns `names`, and as `edge0`, `edge1`, … `field` of each one's last sample by then.
+def _may_move(which: str) -> str:
+    """The ids of the counters for which `which` holds, without those that had ended before `at0`.
+
+    No sample of a counter is later than its `final_at`. A part each, for the index that each has.
+    """
+    parts = ("final_at IS NULL", "final_at >= :at0", "unsettled_at IS NOT NULL")
+    return " UNION ALL ".join(f"SELECT id FROM bill_counters WHERE {part} AND {which}" for part in parts)  # noqa: S608 - our own names
+
+
+def _at_edges(names: Sequence[str], field: str, edges: int, ids: str, *values: BindParameter[Any]) -> TextualSelect:
+    """The counters `ids` by their columns `names`, and as `edge0`, … `field` of each one's last sample by then.
 
     The parameters `at0`, `at1`, … say when. As text: see `edges_table`.
     """
@@ -123,10 +137,62 @@ def _at_edges(
         " ORDER BY at DESC LIMIT 1) AS edge{0}"
     )
     said = ", ".join([*names, *(newest.format(k) for k in range(edges))])
-    rows = text(f"SELECT {said} FROM bill_counters WHERE {which} ORDER BY id")  # noqa: S608 - our own names
+    rows = text(f"SELECT {said} FROM bill_counters WHERE id IN ({ids}) ORDER BY id")  # noqa: S608 - our own names
     instants = (bindparam(f"at{k}", type_=UTCDateTime) for k in range(edges))
     at_edges = (column(f"edge{k}", BigInteger) for k in range(edges))
     return rows.bindparams(*instants, *values).columns(*(getattr(BillCounter, name) for name in names), *at_edges)
+
+
+class SumAt(NamedTuple):
+    """What all counters of one tier in one currency held, less what they opened with, and their debits."""
+
+    tier: str
+    currency: str
+    total_nusd: int
+    debits_nusd: int
+
+
+def sums_at(session: Session, tiers: Sequence[str], edge: datetime) -> Sequence[SumAt]:
+    """The sums at `edge` over every counter of `tiers` ever, however long ago it ended: by the database itself."""
+    found = session.connection().execute(_sums(), {"tiers": tiers, "edge": edge})
+    return [SumAt(tier, currency, int(total), int(debits)) for tier, currency, total, debits in found]
+
+
+@cache
+def _sums() -> Select[Any]:
+    older = aliased(BillSample)
+    newest = (
+        select(func.max(older.at))
+        .where(col(older.counter_id) == BillCounter.id, col(older.at) <= bindparam("edge", type_=UTCDateTime))
+        .correlate(BillCounter)
+        .scalar_subquery()
+    )
+    is_it = (col(BillSample.counter_id) == BillCounter.id) & (col(BillSample.at) == newest)
+    by = [getattr(BillCounter, name) for name in ("tier", "currency")]
+    held = func.sum(BillSample.total_nusd - BillCounter.opening_nusd)
+    return (
+        select(*by, held, func.sum(BillSample.debits_nusd))
+        .join(BillSample, is_it)
+        .where(col(BillCounter.tier).in_(bindparam("tiers", expanding=True)))
+        .group_by(*by)
+    )
+
+
+def unsettled_at(session: Session, tiers: Sequence[str], edge: datetime) -> Mapping[str, tuple[int, str, datetime]]:
+    """By tier, the first counter that was unsettled at `edge`: its id, its identity, and since when."""
+    query = select(*(getattr(BillCounter, name) for name in ("tier", "id", "counter", "unsettled_at")))
+    query = query.where(col(BillCounter.tier).in_(tiers), col(BillCounter.unsettled_at) <= edge)
+    rows = session.connection().execute(query.order_by(col(BillCounter.id).desc()))
+    return {tier: (id_, counter, at) for tier, id_, counter, at in rows}
+
+
+def not_ended(at: datetime, which: ColumnElement[bool], *more: Select[int]) -> ColumnElement[bool]:
+    """Whether a bill counter, of those for which `which` holds, goes on, or went on after `at`; or is of `more`.
+
+    As ids: together with `which` in one condition, all that ever ended would be read.
+    """
+    final_at, ids = col(BillCounter.final_at), select(col(BillCounter.id)).where(which).correlate(None)
+    return col(BillCounter.id).in_(ids.where(final_at.is_(None)).union_all(ids.where(final_at > at), *more))
 
 
 def samples_of(

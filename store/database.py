@@ -19,7 +19,7 @@ from store.errors import StoreUnreachable, StoreVersion
 from store.file_modes import make_private
 from store.rights import may_write, read_only_options
 
-HEAD = "0007"
+HEAD = "0008"
 BUSY_TIMEOUT_MS = 5_000  # longer than any of our transactions, shorter than a person's patience
 _WRITES = {"mtok_writes": True}
 

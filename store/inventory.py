@@ -1,6 +1,6 @@
 """What is known now of resources and agents: for screens and operations, never for a figure."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from sqlmodel import Session, col, select
@@ -85,6 +85,19 @@ def forget_resources(session: Session, named: Collection[str]) -> None:
     """Forget resources of providers that the settings no longer name; their bills stay."""
     for row in session.exec(select(ResourceRow).where(col(ResourceRow.provider).not_in(named))).all():
         session.delete(row)
+
+
+def follow_names(session: Session, tier_of: Callable[[str, ResourceKind, str], str]) -> None:
+    """Give what has gone to the tier that names it today: nobody reads it any more, and its tier may have gone too.
+
+    One that no tier names is nobody's pre-emption.
+    """
+    for row in session.exec(select(ResourceRow).where(ResourceRow.state == State.GONE)).all():
+        tier = tier_of(row.provider, ResourceKind(row.kind), row.resource_id)
+        if tier in (UNASSIGNED, IGNORED):
+            row.unasked_at = None
+        else:
+            row.tier = tier
 
 
 def mark_unreachable(session: Session, agent: str, tier: str, problem: str) -> None:

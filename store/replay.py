@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlmodel import Session, col, func, or_, select
 
 from store.anatomy import phases_in
-from store.counters import samples_of
+from store.counters import not_ended, samples_of
 from store.database import Database
 from store.errors import NothingRecorded
 from store.figures import Figures
@@ -111,8 +111,8 @@ def _derived(newest: Sequence[TierTick]) -> str:
 def _rates(session: Session, tiers: Sequence[str], at: datetime) -> Mapping[str, int | Unknown]:
     """By tier, what its bills quoted an hour: of each resource the newest counter that had not ended."""
     quoted: dict[str, dict[tuple[str, str, str], int | None]] = {}
-    for counter, sample in samples_of(session, col(BillCounter.tier).in_(tiers), at):
-        if sample is not None and (counter.final_at is None or counter.final_at > at):
+    for counter, sample in samples_of(session, not_ended(at, col(BillCounter.tier).in_(tiers)), at):
+        if sample is not None:
             resource = (counter.provider, counter.kind, counter.resource_id)
             quoted.setdefault(counter.tier, {})[resource] = sample.rate_nusd_per_hour
     found: dict[str, int | Unknown] = {}

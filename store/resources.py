@@ -1,12 +1,13 @@
 """What a tier consists of: its instances and volumes, each with the bill counters that it has."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from sqlmodel import Session, select
+from sqlalchemy import ColumnElement
+from sqlalchemy import select as core_select
+from sqlmodel import Session, col, func, select
 
-from store.counters import samples_of
+from store.counters import not_ended, samples_of
 from store.pace import Pace, paces_at
 from store.spend import unsettled
 from store.steps import step_of
@@ -72,7 +73,7 @@ def resources(session: Session, tier: str, at: datetime | None = None) -> tuple[
     until = at or _LATEST
     bills: dict[tuple[str, str, str], list[BillView]] = {}
     views: dict[tuple[str, str, str], ResourceView] = {}
-    known = samples_of(session, BillCounter.tier == tier, until)
+    known = samples_of(session, _is_shown(tier, until), until)
     paces = paces_at(session, [counter for counter, _ in known], until)
     for (counter, sample), pace in zip(known, paces, strict=True):
         key = (counter.provider, counter.kind, counter.resource_id)
@@ -85,12 +86,16 @@ def resources(session: Session, tier: str, at: datetime | None = None) -> tuple[
         elif key in views or _has_been_so(row, at):
             views[key] = _listed_then(row, at, views.get(key))
     ordered = sorted(views, key=lambda key: (_KINDS.index(ResourceKind(key[1])), key))
-    return tuple(replace(views[key], bills=_shown(bills.get(key, ()))) for key in ordered)
+    return tuple(replace(views[key], bills=tuple(bills.get(key, ()))) for key in ordered)
 
 
-def _shown(bills: Sequence[BillView]) -> tuple[BillView, ...]:
-    ended = [bill for bill in bills if bill.final_at is not None][-_ENDED_SHOWN:]
-    return tuple(bill for bill in bills if bill.final_at is None or bill in ended)
+def _is_shown(tier: str, until: datetime) -> ColumnElement[bool]:
+    """Whether a bill counter of `tier` had not ended by then, or is among the newest of its resource that had."""
+    resource = [getattr(BillCounter, name) for name in ("provider", "kind", "resource_id")]
+    place = func.row_number().over(partition_by=resource, order_by=col(BillCounter.id).desc()).label("place")
+    of_tier, ended = col(BillCounter.tier) == tier, col(BillCounter.final_at) <= until
+    placed = core_select(col(BillCounter.id).label("id"), place).where(of_tier, ended).subquery()
+    return not_ended(until, of_tier, core_select(placed.c.id).where(placed.c.place <= _ENDED_SHOWN))
 
 
 def _bill(counter: BillCounter, sample: BillSample | None, pace: Pace, until: datetime) -> BillView:

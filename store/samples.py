@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import insert
-from sqlmodel import Session, func, select
+from sqlmodel import Session, col, func, select
 
 from store.bill_samples import record_bills
 from store.database import Database
@@ -90,15 +90,15 @@ def _record_agents(session: Session, readings: TickReadings, problems: _Problems
 
 
 def _record_tiers(session: Session, readings: TickReadings, problems: _Problems) -> None:
-    billed = _billed(session)
+    billed = _billed(session, readings.tiers)
     everything = next(iter(problems.provider.values()), None)
     found: dict[str, tuple[str | None, int | None]] = {}
     for tier, resources in readings.tiers.items():
         problem = problems.provider.get(resources.provider) or problems.tier.get(tier)
         if problem is None:
-            problem = _unbilled(billed.get(tier, frozenset()), resources)
+            problem = _unbilled(billed[tier], resources)
         found[tier] = (problem, resources.running)
-    found |= {tier: (everything, 0) for tier in (UNASSIGNED, IGNORED) if tier in billed}
+    found |= {tier: (everything, 0) for tier in (UNASSIGNED, IGNORED) if _is_billed(session, tier)}
     last = newest_of(session, list(found), readings.at)
     untold = [tier for tier, (_, running) in found.items() if running is None and tier in last]
     before = _before(session, {tier: last[tier] for tier in untold})
@@ -139,12 +139,21 @@ def _running_ms(last: TierEdge | None, before: TierEdge | None, at: datetime, ru
     return last.running_ms + (last.running_ms - before.running_ms) * (at - last.at) // (last.at - before.at)
 
 
-def _billed(session: Session) -> Mapping[str, frozenset[str]]:
-    """By tier, the resources that any bill has ever named."""
-    by_tier: dict[str, set[str]] = {}
-    for tier, resource in session.exec(select(BillCounter.tier, BillCounter.resource_id)).all():
-        by_tier.setdefault(tier, set()).add(resource)
-    return {tier: frozenset(resources) for tier, resources in by_tier.items()}
+def _billed(session: Session, tiers: Mapping[str, TierResources]) -> Mapping[str, frozenset[str]]:
+    """By tier, those of its resources that any bill has ever named: most of them by a bill that still goes on."""
+    found: dict[str, set[str]] = {tier: set() for tier in tiers}
+    named = select(BillCounter.tier, BillCounter.resource_id).distinct()
+    for tier, resource in session.exec(named.where(col(BillCounter.final_at).is_(None))).all():
+        found.setdefault(tier, set()).add(resource)
+    for tier, resources in tiers.items():
+        if others := resources.resource_ids - found[tier]:
+            ended = named.where(BillCounter.tier == tier, col(BillCounter.resource_id).in_(others))
+            found[tier] |= {resource for _, resource in session.exec(ended).all()}
+    return {tier: frozenset(resources) for tier, resources in found.items()}
+
+
+def _is_billed(session: Session, tier: str) -> bool:
+    return session.exec(select(BillCounter.id).where(BillCounter.tier == tier).limit(1)).first() is not None
 
 
 def _unbilled(known: frozenset[str], resources: TierResources) -> str | None:

@@ -33,7 +33,7 @@ def settle(
     if total_nusd is not None:
         add_derived(session, counter, at, total_nusd, f"{format_nusd(total_nusd)} ({reason.strip()})", "settled")
     last = last_bill(session, counter_id)
-    counter.unsettled_at, counter.final_at = None, at
+    counter.unsettled_at, counter.final_at = None, at if last is None else max(at, last.at)
     held = "nothing" if last is None else f"{format_nusd(last.total_nusd)} {counter.currency}"
     note(session, at, actor, "counter settled", counter.counter, f"closed at {held}: {reason.strip()}")
     return counter

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlmodel import Session, col, func, select
 
-from store.counters import samples_of
+from store.counters import not_ended, samples_of
 from store.pace import paces_at
 from store.steps import is_moving, step_of
 from store.tables import AgentRow, BillCounter, Gap, Ledger, ProviderTick, Tick, TierTick, UsageSample
@@ -111,11 +111,11 @@ def _ranked(ordered: Sequence[int], percent: int) -> int | Unknown:
 
 
 def _pace(session: Session, provider: str, at: datetime) -> tuple[timedelta | Unknown, timedelta | Unknown]:
-    known = [(counter, sample) for counter, sample in samples_of(session, BillCounter.provider == provider, at)]
+    known = samples_of(session, not_ended(at, col(BillCounter.provider) == provider), at)
     paces = paces_at(session, [counter for counter, _ in known], at)
     steps, lags = [], []
     for (_, sample), pace in zip(known, paces, strict=True):
-        step = step_of(pace.steps) if pace.final_at is None else None
+        step = step_of(pace.steps)
         if sample is not None and step is not None and is_moving(step, pace.moved_at, at):
             steps.append(step)
             lags.append(max(sample.at - sample.as_of_at, timedelta(0)))

@@ -71,7 +71,13 @@ class BillCounter(Stored, table=True):
     """
 
     __tablename__: ClassVar[str] = "bill_counters"
-    __table_args__ = (UniqueConstraint("provider", "counter"), Index("ix_bill_counters_tier", "tier"))
+    __table_args__ = (
+        UniqueConstraint("provider", "counter"),
+        Index("ix_bill_counters_final", "final_at"),
+        Index("ix_bill_counters_provider", "provider", "final_at"),
+        Index("ix_bill_counters_tier", "tier", "final_at"),
+        Index("ix_bill_counters_unsettled", "tier", sqlite_where=text("unsettled_at IS NOT NULL")),
+    )
 
     id: int | None = Field(default=None, primary_key=True)
     provider: str

@@ -5,23 +5,21 @@ first look is in neither, nor what a ledger lost when its snapshot was restored:
 is not known.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Row
 from sqlmodel import Session
 
 from store.counters import Totals as Counts
-from store.counters import bill_rows, debits_at, usage_rows
+from store.counters import sums_at, unsettled_at, usage_rows
 from store.edges import TierEdge, complete_of, never_complete
 from store.figures import Usage
 from store.spend import unsettled
 from store.unknown import Unknown
 from store.usage import AtEdge, firsts, usage_of
 from store.window import Edges
+from store.words import IGNORED
 
 Money = Mapping[str, int] | Unknown
 """Nano-units by currency, which are never summed."""
@@ -54,19 +52,20 @@ def totals_of(session: Session, tiers: Sequence[str], now: datetime) -> dict[str
 
 def _at(session: Session, at: datetime, edges: Mapping[str, TierEdge]) -> dict[str, Totals]:
     """The totals of tiers whose last complete tick is the same."""
-    bills = bill_rows(session, list(edges), [at])
-    debits = debits_at(session, [at])
+    sums, lost = sums_at(session, list(edges), at), unsettled_at(session, list(edges), at)
     (ledgers,) = usage_rows(session, list(edges), [at])
     opened = {ledger: first.totals for ledger, first in firsts(session, [{}, ledgers]).items()}
-    return {
-        tier: Totals(
-            at,
-            _sums([row for row in bills if row.tier == tier], at, less="opening_nusd"),
-            _sums([row for row in debits if row.tier == tier], at),
-            _rises(opened, tier, ledgers, Edges(at, at, since=False, running_ms=edge.running_ms)),
-        )
-        for tier, edge in edges.items()
-    }
+    found = {}
+    for tier, edge in edges.items():
+        of_tier = [one for one in sums if one.tier == tier]
+        spent: Money = {one.currency: one.total_nusd for one in of_tier}
+        debits: Money = {one.currency: one.debits_nusd for one in of_tier if tier != IGNORED}
+        if tier in lost:
+            spent = unsettled(*lost[tier])
+            debits = spent if tier != IGNORED else debits
+        used = _rises(opened, tier, ledgers, Edges(at, at, since=False, running_ms=edge.running_ms))
+        found[tier] = Totals(at, spent, debits, used)
+    return found
 
 
 def _rises(opened: Mapping[int, Counts], tier: str, ledgers: AtEdge, edges: Edges) -> Usage:
@@ -74,16 +73,3 @@ def _rises(opened: Mapping[int, Counts], tier: str, ledgers: AtEdge, edges: Edge
     used = usage_of(opened, tier, {}, ledgers, edges)
     assert isinstance(used, Usage)  # `opened` knows what each of them began with
     return used
-
-
-def _sums(rows: Sequence[Row[Any]], at: datetime, less: str | None = None) -> Money:
-    """By currency, the sum of what the counters held at `at`, each less what it held before our time."""
-    sums: defaultdict[str, int] = defaultdict(int)
-    for row in rows:
-        values = row._mapping
-        if values["edge0"] is None:
-            continue
-        if row.unsettled_at is not None and row.unsettled_at <= at:
-            return unsettled(row.id, row.counter, row.unsettled_at)
-        sums[row.currency] += values["edge0"] - (values[less] if less else 0)
-    return dict(sums)

@@ -222,6 +222,17 @@ def last_verdict(session: Session) -> VerdictRow | None:
     return session.exec(select(VerdictRow).order_by(col(VerdictRow.id).desc()).limit(1)).first()
 
 
+def was_open_since(session: Session, policy: GatePolicy, tier: str, since: datetime) -> bool:
+    """Whether `tier` could serve from `since` on without a break, by the verdicts kept; others' are theirs."""
+    scopes = {FLEET, *policy.currency_limits_nusd, provider_scope(policy.provider_of.get(tier, "")), tier}
+    newest_first = select(VerdictRow).order_by(col(VerdictRow.id).desc())
+    then = session.exec(newest_first.where(VerdictRow.at <= since).limit(1)).first()
+    if then is None:
+        return False
+    rows = session.exec(newest_first.where(col(VerdictRow.id) >= then.id)).all()
+    return not any(reasons for row in rows for scope, reasons in by_scope(row).items() if scope in scopes)
+
+
 def reasons_of(row: VerdictRow) -> tuple[Reason, ...]:
     """The reasons that a kept verdict names for the whole fleet; those of a currency's limit are its scope's."""
     return tuple(Reason(code) for code in json.loads(row.reasons))

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import httpx
 import structlog
@@ -14,6 +14,7 @@ from console.collector.tick import Collector, in_store
 from console.settings import Settings
 from console.trust import trusted
 from store.alarms import conditions, follow, tell, told_since, untold
+from store.clock import rfc3339
 from store.journal import note
 from store.leader import check_fence
 from store.printable import printable_lines
@@ -84,6 +85,7 @@ class Alarms:
         self._most = collector.settings.alarms.most_per_10_min
         self._heartbeat_url = collector.settings.alarms.heartbeat_url
         self._jumps = ClockJumps(collector.clock)
+        self._untold: list[tuple[float, datetime]] = []  # jumps that are not stored yet, and to when
         self._deliveries = Deliveries(collector.clock)
 
     async def run(self, fence: int) -> None:
@@ -92,8 +94,11 @@ class Alarms:
         Raises:
             FenceLost: another collector leads; it does this.
         """
-        jump_s = self._jumps.look()
-        due = await in_store(self._follow, fence, jump_s)
+        if jump_s := self._jumps.look():
+            self._untold.append((jump_s, self._collector.clock.now().replace(microsecond=0)))
+        told = tuple(self._untold)  # a long jump costs the lead, by SQLite's clock, before it can be stored
+        due = await in_store(self._follow, fence, told)
+        del self._untold[: len(told)]
         if not self._channels.names:
             return
         for one in due:
@@ -115,14 +120,14 @@ class Alarms:
             problem = type(error).__name__ if answer is None else f"HTTP {answer.status_code}"
             log.warning("heartbeat not delivered", problem=problem)
 
-    def _follow(self, fence: int, jump_s: float) -> list[_Message]:
+    def _follow(self, fence: int, jumps: Sequence[tuple[float, datetime]]) -> list[_Message]:
         collector, now = self._collector, self._collector.clock.now()
         with collector.database.write() as session:
             check_fence(collector.database, session, fence)
             if collector.verdict is not None:
                 follow(session, now, conditions(session, collector.policy, collector.verdict))
-            if jump_s:
-                text = f"the wall clock of the collector jumped by {jump_s:+.0f} s; check NTP"
+            for jump_s, to in jumps:
+                text = f"the wall clock of the collector jumped by {jump_s:+.0f} s, to {rfc3339(to)}; check NTP"
                 tell(session, now, "clock_jump", "collector", text)
                 note(session, now, "collector", "clock jumped", "collector", f"{jump_s:+.1f} s")
             session.flush()

@@ -114,7 +114,7 @@ class Backfill:
                     continue
                 added += 1
                 if one.missing.settles:
-                    counter.unsettled_at, counter.final_at = None, now
+                    counter.unsettled_at, counter.final_at = None, max(now, one.missing.at)
                     note(session, now, "provider", "counter settled", counter.counter, f"windowed bill: {one.raw}")
                 else:
                     note(

@@ -20,7 +20,7 @@ from store.phases import WAKE_FAILED, WAKE_TIMEOUT, OperationKind, OperationOutc
 from store.states import SERVING, is_up_since, state_at
 from store.stops import must_sleep
 from store.tables import OperationRow
-from store.verdicts import last_verdict
+from store.verdicts import was_open_since
 from store.words import State
 
 log = structlog.get_logger()
@@ -122,9 +122,8 @@ class Rules:
     def _when_idle(self, session: Session, tier: TierSection, now: datetime) -> Iterator[Demand]:
         if tier.idle_after is None or any(hours.holds(now) for hours in tier.keep_awake):
             return
-        kept = last_verdict(session)
-        if kept is None or now - kept.at < tier.idle_after:
-            return  # it could not be served for as long: the gate has changed its mind since
+        if not was_open_since(session, self._collector.policy, tier.name, now - tier.idle_after):
+            return  # it could not be served for as long
         fresh = _FRESH_TICKS * self._limits.every
         agents = {agent.name: agent.instance for agent in tier.agents}
         if is_idle(session, tier.name, agents, now, tier.idle_after, tier.min_awake, fresh):

@@ -36,6 +36,7 @@ from store.counters import watched_counters
 from store.database import Database
 from store.gate import Verdict
 from store.inventory import (
+    follow_names,
     forget_agents,
     forget_resources,
     keep_agent,
@@ -261,6 +262,7 @@ class Collector:
                 rows = resource_rows(self.tiers, name, answer.inventory, at, rates_of(answer.bills))
                 keep_resources(session, name, rows, at, complete=answer.inventory.complete)
             forget_resources(session, bills)
+            follow_names(session, self.tiers.owner)
             forget_agents(session, self.account.agents)
             for agent, said in usage.items():
                 reading = readings[agent]

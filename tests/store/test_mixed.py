@@ -34,6 +34,7 @@ CURRENCIES = {"cloud": "USD", "euro": "EUR", "files": "USD"}
 TIERS = {f"{name}-tier": name for name in CURRENCIES}
 ACCOUNT = GatePolicy(200 * UNIT, ZoneInfo("UTC"), timedelta(seconds=170), currency_limits_nusd={"EUR": 100 * UNIT})
 APART = replace(ACCOUNT, provider_of=TIERS)
+ASLEEP = {name: AgentReading(tier, None, None, asleep=True) for tier, name in TIERS.items()}
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Mixed:
     clock: SetClock = field(default_factory=lambda: SetClock(START))
     total: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CURRENCIES, 0))
     currencies: Mapping[str, str] = field(default_factory=lambda: CURRENCIES)
+    agents: Mapping[str, AgentReading] = field(default_factory=lambda: ASLEEP)
 
     def __post_init__(self) -> None:
         fence = acquire(self.database, "test", 3600)
@@ -61,7 +63,7 @@ class Mixed:
                 at=at,
                 duration_ms=5,
                 providers={name: self._reading(name, at, name in silent) for name in self.total},
-                agents={name: AgentReading(tier, None, None, asleep=True) for tier, name in TIERS.items()},
+                agents=self.agents,
                 tiers={tier: TierResources(name, frozenset({name}), 1) for tier, name in TIERS.items()},
             ),
             self.fence,
@@ -160,7 +162,7 @@ def test_by_scope_provider_it_closes_its_own_tiers_and_they_alone_must_sleep(mix
     assert must_sleep(APART, verdict, TIERS) == {}
     with mixed.database.read() as session:
         alarms = {one.subject for one in conditions(session, APART, verdict) if one.kind == "gate_closed"}
-    assert alarms == {"provider euro"}
+    assert alarms == {"the gate of provider euro: dark"}
     for _ in range(14):
         mixed.tick("euro")
     assert set(must_sleep(APART, mixed.verdict(APART), TIERS)) == {"euro-tier"}

@@ -6,7 +6,7 @@ import pytest
 from sqlmodel import Session, select
 
 from store.database import Database
-from store.inventory import keep_resources
+from store.inventory import follow_names, keep_resources
 from store.operations import current, finish, request
 from store.phases import OperationKind, OperationOutcome
 from store.tables import JournalEntry, ResourceRow
@@ -122,3 +122,18 @@ def test_asking_for_a_hibernate_settles_what_stopped_unasked(database: Database)
             session, START, OperationKind.HIBERNATE, "h100", actor="ada", reason="", seen=f"8429={row.raw_state}"
         )
     assert unasked(database) is None
+
+
+@pytest.mark.parametrize(("tier", "has_ended"), [("renamed", False), (UNASSIGNED, True)])
+def test_one_that_has_gone_follows_the_settings_though_nobody_lists_it(
+    database: Database, tier: str, has_ended: bool
+) -> None:
+    see(database, 0, State.RUNNING)
+    see(database, 1, State.GONE, listed=False)
+    assert unasked(database) is not None
+    with database.write() as session:
+        follow_names(session, lambda *_: tier)
+    with database.read() as session:
+        found = session.exec(select(ResourceRow)).one()
+    assert (found.unasked_at is None) is has_ended
+    assert has_ended or found.tier == tier

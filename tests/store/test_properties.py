@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
-from sqlmodel import select
+from sqlmodel import Session, col, select
 
 from store.check import check
 from store.database import Database
@@ -26,16 +26,28 @@ from store.leader import acquire
 from store.retention import Retention, thin
 from store.samples import record_tick
 from store.spend import spend_terms
-from store.tables import BillSample, Tick
+from store.tables import BillCounter, BillSample, Tick
+from store.totals import Totals, totals_of
 from store.unknown import Unknown
 from store.window import Window
 from store.words import UNASSIGNED
 from tests.conftest import START, billed_in, debits_between
 from tests.databases import emptied, empty_sqlite, opened, postgres_database
-from tests.store.worlds import EVERY, TIERS, Truth, World, play, with_other_rates, worlds
+from tests.store.worlds import (
+    EVERY,
+    LONG_AGO,
+    TIERS,
+    Truth,
+    World,
+    play,
+    stated_again,
+    with_other_rates,
+    worlds,
+)
 
 ALL = (*TIERS, UNASSIGNED)
 MIDNIGHT = datetime(START.year, START.month, START.day, tzinfo=UTC)
+AGAIN = st.tuples(st.integers(-50, 10**5), st.booleans(), st.booleans())
 EDGE = st.integers(-20, 140).map(lambda minutes: START + timedelta(minutes=minutes))
 
 
@@ -104,6 +116,36 @@ def _as_explained(database: Database, tier: str, window: Window, truth: Truth) -
         assert sum(term.nusd for term in spend_terms(session, tier, found.spend.edges)) == found.spend.nusd
     if tokens:
         assert found.output_nusd_per_mtok == round(Fraction(found.spend.nusd * 10**6, tokens))
+
+
+@settings(deadline=None)
+@given(world=worlds(), again=st.lists(AGAIN, max_size=4), cuts=st.lists(EDGE, min_size=2, max_size=4))
+def test_counters_that_have_ended_are_left_out_of_no_sum(
+    ground: tuple[Database, int], world: World, again: list[tuple[int, bool, bool]], cuts: list[datetime]
+) -> None:
+    """A provider that is taken out of the settings and comes back, bills stated again after their end."""
+    database, fence = ground
+    emptied(database)
+    play(database, world, fence, stated_again(world, again))
+    with database.read() as session:
+        for start, end in pairwise(sorted(cuts)):
+            assert debits_between(session, start, end) == _plain_debits(session, start, end)
+        for tier, totals in totals_of(session, ALL, world.at(world.ticks + len(again))).items():
+            if isinstance(totals, Totals) and not isinstance(totals.debits, Unknown):
+                assert sum(totals.debits.values()) == _plain_debits(session, LONG_AGO, totals.at, tier)
+
+
+def _plain_debits(session: Session, start: datetime, end: datetime, tier: str | None = None) -> int:
+    """By every sample of every counter that there ever was."""
+    held: dict[int, list[BillSample]] = {}
+    samples = select(BillSample).join(BillCounter).order_by(col(BillSample.at))
+    for one in session.exec(samples if tier is None else samples.where(BillCounter.tier == tier)).all():
+        held.setdefault(one.counter_id, []).append(one)
+    at_edges = [
+        [[one.debits_nusd for one in of_one if one.at <= edge] or [0] for of_one in held.values()]
+        for edge in (start, end)
+    ]
+    return sum(last[-1] - first[-1] for first, last in zip(*at_edges, strict=True))
 
 
 @settings(deadline=None)

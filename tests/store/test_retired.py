@@ -93,6 +93,17 @@ def test_a_provider_that_comes_back_counts_on_from_where_it_was(history: History
     assert spent_usd(history) == 14 + 4
 
 
+def test_a_fall_that_is_decided_after_the_counter_has_ended_is_a_debit_of_that_instant(history: History) -> None:
+    other = {"counter": "usage:vm:1", "resource_id": "1"}
+    for total in (100, 50, 60):
+        told(history, {"cloud": total})
+    told(history, {"new": 0}, 3, **other)
+    since = history.clock.now() - timedelta(seconds=1)
+    told(history, {"cloud": 60}, final=True)
+    with history.database.read() as session:
+        assert debits_between(session, since, history.clock.now()) == 10 * USD
+
+
 @pytest.mark.parametrize("names", [("renamed",), ("renamed", "cloud"), ("renamed", "again")])
 def test_a_renamed_provider_goes_on_with_its_bills(history: History, names: tuple[str, ...]) -> None:
     told(history, {"cloud": 100}, 20)

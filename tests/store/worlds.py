@@ -12,6 +12,7 @@ from fractions import Fraction
 from hypothesis import strategies as st
 
 from store.database import Database
+from store.money import format_nusd
 from store.readings import AgentReading, Bill, LedgerTotals, ProviderReading, TickReadings, TierResources
 from store.samples import record_tick
 from store.words import UNASSIGNED
@@ -254,3 +255,29 @@ def with_other_rates(readings: TickReadings, rate: int | None) -> TickReadings:
         for name, one in readings.providers.items()
     }
     return replace(readings, providers=providers)
+
+
+def stated_again(world: World, later: Sequence[tuple[int, bool, bool]]) -> list[TickReadings]:
+    """A world, and ticks after it: by what each bill rises, whether it is final, and whether `cloud` is asked."""
+    told, risen = [world.readings(tick) for tick in range(world.ticks)], 0
+    for index, (rise, is_final, is_named) in enumerate(later, start=world.ticks):
+        risen += rise
+        at = world.at(index)
+        said = {
+            name: tuple(
+                replace(
+                    bill,
+                    total_nusd=bill.total_nusd + risen,
+                    raw=format_nusd(bill.total_nusd + risen),
+                    as_of=at,
+                    final=is_final,
+                    ends_at=world.at(world.ticks) if bill.counter == "c0" else None,
+                )
+                for bill in one.bills
+            )
+            for name, one in world.readings(world.ticks - 1).providers.items()
+            if is_named or name == "other"
+        }
+        providers = {name: ProviderReading(bills, None, 1) for name, bills in said.items()}
+        told.append(replace(world.readings(world.ticks - 1), at=at, providers=providers))
+    return told

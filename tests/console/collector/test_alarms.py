@@ -21,6 +21,7 @@ from console.collector.tick import Collector
 from console.settings import load_settings
 from store.alarms import Condition, follow, tell, untold
 from store.database import Database
+from store.errors import FenceLost
 from store.readings import AgentReading
 from store.tables import AlarmRow, JournalEntry
 from tests.conftest import START, History
@@ -287,6 +288,24 @@ def test_a_jump_of_the_wall_clock_is_seen_and_slewing_is_not(history: History) -
     assert jumps.look() == 0
     history.clock.jump(-timedelta(days=1).total_seconds())
     assert jumps.look() == -86_400
+
+
+async def test_a_jump_that_cost_the_lead_is_told_by_whoever_leads_again(
+    collector: Collector, database: Database, history: History, receiver: Receiver
+) -> None:
+    alarms = alarms_of(collector)
+    await alarms.run(history.fence)
+    history.clock.jump(3600)
+    with pytest.raises(FenceLost):
+        await alarms.run(history.fence + 1)
+    history.clock.advance(5)
+    for _ in range(2):
+        await alarms.run(history.fence)
+    said = "mtok: clock jump: the wall clock of the collector jumped by +3600 s, to 2026-11-24T09:00:00Z; check NTP"
+    assert [one for one in receiver.told if "clock jump" in one] == [said]
+    with database.read() as session:
+        notes = [one.what for one in session.exec(select(JournalEntry)) if one.what == "clock jumped"]
+    assert len(notes) == 1
 
 
 async def test_a_test_alarm_reaches_every_channel(receiver: Receiver, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from store.gate import Reason
 from store.leader import acquire
 from store.tables import BillSample, Gap, JournalEntry, OperationRow, ProviderTick, ResourceRow, Tick
 from store.verdicts import last_verdict
+from store.words import State
 
 
 async def test_a_tick_stores_what_was_read_and_where_it_belongs(
@@ -79,6 +80,19 @@ async def test_a_renamed_provider_takes_its_machines_along(
         assert {row.provider for row in session.exec(select(ResourceRow))} == {"renamed"}
         changes = session.exec(select(JournalEntry.what).where(JournalEntry.actor == "settings")).all()
     assert changes == ["provider retired", *["provider changed"] * 3]
+
+
+async def test_what_has_gone_and_is_in_no_settings_any_more_is_no_preemption(
+    collector: Collector, database: Database, fence: int
+) -> None:
+    at = SystemClock().now()
+    gone = {"tier": "of another time", "name": "b", "state": State.GONE, "raw_state": "not listed", "seen_at": at}
+    with database.write() as session:
+        row = ResourceRow(provider="cloud", kind="instance", resource_id="77", unasked_at=at, **gone)
+        session.add(row)
+    assert await collector.tick(fence)
+    with database.read() as session:
+        assert session.get_one(ResourceRow, ("cloud", "instance", "77")).unasked_at is None
 
 
 class Jumping(SystemClock):
