@@ -68,7 +68,7 @@ def _few(stop: str | list[str] | None) -> str | list[str] | None:
 
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 StopStrings = Annotated[
-    str | list[str] | None,
+    str | Annotated[list[str], Field(fail_fast=True)] | None,
     AfterValidator(_few),
     WithJsonSchema(
         {
@@ -128,6 +128,11 @@ class Generation(_Body):
         return self.max_tokens
 
     @property
+    def choices(self) -> int:
+        """How many answers are asked for."""
+        return self.n or 1
+
+    @property
     def likeliest(self) -> int | None:
         """Of how many tokens each place's likelihood is asked for; None when of none."""
         return None
@@ -149,7 +154,7 @@ class Message(_Body):
     """One message of a chat. The null fields are those of an answer that a client sends back."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: str | Annotated[list[TextPart], Field(fail_fast=True)]
     refusal: None = None
     annotations: None = None
     audio: None = None
@@ -165,7 +170,7 @@ class Message(_Body):
 class ChatBody(Generation):
     """`POST /v1/chat/completions`."""
 
-    messages: list[Message] = Field(min_length=1)
+    messages: list[Message] = Field(min_length=1, fail_fast=True)
     max_completion_tokens: TokenCount | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
@@ -233,6 +238,10 @@ class CompletionBody(Generation):
         return self.logprobs
 
     @property
+    def choices(self) -> int:
+        return len(self.prompts) * super().choices
+
+    @property
     def prompts(self) -> list[str] | list[list[int]]:
         """Every prompt, each of which gets `n` answers."""
         if isinstance(self.prompt, str) or isinstance(self.prompt[0], int):
@@ -246,7 +255,7 @@ class TokenizeBody(_Body):
 
     model: str | None = None
     prompt: str | None = None
-    messages: list[Message] | None = Field(default=None, min_length=1)
+    messages: list[Message] | None = Field(default=None, min_length=1, fail_fast=True)
 
     @model_validator(mode="after")
     def _one(self) -> "TokenizeBody":
@@ -259,4 +268,4 @@ class DetokenizeBody(_Body):
     """`POST /detokenize`."""
 
     model: str | None = None
-    tokens: list[Annotated[int, Field(ge=0)]]
+    tokens: list[Annotated[int, Field(ge=0)]] = Field(fail_fast=True)

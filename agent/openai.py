@@ -62,17 +62,20 @@ class ApiError(Exception):
 
 
 Body = TypeVar("Body", bound=BaseModel)
+_MOST_FAULTS = 100  # to describe each takes far longer than to find it
 
 
 def parsed(kind: type[Body], raw: bytes) -> Body:
     """A request's body.
 
     Raises:
-        ApiError: 400, naming the first parameter at fault.
+        ApiError: 400, naming the first parameter at fault, unless there are very many.
     """
     try:
         return kind.model_validate_json(raw)
     except ValidationError as error:
+        if (count := error.error_count()) > _MOST_FAULTS:
+            raise ApiError(400, f"The body has {count} faults.", "invalid_value") from None
         fault = error.errors(include_url=False, include_context=False)[0]
         if fault["type"] == "json_invalid":
             raise ApiError(400, "The body is not valid JSON.", "invalid_json") from None

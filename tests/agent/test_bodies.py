@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.bodies import ChatBody, CompletionBody, TokenizeBody
+from agent.bodies import ChatBody, CompletionBody, DetokenizeBody, TokenizeBody
 from agent.openai import NOT_IMPLEMENTED, ApiError, parsed
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
@@ -52,6 +52,26 @@ def test_anything_else_is_no_prompt(prompt: Any) -> None:
 )
 def test_what_is_no_json_is_said_to_be_none(raw: bytes) -> None:
     assert refused(ChatBody, raw).code == "invalid_json"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "param"),
+    [
+        (ChatBody, {**CHAT, "messages": [1] * 5000}, "messages.0"),
+        (ChatBody, {**CHAT, "messages": [{"role": "user", "content": [1] * 5000}]}, "messages.0.content"),
+        (ChatBody, {**CHAT, "stop": [1] * 5000}, "stop"),
+        (TokenizeBody, {"messages": [1] * 5000}, "messages.0"),
+        (DetokenizeBody, {"tokens": ["a"] * 5000}, "tokens.0"),
+    ],
+    ids=str,
+)
+def test_the_first_fault_of_many_is_named(kind: Any, body: Any, param: str) -> None:
+    assert refused(kind, body).param == param
+
+
+def test_faults_without_number_are_counted_and_not_described() -> None:
+    error = refused(ChatBody, {**CHAT, **{f"a{number}": 1 for number in range(5000)}})
+    assert (error.code, error.message) == ("invalid_value", "The body has 5000 faults.")
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
