@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from agent.answers import Shape, usage_body
+from agent.answers import Shape, failed, usage_body
 from agent.bodies import ChatBody, CompletionBody, DetokenizeBody, TokenizeBody
 from agent.disconnect import UntilGone
 from agent.engine.protocol import Choice, Delta, Engine, Finished, Outcome
@@ -262,7 +262,7 @@ async def _whole(request: Request, job: Job, shape: Shape, asked: Wanted) -> Res
     finally:
         job.abandon()
     if job.failure is not None:
-        error = ApiError(500, job.failure.problem, "engine_failed")
+        error = failed(job.failure)
         return JSONResponse({**error.body(), "usage": usage_body(job.usage)}, error.status)
     with_likely = asked.sequences[0].top_logprobs is not None
     found = [one if with_likely else None for one in likely]

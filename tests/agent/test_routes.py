@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from openapi_schema_validator import OAS31Validator
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
@@ -43,16 +44,19 @@ class HeardTokens(ByteTokens):
 
 
 class StallingEngine(NullEngine):
-    """The null engine, whose step waits until `goes_on` is set: a wedged GPU looks like this from here."""
+    """The null engine, whose step waits until `goes_on` is set, as a wedged GPU's does, or fails."""
 
     def __init__(self) -> None:
         super().__init__(max_batch=2, step_ms=1)
         self.tokens: HeardTokens = HeardTokens()
+        self.is_broken = False
         self.goes_on = threading.Event()
         self.goes_on.set()
 
     def step(self) -> list[Event]:
         self.goes_on.wait(20)
+        if self.is_broken:
+            raise RuntimeError("broken")
         return super().step()
 
 
@@ -269,6 +273,16 @@ async def test_a_prompt_that_turns_out_too_long_is_counted_as_asked(world: World
     too_long = [{"role": "user", "content": "word " * 10_000}]
     answers = [await world.chat(often, messages=too_long) for _ in range(2)]
     assert [one.status_code for one in answers] == [400, 429]
+
+
+async def test_what_says_that_the_log_has_the_traceback_says_true(world: World) -> None:
+    world.engine.is_broken = True
+    with structlog.testing.capture_logs() as told:
+        answer = await world.chat()
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "engine_failed"
+    assert "its log has the traceback" in answer.json()["error"]["message"]
+    assert [(line["event"], line["exc_info"]) for line in told] == [("engine step failed", True)]
 
 
 async def test_a_client_that_goes_ends_the_generation_within_a_token(world: World) -> None:

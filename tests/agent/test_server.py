@@ -134,6 +134,14 @@ def posted(agent: RunningAgent, body: dict[str, Any]) -> Iterator[http.client.HT
         yield answer
 
 
+def of_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """A `response_format`."""
+    return {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+
+
+SCHEMA = "response_format.json_schema.schema"
+
+
 @pytest.mark.parametrize(
     ("changes", "status", "code", "param"),
     [
@@ -171,6 +179,7 @@ def posted(agent: RunningAgent, body: dict[str, Any]) -> Iterator[http.client.HT
         ({"tools": []}, 400, "unsupported_parameter", "tools"),
         ({"stop": ["a", "b", "c", "d", "e"]}, 400, "invalid_value", "stop"),
         ({"max_tokens": 5000}, 400, "context_length_exceeded", "messages"),
+        ({"response_format": of_schema({"$ref": "#"})}, 400, "invalid_schema", SCHEMA),
         ({"model": "gpt-4"}, 404, "model_not_found", "model"),
     ],
 )
@@ -182,6 +191,25 @@ def test_a_malformed_request_is_answered_in_openais_shape(
     assert (answered, error["code"], error["param"]) == (status, code, param)
     assert error["type"] == "invalid_request_error"
     assert error["message"]
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_schema_that_leads_nowhere_is_at_fault_and_its_tokens_are_told(
+    agent: RunningAgent, *, is_stream: bool
+) -> None:
+    name, before = "a" * 40, agent.usage()
+    schema = {"type": "object", "properties": {name: {"$ref": f"#/properties/{name}"}}, "required": [name]}
+    body = chat(agent, max_tokens=200, response_format=of_schema(schema))
+    if is_stream:
+        with posted(agent, {**body, "stream": True, "stream_options": {"include_usage": True}}) as answer:
+            *_, usage, error, _ = answer.read().decode().split("\n\ndata: ")
+        told = {**json.loads(usage), **json.loads(error)}
+    else:
+        status, told = agent.post(CHAT, body)
+        assert status == 400
+    assert (told["error"]["code"], told["error"]["type"]) == ("invalid_schema", "invalid_request_error")
+    grown = risen(before, agent.usage())
+    assert told["usage"]["completion_tokens"] == grown["completion_tokens"] > 0
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"\xff\xfe", b'{"model": NaN}'])
