@@ -78,7 +78,15 @@ async def wanted(engine: Engine, limits: Limits, body: ChatBody | CompletionBody
 
 
 async def chat_prompt(engine: Engine, messages: Sequence[Message]) -> list[int]:
-    """The prompt of a chat."""
+    """The prompt of a chat.
+
+    Raises:
+        ApiError: 400; as OpenAI's, only an assistant's message may have no content.
+    """
+    for place, message in enumerate(messages):
+        if message.content is None and message.role != "assistant":
+            param = f"messages.{place}.content"
+            raise ApiError(400, f"{param}: give a text", "invalid_value", param)
     pairs = [(message.role, message.text) for message in messages]
     return await _engine_said(lambda: engine.tokens.chat(pairs), is_long=_are_long([text for _, text in pairs]))
 
