@@ -194,25 +194,6 @@ def test_a_malformed_request_is_answered_in_openais_shape(
     assert error["message"]
 
 
-@pytest.mark.parametrize("is_stream", [False, True])
-def test_a_schema_that_leads_nowhere_is_at_fault_and_its_tokens_are_told(
-    agent: RunningAgent, *, is_stream: bool
-) -> None:
-    name, before = "a" * 40, agent.usage()
-    schema = {"type": "object", "properties": {name: {"$ref": f"#/properties/{name}"}}, "required": [name]}
-    body = chat(agent, max_tokens=200, response_format=of_schema(schema))
-    if is_stream:
-        with posted(agent, {**body, "stream": True, "stream_options": {"include_usage": True}}) as answer:
-            *_, usage, error, _ = answer.read().decode().split("\n\ndata: ")
-        told = {**json.loads(usage), **json.loads(error)}
-    else:
-        status, told = agent.post(CHAT, body)
-        assert status == 400
-    assert (told["error"]["code"], told["error"]["type"]) == ("invalid_schema", "invalid_request_error")
-    grown = risen(before, agent.usage())
-    assert told["usage"]["completion_tokens"] == grown["completion_tokens"] > 0
-
-
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"\xff\xfe", b'{"model": NaN}'])
 def test_what_is_no_json_is_a_400(agent: RunningAgent, raw: bytes) -> None:
     status, body = agent.post(CHAT, raw)
