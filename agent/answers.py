@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from agent.engine.protocol import Choice, Likelihood, Outcome, Usage
+from agent.engine.protocol import Choice, Failed, Likelihood, Outcome, Usage
+from agent.openai import ApiError
 
 FINISH = {
     Outcome.FINISHED: "stop",
@@ -35,6 +36,11 @@ def usage_body(usage: Usage) -> dict[str, Any]:
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
     }
+
+
+def failed(failure: Failed) -> ApiError:
+    """The answer to a request that broke: by the engine's fault, or by what was asked of it."""
+    return ApiError(500 if failure.code == "engine_failed" else 400, failure.problem, failure.code)
 
 
 class Shape:

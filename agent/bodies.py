@@ -4,13 +4,46 @@ Source: OpenAI API reference, chat completions and completions (2026).
 """
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-from agent.openai import ApiError
+from agent.openai import UNSERVED, ApiError
 
 MOST_STOPS = 4
+
+
+def _asks_for_nothing(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return check(value)
+    except ValidationError:
+        raise PydanticCustomError(UNSERVED, "is not supported by this server") from None
+
+
+def _off(value: bool) -> bool:
+    if value:
+        msg = "not here"
+        raise ValueError(msg)
+    return value
+
+
+Harmless = TypeVar("Harmless")
+Unserved = Annotated[Harmless | None, WrapValidator(_asks_for_nothing)]
+"""A parameter of OpenAI's API that this server has not: null is taken, and values that ask for nothing."""
+Off = Annotated[bool, AfterValidator(_off), WithJsonSchema({"const": False})]
+NoItems = Annotated[list[Any], Field(max_length=0)]
+NoKeys = Annotated[dict[str, Any], Field(max_length=0)]
 
 
 def prompt_schema(token: dict[str, Any]) -> dict[str, Any]:
@@ -28,7 +61,8 @@ class _Body(BaseModel):
 class StreamOptions(_Body):
     """What a stream carries besides its text."""
 
-    include_usage: bool = False
+    include_usage: bool | None = None
+    include_obfuscation: Unserved[Off] = None
 
 
 class TextFormat(_Body):
@@ -68,7 +102,7 @@ def _few(stop: str | list[str] | None) -> str | list[str] | None:
 
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 StopStrings = Annotated[
-    str | list[str] | None,
+    str | Annotated[list[str], Field(fail_fast=True)] | None,
     AfterValidator(_few),
     WithJsonSchema(
         {
@@ -120,12 +154,17 @@ class Generation(_Body):
     @property
     def wants_usage(self) -> bool:
         """Whether a stream ends with a chunk that has the usage."""
-        return self.stream_options is not None and self.stream_options.include_usage
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
 
     @property
     def limit(self) -> int | None:
         """The most tokens to generate, if said."""
         return self.max_tokens
+
+    @property
+    def choices(self) -> int:
+        """How many answers are asked for."""
+        return self.n or 1
 
     @property
     def likeliest(self) -> int | None:
@@ -146,26 +185,54 @@ class TextPart(_Body):
 
 
 class Message(_Body):
-    """One message of a chat. The null fields are those of an answer that a client sends back."""
+    """One message of a chat; also an answer that a client sends back, of ours or of OpenAI's own server."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
-    refusal: None = None
-    annotations: None = None
-    audio: None = None
-    function_call: None = None
-    tool_calls: None = None
+    content: str | Annotated[list[TextPart], Field(fail_fast=True)] | None
+    name: Unserved[None] = None
+    refusal: Unserved[None] = None
+    annotations: Unserved[NoItems] = None
+    audio: Unserved[None] = None
+    function_call: Unserved[None] = None
+    tool_calls: Unserved[NoItems] = None
+    tool_call_id: Unserved[None] = None
 
     @property
     def text(self) -> str:
         """The content as one text."""
-        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content or ())
 
 
-class ChatBody(Generation):
+class _UnservedOfChats(_Body):
+    """Of a chat's parameters those that this server has not."""
+
+    audio: Unserved[None] = None
+    function_call: Unserved[Literal["none"]] = None
+    functions: Unserved[NoItems] = None
+    metadata: Unserved[NoKeys] = None
+    modalities: Unserved[Annotated[list[Literal["text"]], Field(fail_fast=True)]] = None
+    moderation: Unserved[None] = None
+    parallel_tool_calls: Unserved[Off] = None
+    prediction: Unserved[None] = None
+    prompt_cache_key: Unserved[None] = None
+    prompt_cache_options: Unserved[None] = None
+    prompt_cache_retention: Unserved[None] = None
+    reasoning_effort: Unserved[None] = None
+    safety_identifier: Unserved[None] = None
+    service_tier: Unserved[Literal["auto", "default"]] = None
+    store: Unserved[Off] = None
+    tool_choice: Unserved[Literal["none"]] = None
+    tools: Unserved[NoItems] = None
+    verbosity: Unserved[None] = None
+    web_search_options: Unserved[None] = None
+
+
+class ChatBody(Generation, _UnservedOfChats):
     """`POST /v1/chat/completions`."""
 
-    messages: list[Message] = Field(min_length=1)
+    messages: list[Message] = Field(min_length=1, fail_fast=True)
     max_completion_tokens: TokenCount | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
@@ -199,12 +266,6 @@ class ChatBody(Generation):
         return None
 
 
-def _off(echo: bool | None) -> bool | None:
-    if echo:
-        raise ApiError(400, "'echo' is not supported by this server.", "unsupported_parameter", "echo")
-    return echo
-
-
 def _promptlike(prompt: Any) -> Any:
     """Text, token ids, or a list of either."""
     if isinstance(prompt, str) or _are(prompt, str) or _are(prompt, int):
@@ -226,11 +287,17 @@ class CompletionBody(Generation):
         Any, AfterValidator(_promptlike), WithJsonSchema(prompt_schema({"type": "integer", "minimum": 0}))
     ]
     logprobs: int | None = Field(default=None, ge=0, le=5)
-    echo: Annotated[bool | None, AfterValidator(_off), WithJsonSchema({"enum": [False, None]})] = None
+    best_of: Unserved[Annotated[int, Field(ge=1, le=1)]] = None
+    echo: Unserved[Off] = None
+    suffix: Unserved[Literal[""]] = None
 
     @property
     def likeliest(self) -> int | None:
         return self.logprobs
+
+    @property
+    def choices(self) -> int:
+        return len(self.prompts) * super().choices
 
     @property
     def prompts(self) -> list[str] | list[list[int]]:
@@ -246,7 +313,7 @@ class TokenizeBody(_Body):
 
     model: str | None = None
     prompt: str | None = None
-    messages: list[Message] | None = Field(default=None, min_length=1)
+    messages: list[Message] | None = Field(default=None, min_length=1, fail_fast=True)
 
     @model_validator(mode="after")
     def _one(self) -> "TokenizeBody":
@@ -259,4 +326,4 @@ class DetokenizeBody(_Body):
     """`POST /detokenize`."""
 
     model: str | None = None
-    tokens: list[Annotated[int, Field(ge=0)]]
+    tokens: list[Annotated[int, Field(ge=0)]] = Field(fail_fast=True)

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import httptools
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -70,7 +71,11 @@ class Patient(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._head_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(memoryview(data))
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):  # the latter when it is a CONNECT
+            self.send_400_response("Invalid HTTP request received.")
         if self._head_bytes > _MOST_HEAD_BYTES:
             self.transport.abort()
         elif self._is_whole:
@@ -84,15 +89,44 @@ class Patient(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_bytes = 0
-        super().on_headers_complete()
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._head_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._is_whole, self._head_bytes = True, 0
-        super().on_message_complete()
+        if not self.parser.should_upgrade():
+            self._is_whole, self._head_bytes = True, 0
+            super().on_message_complete()
+
+    def _parse(self, rest: memoryview) -> None:
+        """uvicorn's parsing, which takes up no offer of another protocol and loses no request for it.
+
+        Java's HttpClient and `curl --http2` offer h2c. Behind a head with an offer the parser stops, and would take
+        the body for the other protocol: so a fresh one is given the head without the offer, and then the rest.
+
+        Source: RFC 9110, 7.8: "A server MAY ignore a received Upgrade header field".
+        """
+        while rest:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as offer:
+                rest = rest[offer.args[0] :]
+                head = self._head_without_offer()
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+                self.parser.feed_data(head)
+            else:
+                return
+
+    def _head_without_offer(self) -> bytes:
+        """The head that was parsed last."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (method, self.url, version)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
 
     def _arm(self) -> None:
         self._deadline = self.loop.call_later(self.within_s, self._expire)

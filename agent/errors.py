@@ -7,6 +7,7 @@ MtokError
     ├── VanishingStorage         a path whose contents sleeping destroys
     ├── KeyRefused               a key that cannot be made or revoked
     ├── EngineFailed             the engine's thread or a step of it broke
+    ├── AnswerStuck              a JSON schema that leads nowhere, found out amid an answer
     ├── EngineLacks              something that the engine needs is not on this machine
     ├── BuildFailed              the engine's extension could not be compiled
     ├── GpuUnread                a GPU's figure that its driver does not give
@@ -70,6 +71,15 @@ class EngineFailed(AgentError):
     def __init__(self, problem: str) -> None:
         super().__init__(f"engine: {problem}; its log has the traceback")
         self.problem = problem
+
+
+class AnswerStuck(AgentError):
+    """An answer that cannot go on as its JSON schema says. `code` is that of the OpenAI error envelope."""
+
+    code = "invalid_schema"
+
+    def __init__(self) -> None:
+        super().__init__("The JSON schema cannot be used: no token can follow what the answer has")
 
 
 class EngineLacks(AgentError):

@@ -13,6 +13,7 @@ from agent.openai import ApiError
 from agent.settings import Limits
 
 _AT_ONCE_CHARACTERS = 20_000  # tokenised in a millisecond or a few; more would hold up every stream
+_EACH_CHARACTERS = 100  # a message or a text costs as much as so many, however short it is
 Result = TypeVar("Result")
 
 
@@ -36,8 +37,8 @@ class Wanted:
         return sum(len(one.prompt) for one in self.sequences)
 
 
-async def wanted(engine: Engine, limits: Limits, body: ChatBody | CompletionBody) -> Wanted:
-    """What a body asks for.
+def check(engine: Engine, limits: Limits, body: Generation) -> None:
+    """Whether a body can be served here, as far as that is known before its prompts are tokenised.
 
     Raises:
         ApiError: 400 or 404, naming the parameter at fault.
@@ -46,6 +47,18 @@ async def wanted(engine: Engine, limits: Limits, body: ChatBody | CompletionBody
     if body.model != info.model:
         raise unknown_model(body.model, info)
     _check_options(body, info)
+    _check_bias(body, engine.tokens.vocab_size)
+    most = limits.max_batch + limits.max_queue
+    if body.choices > most:
+        raise ApiError(400, f"At most {most} answers to one request are possible here.", "invalid_value", "n")
+
+
+async def wanted(engine: Engine, limits: Limits, body: ChatBody | CompletionBody) -> Wanted:
+    """What a body that was checked asks for.
+
+    Raises:
+        ApiError: 400, naming the parameter at fault.
+    """
     is_chat = isinstance(body, ChatBody)
     prompts = (
         [await chat_prompt(engine, body.messages)]
@@ -54,12 +67,8 @@ async def wanted(engine: Engine, limits: Limits, body: ChatBody | CompletionBody
     )
     if body.schema_text is not None:
         await _engine_said(lambda: engine.tokens.check_schema(body.schema_text or ""), is_long=True)
-    _check_bias(body, engine.tokens.vocab_size)
-    most = limits.max_batch + limits.max_queue
-    if len(prompts) * (body.n or 1) > most:
-        raise ApiError(400, f"At most {most} answers to one request are possible here.", "invalid_value", "n")
     param = "messages" if is_chat else "prompt"
-    sequences = [_sequence(body, prompt, param, limits, info) for prompt in prompts]
+    sequences = [_sequence(body, prompt, param, limits, engine.info) for prompt in prompts]
     return Wanted(
         endpoint="chat.completions" if is_chat else "completions",
         sequences=_repeated(sequences, body),
@@ -69,27 +78,33 @@ async def wanted(engine: Engine, limits: Limits, body: ChatBody | CompletionBody
 
 
 async def chat_prompt(engine: Engine, messages: Sequence[Message]) -> list[int]:
-    """The prompt of a chat."""
+    """The prompt of a chat.
+
+    Raises:
+        ApiError: 400; as OpenAI's, only an assistant's message may have no content.
+    """
+    for place, message in enumerate(messages):
+        if message.content is None and message.role != "assistant":
+            param = f"messages.{place}.content"
+            raise ApiError(400, f"{param}: give a text", "invalid_value", param)
     pairs = [(message.role, message.text) for message in messages]
-    is_long = sum(len(text) for _, text in pairs) > _AT_ONCE_CHARACTERS
-    return await _engine_said(lambda: engine.tokens.chat(pairs), is_long=is_long)
+    return await _engine_said(lambda: engine.tokens.chat(pairs), is_long=_are_long([text for _, text in pairs]))
 
 
 async def text_prompts(engine: Engine, body: CompletionBody) -> list[list[int]]:
     """Every prompt of a completion."""
-    found: list[list[int]] = []
-    for prompt in body.prompts:
-        ids = await encoded(engine, prompt) if isinstance(prompt, str) else prompt
+    prompts = [prompt for prompt in body.prompts if not isinstance(prompt, str)]
+    prompts += await encoded(engine, [prompt for prompt in body.prompts if isinstance(prompt, str)])
+    for ids in prompts:
         if not ids:
             raise ApiError(400, "The prompt is empty.", "invalid_value", "prompt")
         check_ids(engine, ids, "prompt")
-        found.append(ids)
-    return found
+    return prompts
 
 
-async def encoded(engine: Engine, text: str) -> list[int]:
-    """A text's token ids; a long one is worked on beside the event loop."""
-    return await _engine_said(lambda: engine.tokens.encode(text), is_long=len(text) > _AT_ONCE_CHARACTERS)
+async def encoded(engine: Engine, texts: Sequence[str]) -> list[list[int]]:
+    """The token ids of each text; long ones are worked on beside the event loop."""
+    return await _engine_said(lambda: [engine.tokens.encode(text) for text in texts], is_long=_are_long(texts))
 
 
 def check_ids(engine: Engine, ids: Sequence[int], param: str) -> None:
@@ -106,6 +121,10 @@ def unknown_model(name: str, info: EngineInfo) -> ApiError:
     """The answer to whoever asks for another model."""
     message = f"The model {name!r} is not here; this server has {info.model!r}."
     return ApiError(404, message, "model_not_found", "model")
+
+
+def _are_long(texts: Sequence[str]) -> bool:
+    return sum(len(text) + _EACH_CHARACTERS for text in texts) > _AT_ONCE_CHARACTERS
 
 
 async def _engine_said(work: Callable[[], Result], *, is_long: bool) -> Result:

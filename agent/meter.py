@@ -98,8 +98,14 @@ class Meter:
         """Begin to keep checkpoints and limits, neither of which waits for the other; called on the event loop."""
         self._keepers = [asyncio.create_task(self._keep()), asyncio.create_task(self._watch())]
 
+    def asks(self, label: str) -> Refusal | None:
+        """Why no request of this label can be served now, whatever its prompt; None counts this one as asked."""
+        if (refusal := self.refuses(label, 0)) is not None or self._quotas is None:
+            return refusal
+        return self._quotas.asks(label)
+
     def refuses(self, label: str, prompt_tokens: int) -> Refusal | None:
-        """Why a request of this label cannot be served now; None counts it as asked."""
+        """Why a request of this label cannot be served now."""
         if not self._is_writable or self._is_late:
             return Refusal(503, "ledger_unwritable", "This server cannot keep its accounts; try another one.", 10)
         if self._quotas is None:

@@ -145,6 +145,12 @@ _RULES: Schema = {
         _without("max_tokens", "max_completion_tokens"),
     ],
     "CompletionBody": [_OF_A_STREAM],
+    "Message": [
+        {
+            "if": {"properties": {"content": {"type": "null"}}},
+            "then": {"properties": {"role": {"const": "assistant"}}},
+        }
+    ],
     "TokenizeBody": [
         {
             "oneOf": [

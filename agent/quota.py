@@ -35,7 +35,7 @@ class Quotas:
         self._asked_s: defaultdict[str, deque[float]] = defaultdict(deque)
 
     def refuses(self, label: str, prompt_tokens: int, promised_tokens: int = 0) -> Refusal | None:
-        """Why this request cannot be served now; None counts it as asked.
+        """Why a request with such a prompt cannot be served today.
 
         `promised_tokens` are those of the label's prompts that wait for the engine: taken, and not counted yet.
         """
@@ -43,9 +43,10 @@ class Quotas:
         if left is not None and (left := left - promised_tokens) <= prompt_tokens:
             now = self._clock.now()
             midnight = datetime.combine(now.date() + timedelta(days=1), time(), UTC)
-            message = f"This key's tokens of today are used up: {left} are left, the prompt has {prompt_tokens}."
+            prompt = f", the prompt has {prompt_tokens}" if prompt_tokens else ""
+            message = f"This key's tokens of today are used up: {left} are left{prompt}."
             return Refusal(429, "insufficient_quota", message, int((midnight - now).total_seconds()) + 1)
-        return self._too_often(label)
+        return None
 
     def left(self, label: str) -> int | None:
         """Tokens of today that a label may still use; negative when more were used, None without a limit."""
@@ -75,7 +76,8 @@ class Quotas:
             self._used[label] = ended.prompt_tokens + ended.completion_tokens
         return self._used[label]
 
-    def _too_often(self, label: str) -> Refusal | None:
+    def asks(self, label: str) -> Refusal | None:
+        """Why a label may not ask again in this minute; None counts it as asked."""
         limit = self._keys.limit(label, "requests_per_minute")
         if limit is None:
             return None

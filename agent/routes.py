@@ -8,11 +8,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from agent.answers import Shape, usage_body
+from agent.answers import Shape, failed, usage_body
 from agent.bodies import ChatBody, CompletionBody, DetokenizeBody, TokenizeBody
 from agent.disconnect import UntilGone
 from agent.engine.protocol import Choice, Delta, Engine, Finished, Outcome
-from agent.generation import Wanted, chat_prompt, check_ids, encoded, unknown_model, wanted
+from agent.generation import Wanted, chat_prompt, check, check_ids, encoded, unknown_model, wanted
 from agent.job import Caller, Job
 from agent.keys import Keys
 from agent.lease import LeaseBook
@@ -20,6 +20,7 @@ from agent.meter import Meter
 from agent.metrics import Metrics
 from agent.openai import ApiError, parsed
 from agent.openapi import document
+from agent.quota import Refusal
 from agent.scheduler import WEDGED_AFTER_S
 from agent.settings import Limits
 from agent.stream import PING_S, JobResponse
@@ -76,7 +77,7 @@ class Public:
         self._label(request)
         body = parsed(TokenizeBody, await self._raw(request))
         if body.prompt is not None:
-            ids = await encoded(self.engine, body.prompt)
+            (ids,) = await encoded(self.engine, [body.prompt])
         else:
             ids = await chat_prompt(self.engine, body.messages or [])
         context = self.engine.info.context_tokens
@@ -148,11 +149,13 @@ class Public:
     ) -> Response:
         self._allowed()
         body = parsed(kind, await self._raw(request))
+        check(self.engine, self.limits, body)
+        self._room(body.choices)
+        _refuse(self.meter.asks(label))  # before the prompts are tokenised: that may take long
         asked = await wanted(self.engine, self.limits, body)
-        self._room(len(asked.sequences))
+        self._room(body.choices)
         self._allowed()  # the gate may have closed while the body was read
-        if (refusal := self.meter.refuses(label, asked.prompt_tokens)) is not None:
-            raise ApiError(refusal.status, refusal.message, refusal.code, retry_after_s=refusal.retry_after_s)
+        _refuse(self.meter.refuses(label, asked.prompt_tokens))
         model = self.engine.info.model
         if origin is not None:
             sequences = asked.sequences
@@ -233,6 +236,11 @@ def guarded(endpoint: Endpoint, refused: Callable[[str], None] = lambda _code: N
     return guard
 
 
+def _refuse(refusal: Refusal | None) -> None:
+    if refusal is not None:
+        raise ApiError(refusal.status, refusal.message, refusal.code, retry_after_s=refusal.retry_after_s)
+
+
 async def _whole(request: Request, job: Job, shape: Shape, asked: Wanted) -> Response:
     """A job as one answer, its entry on disk first; a client that goes away ends it."""
     texts: list[list[str]] = [[] for _ in asked.sequences]
@@ -254,7 +262,7 @@ async def _whole(request: Request, job: Job, shape: Shape, asked: Wanted) -> Res
     finally:
         job.abandon()
     if job.failure is not None:
-        error = ApiError(500, job.failure.problem, "engine_failed")
+        error = failed(job.failure)
         return JSONResponse({**error.body(), "usage": usage_body(job.usage)}, error.status)
     with_likely = asked.sequences[0].top_logprobs is not None
     found = [one if with_likely else None for one in likely]

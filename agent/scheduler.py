@@ -103,7 +103,7 @@ class Scheduler:
         try:
             engine.submit(request)
         except PromptError as error:
-            self._post([Failed(request.id, error.message, Usage())])
+            self._post([Failed(request.id, error.message, Usage(), error.code)])
 
     def _cancel(self, engine: Engine, request_id: str) -> None:
         usage = engine.cancel(request_id)

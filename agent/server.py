@@ -161,13 +161,20 @@ async def _running(server: Server, listening: Any) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def _beside(*work: Any) -> AsyncIterator[None]:
-    """Tasks that run until the block ends."""
+    """Tasks that run until the block ends; what ends one sooner is in the log."""
     tasks = [asyncio.create_task(one) for one in work]
+    for task in tasks:
+        task.add_done_callback(_log_fault)
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
+
+
+def _log_fault(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("task ended", task=getattr(task.get_coro(), "__qualname__", ""), exc_info=error)
 
 
 def _app(routes: list[Route]) -> Starlette:

@@ -48,7 +48,7 @@ class Limits(_Section):
 class Retention(_Section):
     """How long the ledger keeps single entries. Totals keep everything."""
 
-    days: int = Field(default=35, ge=1)
+    days: int = Field(default=35, ge=1, le=36_500)  # dates begin with the year 1
     entries: int = Field(default=1_000_000, ge=1_000)  # each start looks at all of them: 0.4 s a million
 
 

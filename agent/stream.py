@@ -6,11 +6,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from agent.answers import DONE, Shape, frame
+from agent.answers import DONE, Shape, failed, frame
 from agent.disconnect import UntilGone
 from agent.engine.protocol import Delta, Event, Finished
 from agent.job import Job
-from agent.openai import ApiError
 
 PING_S = 15.0  # a proxy that hears nothing for a minute closes
 PING = b": ping\n\n"  # a comment to whoever reads server-sent events
@@ -30,7 +29,7 @@ async def streamed(job: Job, shape: Shape, ping_s: float = PING_S) -> AsyncItera
             yield data if events else PING, tokens
     await job.settle()
     if job.failure is not None:
-        yield shape.usage(job.usage) + frame(ApiError(500, job.failure.problem, "engine_failed").body()) + DONE, 0
+        yield shape.usage(job.usage) + frame(failed(job.failure).body()) + DONE, 0
         return
     ends = [shape.last(job.index(event), event.outcome) for event in events if isinstance(event, Finished)]
     yield b"".join((*ends, shape.usage(job.usage), DONE)), 0

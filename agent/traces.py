@@ -89,7 +89,8 @@ class Traces:
             **({} if first_s is None else {"gen_ai.response.time_to_first_chunk": first_s}),
         }
         end_ns = time.time_ns() if entry.ended_at is None else _ns(entry.ended_at)
-        self._span(origin, entry.model, more, end_ns, _ERRORS.get(entry.outcome) if entry.outcome else None)
+        error = _ERRORS.get(entry.outcome) if entry.outcome else None
+        self._span(origin, entry.model, more, end_ns, job.failure.code if job.failure is not None else error)
 
     def stop(self) -> None:
         """Deliver what waits, for two seconds at most."""

@@ -29,7 +29,7 @@ from agent.engine.protocol import (
 )
 from agent.engine.sampling import likelihoods
 from agent.engine.text import BROKEN, covering_tokens, cut_at
-from agent.errors import EngineFailed, PromptError
+from agent.errors import AnswerStuck, PromptError
 
 log = structlog.get_logger()
 
@@ -259,7 +259,7 @@ class ExLlamaV2Engine:
         running.choices.clear()
         if is_stuck:
             self._drop(running)
-            yield Failed(request.id, str(EngineFailed("no token can follow in the answer's JSON schema")), usage)
+            yield Failed(request.id, str(AnswerStuck()), usage, AnswerStuck.code)
         elif outcome is not None:
             self._end(running)
             yield Finished(request.id, outcome, usage)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
 _KEPT_SCHEMAS = 64  # more than wait in a queue
+_TRIED_TOKENS = 16  # a millisecond each at most
 _PARAM = "response_format.json_schema.schema"
 
 
@@ -55,10 +56,20 @@ class Vocabulary:
         except ValueError as error:
             raise PromptError(f"The JSON schema cannot be used: {error}", "invalid_schema", _PARAM) from None
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
-        if matcher.is_error():
-            reason = matcher.get_error().strip().splitlines()[0]
+        tried = matcher.deep_copy()
+        self._begin(tried)
+        if tried.is_error():
+            reason = tried.get_error().strip().splitlines()[0].replace("NoExtensionBias", "no token can follow")
             raise PromptError(f"The JSON schema cannot be used: {reason}", "invalid_schema", _PARAM)
         return matcher
+
+    def _begin(self, matcher: "LLMatcher") -> None:
+        """The first tokens of some answer: one of endless depth, or of too many optional keys, is known by them."""
+        for _ in range(_TRIED_TOKENS):
+            allowed = Matcher(matcher, self._tokens).allowed()
+            if not allowed.any() or (token := int(allowed.argmax())) in self._ends:
+                return
+            matcher.consume_token(token)
 
     def _text_of(self, token: int) -> bytes:
         """The bytes of one token; they may be half a character."""

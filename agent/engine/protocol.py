@@ -154,11 +154,12 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The request broke; what was used until then still counts."""
+    """The request broke; what was used until then still counts. `code` is that of the OpenAI error envelope."""
 
     id: str
     problem: str
     usage: Usage
+    code: str = "engine_failed"
 
 
 Event = Started | Delta | Finished | Failed

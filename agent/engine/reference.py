@@ -29,7 +29,7 @@ from agent.engine.protocol import (
 from agent.engine.sampling import Sampler, likelihoods
 from agent.engine.text import TextStream
 from agent.engine.tokenizer import ChatTokenizer
-from agent.errors import DamagedCheckpoint, EngineFailed, PromptError
+from agent.errors import AnswerStuck, DamagedCheckpoint, PromptError
 
 LABEL = "reference engine, random weights: its text is meaningless, its counts are real"
 PREFILL_TOKENS = 256  # of prompts in one step: bounds how long running answers wait
@@ -114,7 +114,7 @@ class ReferenceEngine:
         for row, sequence in zip(logits, samplers, strict=True):
             try:
                 events += self._take(sequence, self._sampled(sequence, row))
-            except EngineFailed as error:
+            except AnswerStuck as error:
                 events += self._fail(sequence, error)
         return events
 
@@ -218,9 +218,9 @@ class ReferenceEngine:
             yield sequence.delta(text, 0)
         yield Finished(sequence.request.id, outcome, sequence.usage())
 
-    def _fail(self, sequence: _Sequence, error: EngineFailed) -> list[Event]:
+    def _fail(self, sequence: _Sequence, error: AnswerStuck) -> list[Event]:
         self._drop(sequence)
-        return [Failed(sequence.request.id, str(error), sequence.usage())]
+        return [Failed(sequence.request.id, str(error), sequence.usage(), error.code)]
 
     def _drop(self, sequence: _Sequence) -> None:
         self._ended[sequence.request.id] = self._active.pop(sequence.request.id)

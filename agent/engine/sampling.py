@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from agent.engine.grammar import Matcher
 from agent.engine.protocol import Choice, GenRequest, Likelihood
-from agent.errors import EngineFailed
+from agent.errors import AnswerStuck
 
 GREEDY_BELOW = 0.01  # as ExLlamaV2: a lower temperature means the most likely token
 MASK_64 = (1 << 64) - 1
@@ -37,7 +37,7 @@ class Sampler:
         """The next token, from logits (vocab,), which stay as they are.
 
         Raises:
-            EngineFailed: the grammar leaves no token.
+            AnswerStuck: the grammar leaves no token.
         """
         request = self._request
         wanted = self._wanted(logits)
@@ -69,7 +69,7 @@ class Sampler:
         if self._matcher is not None:
             allowed = self._matcher.allowed()
             if not allowed.any():
-                raise EngineFailed("no token can follow in the answer's JSON schema")
+                raise AnswerStuck
             wanted[~allowed] = -np.inf
         return wanted
 

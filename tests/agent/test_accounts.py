@@ -1,6 +1,7 @@
 """Three accounts of the same tokens: what clients were told, what the ledger holds, what the engine made."""
 
 import asyncio
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.agent.conftest import KEY, running_agent, write_settings
+from tests.agent.conftest import KEY, RunningAgent, risen, running_agent, write_settings
 
 pytestmark = pytest.mark.processes
 ASKED: list[dict[str, Any]] = [
@@ -64,3 +65,27 @@ async def test_clients_ledger_and_engine_agree_to_the_token(tmp_path: Path, mode
         answered = sum(usage[field] for usage in usages)
         assert answered < ledger[field]  # the one that went is on record, and nobody was told
     assert ledger["delivered_tokens"] == sum(usage["completion_tokens"] for usage in usages)
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_a_schema_that_leads_nowhere_is_at_fault_and_its_tokens_are_told(
+    agent: RunningAgent, *, is_stream: bool
+) -> None:
+    name, before = "a" * 40, agent.usage()
+    schema = {"type": "object", "properties": {name: {"$ref": f"#/properties/{name}"}}, "required": [name]}
+    wanted = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+    body: dict[str, Any] = {"model": agent.model, "max_tokens": 200, "response_format": wanted}
+    body["messages"] = [{"role": "user", "content": "Hello"}]
+    if is_stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    async with httpx.AsyncClient(base_url=agent.public, headers={"Authorization": f"Bearer {KEY}"}) as http:
+        answer = await http.post("/v1/chat/completions", json=body, timeout=30)
+    assert answer.status_code == (200 if is_stream else 400)  # a stream has begun before that is known
+    if is_stream:
+        *_, usage, error, _ = answer.text.split("\n\ndata: ")
+        found = {**json.loads(usage), **json.loads(error)}
+    else:
+        found = answer.json()
+    assert (found["error"]["code"], found["error"]["type"]) == ("invalid_schema", "invalid_request_error")
+    grown = risen(before, agent.usage())
+    assert found["usage"]["completion_tokens"] == grown["completion_tokens"] > 0

@@ -3,14 +3,15 @@
 import importlib
 import json
 import sys
+import typing
 from typing import Any
 
 import pytest
 
-from agent.bodies import ChatBody, CompletionBody, TokenizeBody
-from agent.openai import NOT_IMPLEMENTED, ApiError, parsed
+from agent.bodies import ChatBody, CompletionBody, DetokenizeBody, Message, StreamOptions, TokenizeBody
+from agent.openai import ApiError, parsed
 
-CHAT = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 TEXT = {"model": "m", "prompt": "x"}
 
 
@@ -25,13 +26,94 @@ def refused(kind: Any, body: Any) -> ApiError:
 @pytest.mark.xdist_group("openai")
 def test_every_official_parameter_is_known(kind: Any, where: str) -> None:
     official = importlib.import_module(f"openai.types.{where}_create_params").CompletionCreateParamsBase
-    assert set(official.__annotations__) <= set(kind.model_fields) | NOT_IMPLEMENTED
+    assert set(official.__annotations__) <= set(kind.model_fields)
 
 
-@pytest.mark.parametrize("name", sorted(NOT_IMPLEMENTED))
-def test_what_is_not_implemented_is_refused_by_name(name: str) -> None:
-    error = refused(ChatBody, {**CHAT, name: None})
-    assert (error.status, error.code, error.param) == (400, "unsupported_parameter", name)
+@pytest.mark.parametrize("who", ["developer", "system", "user", "assistant"])
+@pytest.mark.xdist_group("openai")
+def test_so_is_everything_of_a_message_and_of_a_streams_options(who: str) -> None:
+    types = importlib.import_module("openai.types.chat")
+    official = getattr(types, f"ChatCompletion{who.capitalize()}MessageParam")
+    assert set(official.__annotations__) <= set(Message.model_fields)
+    assert set(types.ChatCompletionStreamOptionsParam.__annotations__) <= set(StreamOptions.model_fields)
+
+
+@pytest.mark.parametrize(("kind", "where"), [(ChatBody, "chat.completion"), (CompletionBody, "completion")])
+@pytest.mark.xdist_group("openai")
+def test_every_null_that_the_official_types_allow_is_taken(kind: Any, where: str) -> None:
+    official = importlib.import_module(f"openai.types.{where}_create_params").CompletionCreateParamsBase
+    hints = typing.get_type_hints(official)  # without `Required`
+    nullable = [name for name, hint in hints.items() if type(None) in typing.get_args(hint)]
+    assert len(nullable) >= 13
+    start = CHAT if kind is ChatBody else TEXT
+    for name in set(nullable) - {"prompt"}:  # of a prompt it asks for the beginning of a document
+        parsed(kind, json.dumps({**start, name: None}).encode())
+
+
+ASKS_FOR_NOTHING: list[tuple[Any, str, list[Any], Any]] = [
+    (CHAT, "audio", [], {"voice": "a", "format": "wav"}),
+    (CHAT, "function_call", ["none"], "auto"),
+    (CHAT, "functions", [[]], [{"name": "a"}]),
+    (CHAT, "metadata", [{}], {"a": "b"}),
+    (CHAT, "modalities", [["text"], []], ["text", "audio"]),
+    (CHAT, "moderation", [], {}),
+    (CHAT, "parallel_tool_calls", [False], True),
+    (CHAT, "prediction", [], {"type": "content", "content": "a"}),
+    (CHAT, "prompt_cache_key", [], "a"),
+    (CHAT, "prompt_cache_options", [], {}),
+    (CHAT, "prompt_cache_retention", [], "24h"),
+    (CHAT, "reasoning_effort", [], "none"),
+    (CHAT, "safety_identifier", [], "a"),
+    (CHAT, "service_tier", ["auto", "default"], "priority"),
+    (CHAT, "store", [False], True),
+    (CHAT, "tool_choice", ["none"], "auto"),
+    (CHAT, "tools", [[]], [{"type": "function"}]),
+    (CHAT, "verbosity", [], "low"),
+    (CHAT, "web_search_options", [], {}),
+    (TEXT, "best_of", [1], 2),
+    (TEXT, "echo", [False], True),
+    (TEXT, "suffix", [""], "a"),
+]
+
+
+@pytest.mark.parametrize(("start", "name", "nothing", "something"), ASKS_FOR_NOTHING, ids=lambda one: str(one)[:20])
+def test_what_is_not_implemented_is_refused_by_name_when_it_is_asked_for(
+    start: Any, name: str, nothing: list[Any], something: Any
+) -> None:
+    kind = ChatBody if start is CHAT else CompletionBody
+    for value in [None, *nothing]:
+        parsed(kind, json.dumps({**start, name: value}).encode())
+    for value in (something, 0, [1] * 5000):
+        error = refused(kind, {**start, name: value})
+        assert (error.status, error.code, error.param) == (400, "unsupported_parameter", name)
+
+
+@pytest.mark.parametrize(
+    ("name", "something"),
+    [
+        ("name", "b"),
+        ("refusal", "no"),
+        ("annotations", [{"type": "url_citation"}]),
+        ("audio", {"id": "a"}),
+        ("function_call", {"name": "a", "arguments": ""}),
+        ("tool_calls", [{"id": "a"}]),
+        ("tool_call_id", "a"),
+    ],
+)
+def test_a_history_may_hold_what_is_empty_and_nothing_else(name: str, something: Any) -> None:
+    empty = {"role": "assistant", "content": None, name: [] if isinstance(something, list) else None}
+    body = parsed(ChatBody, json.dumps({**CHAT, "messages": [*CHAT["messages"], empty]}).encode())
+    assert body.messages[1].text == ""
+    error = refused(ChatBody, {**CHAT, "messages": [*CHAT["messages"], {**empty, name: something}]})
+    assert (error.code, error.param) == ("unsupported_parameter", f"messages.1.{name}")
+
+
+def test_a_streams_options_may_be_null_or_off() -> None:
+    for options in ({"include_usage": None}, {"include_obfuscation": False}):
+        body = parsed(ChatBody, json.dumps({**CHAT, "stream": True, "stream_options": options}).encode())
+        assert not body.wants_usage
+    error = refused(ChatBody, {**CHAT, "stream": True, "stream_options": {"include_obfuscation": True}})
+    assert (error.code, error.param) == ("unsupported_parameter", "stream_options.include_obfuscation")
 
 
 @pytest.mark.parametrize(("prompt", "count"), [("a", 1), (["a", "b"], 2), ([1, 2], 1), ([[1], [2, 3]], 2)], ids=str)
@@ -52,6 +134,26 @@ def test_anything_else_is_no_prompt(prompt: Any) -> None:
 )
 def test_what_is_no_json_is_said_to_be_none(raw: bytes) -> None:
     assert refused(ChatBody, raw).code == "invalid_json"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "param"),
+    [
+        (ChatBody, {**CHAT, "messages": [1] * 5000}, "messages.0"),
+        (ChatBody, {**CHAT, "messages": [{"role": "user", "content": [1] * 5000}]}, "messages.0.content"),
+        (ChatBody, {**CHAT, "stop": [1] * 5000}, "stop"),
+        (TokenizeBody, {"messages": [1] * 5000}, "messages.0"),
+        (DetokenizeBody, {"tokens": ["a"] * 5000}, "tokens.0"),
+    ],
+    ids=str,
+)
+def test_the_first_fault_of_many_is_named(kind: Any, body: Any, param: str) -> None:
+    assert refused(kind, body).param == param
+
+
+def test_faults_without_number_are_counted_and_not_described() -> None:
+    error = refused(ChatBody, {**CHAT, **{f"a{number}": 1 for number in range(5000)}})
+    assert (error.code, error.message) == ("invalid_value", "The body has 5000 faults.")
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])

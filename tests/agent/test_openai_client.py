@@ -42,8 +42,8 @@ async def chat(client: "openai.AsyncOpenAI", agent: RunningAgent) -> Any:
 
     async def ask(**parameters: Any) -> "ChatCompletion":
         before = agent.usage()
-        wanted = {"max_tokens": 8, "temperature": 0, **parameters}
-        answer: ChatCompletion = await client.chat.completions.create(model=model, messages=MESSAGES, **wanted)
+        wanted = {"messages": MESSAGES, "max_tokens": 8, "temperature": 0, **parameters}
+        answer: ChatCompletion = await client.chat.completions.create(model=model, **wanted)
         check_ledger(before, agent.usage(), answer.usage)
         return answer
 
@@ -284,9 +284,19 @@ async def test_errors_are_the_clients_own(client: Any, agent: RunningAgent, chat
     with pytest.raises(openai.BadRequestError, match="Unknown parameter: 'colour'"):
         await chat(extra_body={"colour": "red"})
     with pytest.raises(openai.BadRequestError, match="'tools' is not supported"):
-        await chat(tools=[])
+        await chat(tools=[{"type": "function", "function": {"name": "f"}}])
     with pytest.raises(openai.AuthenticationError):
         await client.with_options(api_key="another").models.list()
+
+
+async def test_a_history_with_an_answer_of_openais_own_server_is_taken(chat: Any) -> None:
+    from openai.types.chat import ChatCompletionMessage
+
+    asked = {"role": "user", "content": "Hello"}
+    theirs = ChatCompletionMessage(role="assistant", content="Hi", annotations=[], tool_calls=[])
+    ours = (await chat(metadata=None, store=False, tools=[], tool_choice="none")).choices[0].message
+    for answer in (theirs, ours, theirs.model_dump(), ours.model_dump()):
+        assert (await chat(messages=[asked, answer, asked])).usage.prompt_tokens > 10
 
 
 async def test_without_a_limit_the_answer_fits_the_context(client: Any, agent: RunningAgent) -> None:

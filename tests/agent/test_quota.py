@@ -68,15 +68,15 @@ async def test_a_restart_forgets_no_token_of_today(quotas: Quotas, ledger: Ledge
 
 
 def test_a_minutes_requests_slide(quotas: Quotas, clock: SetClock) -> None:
-    assert quotas.refuses("minute", 1) is None
+    assert quotas.asks("minute") is None
     clock.advance(30)
-    assert quotas.refuses("minute", 1) is None
-    refusal = quotas.refuses("minute", 1)
+    assert quotas.asks("minute") is None
+    refusal = quotas.asks("minute")
     assert refusal is not None
     assert (refusal.status, refusal.code, refusal.retry_after_s) == (429, "rate_limit_exceeded", 31)
     clock.advance(31)
-    assert quotas.refuses("minute", 1) is None
-    assert quotas.refuses("minute", 1) is not None
+    assert quotas.asks("minute") is None
+    assert quotas.asks("minute") is not None
 
 
 class ByHand:

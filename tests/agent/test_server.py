@@ -134,6 +134,14 @@ def posted(agent: RunningAgent, body: dict[str, Any]) -> Iterator[http.client.HT
         yield answer
 
 
+def of_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """A `response_format`."""
+    return {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+
+
+SCHEMA = "response_format.json_schema.schema"
+
+
 @pytest.mark.parametrize(
     ("changes", "status", "code", "param"),
     [
@@ -168,9 +176,11 @@ def posted(agent: RunningAgent, body: dict[str, Any]) -> Iterator[http.client.HT
         ({"frequency_penalty": 2.1}, 400, "invalid_value", "frequency_penalty"),
         ({"repetition_penalty": 0}, 400, "invalid_value", "repetition_penalty"),
         ({"stop": ""}, 400, "invalid_value", "stop"),
-        ({"tools": []}, 400, "unsupported_parameter", "tools"),
+        ({"tools": [{"type": "function"}]}, 400, "unsupported_parameter", "tools"),
+        ({"messages": [{"role": "user", "content": None}]}, 400, "invalid_value", "messages.0.content"),
         ({"stop": ["a", "b", "c", "d", "e"]}, 400, "invalid_value", "stop"),
         ({"max_tokens": 5000}, 400, "context_length_exceeded", "messages"),
+        ({"response_format": of_schema({"$ref": "#"})}, 400, "invalid_schema", SCHEMA),
         ({"model": "gpt-4"}, 404, "model_not_found", "model"),
     ],
 )

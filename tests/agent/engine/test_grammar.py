@@ -9,7 +9,7 @@ import pytest
 
 from agent.engine.checkpoint import read_shape
 from agent.engine.grammar import Vocabulary
-from agent.engine.protocol import Delta, Finished, GenRequest, Outcome
+from agent.engine.protocol import Delta, Failed, Finished, GenRequest, Outcome
 from agent.engine.reference import ReferenceEngine
 from agent.errors import PromptError
 
@@ -60,6 +60,38 @@ def test_what_cannot_be_kept_to_is_refused_in_one_line(vocabulary: Vocabulary) -
         with pytest.raises(PromptError, match="JSON schema cannot be used") as caught:
             vocabulary.check(schema)
         assert "\n" not in caught.value.message
+
+
+def endless(name: str) -> dict[str, Any]:
+    """What no answer of any depth is: each object has another one in it."""
+    return {"type": "object", "properties": {name: {"$ref": f"#/properties/{name}"}}, "required": [name]}
+
+
+ENDLESS = [{"$ref": "#"}, {"anyOf": [{"$ref": "#"}]}, endless("a")]
+OPTIONAL = {"type": "object", "properties": {f"k{number}": {"type": "string"} for number in range(1000)}}
+
+
+@pytest.mark.parametrize("schema", [*ENDLESS, OPTIONAL], ids=["itself", "a choice of itself", "inside", "optional"])
+def test_what_no_answer_can_be_begun_by_is_refused(vocabulary: Vocabulary, schema: Any) -> None:
+    with pytest.raises(PromptError, match=r"JSON schema cannot be used: (no token|Parser Error)") as caught:
+        vocabulary.check(json.dumps(schema))
+    assert (caught.value.code, caught.value.param) == ("invalid_schema", "response_format.json_schema.schema")
+
+
+def test_what_leads_nowhere_later_ends_its_own_answer(model_dir: Path) -> None:
+    engine = ReferenceEngine(model_dir, 2)
+    for number in range(2):
+        schema = json.dumps(endless("a" * 40)) if number else None
+        engine.submit(GenRequest(str(number), [7, 8], 60, temperature=0, seed=1, schema=schema))
+    ends: dict[str, Failed | Finished] = {}
+    while len(ends) < 2:
+        ends |= {event.id: event for event in engine.step() if isinstance(event, Failed | Finished)}
+    assert isinstance(ends["0"], Finished)
+    stuck = ends["1"]
+    assert isinstance(stuck, Failed)
+    assert stuck.code == "invalid_schema"
+    assert stuck.problem == "The JSON schema cannot be used: no token can follow what the answer has"
+    assert stuck.usage.completion_tokens > 0
 
 
 def test_an_answer_ends_when_the_schema_does(model_dir: Path) -> None:

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from agent.engine.make import SPECIAL_TOKENS
 from agent.engine.tokenizer import ChatTokenizer
@@ -47,6 +50,27 @@ def test_no_text_of_a_user_becomes_a_special_token(tokens: ChatTokenizer, texts:
     for text in texts:
         assert not set(tokens.encode(text)) & set(SPECIAL)
         assert tokens.decode(tokens.encode(text)) == text
+
+
+@given(st.text() | hostile)
+def test_a_text_has_the_token_ids_that_its_tokenizer_says(
+    tokens: ChatTokenizer, model_dir: Path, text: str
+) -> None:
+    plain = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
+    plain.encode_special_tokens = True
+    assert tokens.encode(text) == plain.encode(text, add_special_tokens=False).ids
+
+
+def test_a_long_text_holds_up_no_other_thread(tokens: ChatTokenizer) -> None:
+    text = "a b " * 120_000
+    working = threading.Thread(target=tokens.encode, args=[text])
+    began_s = last_s = time.monotonic()
+    longest_s = 0.0
+    working.start()
+    while working.is_alive():
+        time.sleep(0.001)
+        longest_s, last_s = max(longest_s, time.monotonic() - last_s), time.monotonic()
+    assert longest_s < (time.monotonic() - began_s) * 0.7
 
 
 @pytest.mark.parametrize(
