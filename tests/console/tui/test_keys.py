@@ -157,6 +157,7 @@ async def test_every_command_of_the_palette_finds_what_it_is_to_do(
         return done[-1]
 
     monkeypatch.setattr(MtokApp, "run_action", heard)
+    monkeypatch.setattr("console.tui.screens.dialogs._DEAF_S", 0.0)
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await ready(pilot)
         for command in app.get_system_commands(app.screen):
@@ -167,7 +168,10 @@ async def test_every_command_of_the_palette_finds_what_it_is_to_do(
                 await pilot.press("escape")  # a dialog, where it asks first
 
 
-async def test_a_click_on_the_line_of_keys_is_the_key(world: FleetWorld, tmp_path: Path) -> None:
+async def test_a_click_on_the_line_of_keys_is_the_key(
+    world: FleetWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("console.tui.screens.dialogs._DEAF_S", 0.0)
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await ready(pilot)
         await pilot.click("#keys", offset=(text_of(app, "keys").index("Hibernate"), 0))
