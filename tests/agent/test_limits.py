@@ -21,7 +21,7 @@ from tests.agent.conftest import KEY, SECRET, SERVE, RunningAgent, running_agent
 
 pytestmark = pytest.mark.processes
 CHAT = "/v1/chat/completions"
-LIMITS = "[limits]\nrequest_within_s = 0.5\nmax_connections = 20\nmax_prompt_tokens = 60\nmax_request_s = 1\n"
+LIMITS = "[limits]\nrequest_within_s = 1\nmax_prompt_tokens = 60\nmax_request_s = 1\n"
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def chat(agent: RunningAgent, **changes: Any) -> dict[str, Any]:
 
 def connect(agent: RunningAgent) -> socket.socket:
     host, port = agent.public.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=5)
+    return socket.create_connection((host, int(port)), timeout=60)
 
 
 HEAD = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 500\r\n\r\n"
@@ -49,12 +49,12 @@ HEAD = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\nConte
     "sent", ["", "POST /v1", HEAD[:60], HEAD + "{"], ids=["nothing", "line", "headers", "body"]
 )
 def test_a_client_that_does_not_finish_its_request_is_dropped(limited: RunningAgent, sent: str) -> None:
+    began_s = time.monotonic()  # before it is connected: from there on its time runs
     with connect(limited) as client:
         client.sendall(sent.encode())
-        began_s = time.monotonic()
         with contextlib.suppress(ConnectionResetError):
             assert client.recv(100) == b""
-        assert 0.3 < time.monotonic() - began_s < 10
+        assert 0.8 < time.monotonic() - began_s < 60
     assert limited.usage()["in_flight"] == 0
 
 
@@ -76,43 +76,57 @@ def test_a_second_request_on_a_connection_has_its_own_time(limited: RunningAgent
             client.sendall(head.encode() + text)
             answer = b""
             while b"total_tokens" not in answer:
-                answer += client.recv(4096)
+                assert (part := client.recv(4096)), "dropped"
+                answer += part
             assert answer.startswith(b"HTTP/1.1 200")
-            time.sleep(0.4)
-    time.sleep(0.3)
-
-
-def test_there_are_only_so_many_connections(limited: RunningAgent) -> None:
-    held = [connect(limited) for _ in range(40)]
-    time.sleep(0.1)
-    still = 0
-    for client in held:
-        client.setblocking(False)
-        with contextlib.suppress(ConnectionResetError):
-            try:
-                assert client.recv(1) == b""
-            except BlockingIOError:
-                still += 1
-        client.close()
-    assert still <= 20
-    time.sleep(0.1)
-    assert limited.post(CHAT, chat(limited))[0] == 200
+            time.sleep(0.5)
 
 
 @contextlib.asynccontextmanager
-async def speaking() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to a server that waits for ever, and has no endpoint."""
-    server = make_server(Starlette(), Limits(request_within_s=3600))
+async def patient(max_connections: int = 2048) -> AsyncIterator[tuple[str, int]]:
+    """The address of a server that waits for ever, and has no endpoint."""
+    server = make_server(Starlette(), Limits(request_within_s=3600, max_connections=max_connections))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         serving = asyncio.create_task(server.serve(sockets=[listening]))
-        reader, writer = await asyncio.open_connection(*listening.getsockname())
         try:
-            async with asyncio.timeout(30):
-                yield reader, writer
+            async with asyncio.timeout(60):
+                yield listening.getsockname()
         finally:
-            writer.close()
             server.should_exit = True
             await serving
+
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def is_answered(connection: Connection) -> bool:
+    reader, writer = connection
+    with contextlib.suppress(ConnectionError):
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        return await reader.readline() != b""
+    return False
+
+
+async def test_there_are_only_so_many_connections() -> None:
+    async with patient(max_connections=20) as address:
+        held = [await asyncio.open_connection(*address) for _ in range(40)]
+        assert sum([await is_answered(one) for one in held]) == 20
+        for _, writer in held:
+            writer.close()
+        while not await is_answered(late := await asyncio.open_connection(*address)):  # until their ends are seen
+            late[1].close()
+        late[1].close()
+
+
+@contextlib.asynccontextmanager
+async def speaking() -> AsyncIterator[Connection]:
+    """A connection to a server that waits for ever."""
+    async with patient() as address:
+        reader, writer = await asyncio.open_connection(*address)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
 
 
 LINES = b"a: b\r\n" * 100_000
