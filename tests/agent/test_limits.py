@@ -76,7 +76,8 @@ def test_a_second_request_on_a_connection_has_its_own_time(limited: RunningAgent
             client.sendall(head.encode() + text)
             answer = b""
             while b"total_tokens" not in answer:
-                assert (part := client.recv(4096)), "dropped"
+                part = client.recv(4096)
+                assert part, "dropped"
                 answer += part
             assert answer.startswith(b"HTTP/1.1 200")
             time.sleep(0.5)

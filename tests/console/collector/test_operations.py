@@ -133,6 +133,7 @@ async def test_a_state_that_cannot_be_read_sends_nothing(
     assert sent(simulator, "/hibernate") == 1
 
 
+@pytest.mark.parametrize("times", [{"wake_within": "3s"}], ids=["brief"])
 @pytest.mark.parametrize(
     ("fault", "details"),
     [
@@ -176,6 +177,7 @@ async def test_a_restore_that_finds_capacity_at_last_is_done(
     assert state(simulator) == "ACTIVE"
 
 
+@pytest.mark.parametrize("times", [{"dark_after": "1s"}], ids=["brief"])
 async def test_a_wake_is_refused_while_the_gate_is_closed(
     collector: Collector, database: Database, fence: int, simulator: Simulator
 ) -> None:
@@ -183,7 +185,7 @@ async def test_a_wake_is_refused_while_the_gate_is_closed(
     await collector.tick(fence)
     ask(database, OperationKind.HIBERNATE)
     await carry_out(operations, database, fence)
-    await asyncio.sleep(3.1)  # longer than dark_after
+    await asyncio.sleep(1.1)  # longer than dark_after
     ask(database, OperationKind.WAKE)
     ended = await carry_out(operations, database, fence)
     assert ended.outcome == "refused"
