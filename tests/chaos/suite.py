@@ -55,8 +55,8 @@ def run(faults: Sequence[Fault]) -> list[Row]:
 
 
 def _row(fleet: Fleet, fault: Fault) -> Row:
-    seen_at = fleet.last_complete_at() or datetime.now(UTC)
     bound_nusd = fleet.bound_nusd()
+    seen_at = fleet.last_complete_at() or datetime.now(UTC)  # of a store that is then gone nothing later is known
     began_at = datetime.now(UTC)
     fault.begin(fleet)
     _observe(fleet, fault.lasts_s or _OBSERVES_S)
