@@ -7,7 +7,8 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+import urllib.error
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,14 @@ def connect(agent: RunningAgent) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=60)
 
 
+def patiently(ask: Callable[[], Any]) -> Any:
+    """An answer, asked for again where this process was too slow to send: that is dropped like any other."""
+    for _ in range(10):
+        with contextlib.suppress(ConnectionError, urllib.error.URLError):
+            return ask()
+    pytest.fail("dropped each time")
+
+
 HEAD = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 500\r\n\r\n"
 
 
@@ -55,7 +64,7 @@ def test_a_client_that_does_not_finish_its_request_is_dropped(limited: RunningAg
         with contextlib.suppress(ConnectionResetError):
             assert client.recv(100) == b""
         assert 0.8 < time.monotonic() - began_s < 60
-    assert limited.usage()["in_flight"] == 0
+    assert patiently(limited.usage)["in_flight"] == 0
 
 
 def test_a_client_that_drips_its_headers_is_dropped_too(limited: RunningAgent) -> None:
@@ -69,7 +78,7 @@ def test_a_client_that_drips_its_headers_is_dropped_too(limited: RunningAgent) -
 
 
 def test_a_second_request_on_a_connection_has_its_own_time(limited: RunningAgent) -> None:
-    text = json.dumps(chat(limited)).encode()
+    text = json.dumps(patiently(lambda: chat(limited))).encode()
     head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\nContent-Length: {len(text)}\r\n\r\n"
     with connect(limited) as client:
         for _ in range(3):
@@ -161,20 +170,20 @@ async def test_a_long_head_and_a_longer_body_are_read() -> None:
 
 def test_a_prompt_may_be_only_so_long(limited: RunningAgent) -> None:
     messages = [{"role": "user", "content": "word " * 100}]
-    status, body = limited.post(CHAT, chat(limited, messages=messages))
+    status, body = patiently(lambda: limited.post(CHAT, chat(limited, messages=messages)))
     assert (status, body["error"]["code"]) == (400, "prompt_too_long")
 
 
 def test_a_request_may_run_only_so_long_and_ends_with_its_usage(limited: RunningAgent) -> None:
-    before = limited.usage()["completion_tokens"]
+    before = patiently(limited.usage)["completion_tokens"]
     # the end-of-sequence token may come earlier: then another seed is tried
     for seed in range(20):
-        body = limited.post(CHAT, chat(limited, max_tokens=4000, seed=seed))[1]
+        body = patiently(lambda seed=seed: limited.post(CHAT, chat(limited, max_tokens=4000, seed=seed)))[1]  # type: ignore[misc]
         if body["choices"][0]["finish_reason"] == "length":
             break
     assert body["choices"][0]["finish_reason"] == "length"
     assert 0 < body["usage"]["completion_tokens"] < 4000
-    assert limited.usage()["completion_tokens"] > before
+    assert patiently(limited.usage)["completion_tokens"] > before
 
 
 def test_a_quota_cuts_an_answer_to_the_token_and_then_refuses(tmp_path: Path, model_dir: Path) -> None:
