@@ -47,7 +47,7 @@ def test_while_the_model_loads_control_answers_and_the_public_api_says_so(
         assert (code, body["error"]["code"], body["retry_after"]) == (503, "loading", "5")
         assert agent.probe()[1]["error"]["code"] == "loading"
         let_load(slow_model, (model_dir / "config.json").read_text(encoding="utf-8"))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not agent.status()["loaded"] and time.monotonic() < deadline:
             time.sleep(0.02)
         assert agent.status()["model"] == agent.model
@@ -58,7 +58,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_process_with_one_line(tmp_path: 
     with running_agent(write_settings(tmp_path, slow_model), loading=True) as agent:
         assert agent.usage()["requests"] == 0
         let_load(slow_model, "{}")
-        assert agent.process.wait(10) == 1
+        assert agent.process.wait(60) == 1
         assert agent.process.stderr is not None
         last = agent.process.stderr.read().decode().splitlines()[-1]
     assert last.startswith("mtok: model ")
@@ -68,15 +68,16 @@ def test_a_model_that_cannot_be_loaded_ends_the_process_with_one_line(tmp_path: 
 def test_a_stop_does_not_wait_for_a_model_that_is_being_loaded(tmp_path: Path, slow_model: Path) -> None:
     with running_agent(write_settings(tmp_path, slow_model), loading=True) as agent:
         agent.process.terminate()
-        assert agent.process.wait(5) == 0
+        assert agent.process.wait(60) == 0
 
 
 def test_a_probe_is_one_entry_under_its_own_label(agent: RunningAgent) -> None:
     agent.probe()
     before = agent.usage()
+    asked_s = time.monotonic()
     code, body = agent.probe()
     assert (code, body["completion_tokens"]) == (200, 1)
-    assert body["first_token_ms"] >= 0
+    assert 0 < body["first_token_ms"] <= (time.monotonic() - asked_s) * 1000
     made = agent.probe({"max_tokens": 3})[1]["completion_tokens"]
     assert made in (1, 2, 3)
     after = agent.usage()

@@ -34,11 +34,14 @@ def test_what_is_made_after_a_client_has_gone_is_a_token_or_two(paced: RunningAg
     raw = json.dumps(body).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\n"
     host, port = paced.public.removeprefix("http://").split(":")
+    began_s = time.monotonic()
     with socket.create_connection((host, int(port))) as client:
         client.sendall(f"{head}Content-Length: {len(raw)}\r\n\r\n".encode() + raw)
+        while not paced.usage()["in_flight"]:
+            time.sleep(0.01)
         time.sleep(0.5)
         received = client.recv(1 << 20).count(b'"content":"a"') if stream else 0
-        left_s = time.monotonic()
+    left_s = time.monotonic()
     while paced.usage()["in_flight"]:
         time.sleep(0.01)
     after = paced.usage()
@@ -47,11 +50,11 @@ def test_what_is_made_after_a_client_has_gone_is_a_token_or_two(paced: RunningAg
     assert after["requests"] - before["requests"] == 1
     if stream:
         assert received <= delivered <= completion <= delivered + 2
-        assert completion <= received + 15  # this process may have been slow to close
+        assert completion <= (left_s - began_s) / (STEP_MS / 1000) + 15
     else:
         assert delivered == 0
-        assert completion <= 0.5 / (STEP_MS / 1000) + 15
-    assert time.monotonic() - left_s < 10  # its tokens would take longer
+        assert completion <= (left_s - began_s) / (STEP_MS / 1000) + 15
+    assert time.monotonic() - left_s < 60  # its tokens would take longer
 
 
 async def test_a_block_ends_where_it_waits_when_the_client_goes() -> None:

@@ -7,7 +7,8 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+import urllib.error
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from tests.agent.conftest import KEY, SECRET, SERVE, RunningAgent, running_agent
 
 pytestmark = pytest.mark.processes
 CHAT = "/v1/chat/completions"
-LIMITS = "[limits]\nrequest_within_s = 0.5\nmax_connections = 20\nmax_prompt_tokens = 60\nmax_request_s = 1\n"
+LIMITS = "[limits]\nrequest_within_s = 1\nmax_prompt_tokens = 60\nmax_request_s = 1\n"
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,15 @@ def chat(agent: RunningAgent, **changes: Any) -> dict[str, Any]:
 
 def connect(agent: RunningAgent) -> socket.socket:
     host, port = agent.public.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=5)
+    return socket.create_connection((host, int(port)), timeout=60)
+
+
+def patiently(ask: Callable[[], Any]) -> Any:
+    """An answer, asked for again where this process was too slow to send: that is dropped like any other."""
+    for _ in range(10):
+        with contextlib.suppress(ConnectionError, urllib.error.URLError):
+            return ask()
+    pytest.fail("dropped each time")
 
 
 HEAD = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 500\r\n\r\n"
@@ -49,13 +58,13 @@ HEAD = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\nConte
     "sent", ["", "POST /v1", HEAD[:60], HEAD + "{"], ids=["nothing", "line", "headers", "body"]
 )
 def test_a_client_that_does_not_finish_its_request_is_dropped(limited: RunningAgent, sent: str) -> None:
+    began_s = time.monotonic()  # before it is connected: from there on its time runs
     with connect(limited) as client:
         client.sendall(sent.encode())
-        began_s = time.monotonic()
         with contextlib.suppress(ConnectionResetError):
             assert client.recv(100) == b""
-        assert 0.3 < time.monotonic() - began_s < 10
-    assert limited.usage()["in_flight"] == 0
+        assert 0.8 < time.monotonic() - began_s < 60
+    assert patiently(limited.usage)["in_flight"] == 0
 
 
 def test_a_client_that_drips_its_headers_is_dropped_too(limited: RunningAgent) -> None:
@@ -69,50 +78,65 @@ def test_a_client_that_drips_its_headers_is_dropped_too(limited: RunningAgent) -
 
 
 def test_a_second_request_on_a_connection_has_its_own_time(limited: RunningAgent) -> None:
-    text = json.dumps(chat(limited)).encode()
+    text = json.dumps(patiently(lambda: chat(limited))).encode()
     head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\nContent-Length: {len(text)}\r\n\r\n"
     with connect(limited) as client:
         for _ in range(3):
             client.sendall(head.encode() + text)
             answer = b""
             while b"total_tokens" not in answer:
-                answer += client.recv(4096)
+                part = client.recv(4096)
+                assert part, "dropped"
+                answer += part
             assert answer.startswith(b"HTTP/1.1 200")
-            time.sleep(0.4)
-    time.sleep(0.3)
-
-
-def test_there_are_only_so_many_connections(limited: RunningAgent) -> None:
-    held = [connect(limited) for _ in range(40)]
-    time.sleep(0.1)
-    still = 0
-    for client in held:
-        client.setblocking(False)
-        with contextlib.suppress(ConnectionResetError):
-            try:
-                assert client.recv(1) == b""
-            except BlockingIOError:
-                still += 1
-        client.close()
-    assert still <= 20
-    time.sleep(0.1)
-    assert limited.post(CHAT, chat(limited))[0] == 200
+            time.sleep(0.5)
 
 
 @contextlib.asynccontextmanager
-async def speaking() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to a server that waits for ever, and has no endpoint."""
-    server = make_server(Starlette(), Limits(request_within_s=3600))
+async def patient(max_connections: int = 2048) -> AsyncIterator[tuple[str, int]]:
+    """The address of a server that waits for ever, and has no endpoint."""
+    server = make_server(Starlette(), Limits(request_within_s=3600, max_connections=max_connections))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         serving = asyncio.create_task(server.serve(sockets=[listening]))
-        reader, writer = await asyncio.open_connection(*listening.getsockname())
         try:
-            async with asyncio.timeout(30):
-                yield reader, writer
+            async with asyncio.timeout(60):
+                yield listening.getsockname()
         finally:
-            writer.close()
             server.should_exit = True
             await serving
+
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def is_answered(connection: Connection) -> bool:
+    reader, writer = connection
+    with contextlib.suppress(ConnectionError):
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        return await reader.readline() != b""
+    return False
+
+
+async def test_there_are_only_so_many_connections() -> None:
+    async with patient(max_connections=20) as address:
+        held = [await asyncio.open_connection(*address) for _ in range(40)]
+        assert sum([await is_answered(one) for one in held]) == 20
+        for _, writer in held:
+            writer.close()
+        while not await is_answered(late := await asyncio.open_connection(*address)):  # until their ends are seen
+            late[1].close()
+        late[1].close()
+
+
+@contextlib.asynccontextmanager
+async def speaking() -> AsyncIterator[Connection]:
+    """A connection to a server that waits for ever."""
+    async with patient() as address:
+        reader, writer = await asyncio.open_connection(*address)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
 
 
 LINES = b"a: b\r\n" * 100_000
@@ -146,20 +170,20 @@ async def test_a_long_head_and_a_longer_body_are_read() -> None:
 
 def test_a_prompt_may_be_only_so_long(limited: RunningAgent) -> None:
     messages = [{"role": "user", "content": "word " * 100}]
-    status, body = limited.post(CHAT, chat(limited, messages=messages))
+    status, body = patiently(lambda: limited.post(CHAT, chat(limited, messages=messages)))
     assert (status, body["error"]["code"]) == (400, "prompt_too_long")
 
 
 def test_a_request_may_run_only_so_long_and_ends_with_its_usage(limited: RunningAgent) -> None:
-    before = limited.usage()["completion_tokens"]
+    before = patiently(limited.usage)["completion_tokens"]
     # the end-of-sequence token may come earlier: then another seed is tried
     for seed in range(20):
-        body = limited.post(CHAT, chat(limited, max_tokens=4000, seed=seed))[1]
+        body = patiently(lambda seed=seed: limited.post(CHAT, chat(limited, max_tokens=4000, seed=seed)))[1]  # type: ignore[misc]
         if body["choices"][0]["finish_reason"] == "length":
             break
     assert body["choices"][0]["finish_reason"] == "length"
     assert 0 < body["usage"]["completion_tokens"] < 4000
-    assert limited.usage()["completion_tokens"] > before
+    assert patiently(limited.usage)["completion_tokens"] > before
 
 
 def test_a_quota_cuts_an_answer_to_the_token_and_then_refuses(tmp_path: Path, model_dir: Path) -> None:

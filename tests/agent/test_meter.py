@@ -125,12 +125,11 @@ def on_disk(meter: Meter, query: str = "SELECT outcome, completion_tokens FROM e
 async def test_a_request_is_on_record_from_its_first_moment_and_progress_each_second(meter: Meter) -> None:
     meter.start()
     job = begin(meter, max_tokens=3000)
-    await asyncio.sleep(0.3)
+    await until(lambda: bool(on_disk(meter)))
     ((outcome, first),) = on_disk(meter)
     assert outcome == ""
-    await asyncio.sleep(1.0)
+    await until(lambda: on_disk(meter)[0][1] > first)
     ((_, second),) = on_disk(meter)
-    assert second > first
     assert meter.ledger.totals()["tests"].completion_tokens >= second
     job.abandon()
     await settled(meter)
@@ -187,7 +186,7 @@ async def test_while_entries_cannot_be_written_nothing_new_is_taken(meter: Meter
         async for _ in job.events():
             pass
         settling = asyncio.create_task(job.settle())
-        await asyncio.sleep(0.3)
+        await until(lambda: meter.refuses("tests", 1) is not None)
         refusal = meter.refuses("tests", 1)
         assert refusal is not None
         assert (refusal.status, refusal.code) == (503, "ledger_unwritable")
@@ -319,7 +318,8 @@ async def test_prompts_that_wait_for_the_engine_are_held_against_the_quota(meter
 
 async def test_a_stop_waits_for_what_runs_and_then_caps_it(meter: Meter) -> None:
     short, long = begin(meter, max_tokens=3), begin(meter, max_tokens=4000)
-    await meter.drain(0.5)
+    await until(lambda: short.is_ended)
+    await meter.drain(0.1)
     assert meter.in_flight == 2  # nobody has read them to the end
     await meter.stop()
     assert meter.in_flight == 0

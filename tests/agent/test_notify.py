@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import subprocess
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from tests.agent.conftest import SERVE, write_settings
 def manager(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(tmp_path / "notify"))
-        listening.settimeout(10)
+        listening.settimeout(60)
         yield listening
 
 
@@ -45,17 +45,22 @@ def test_an_agent_is_ready_alive_and_stopping(tmp_path: Path, model_dir: Path, m
         while (last := heard(manager)) == "WATCHDOG=1":
             pass
         assert last == "STOPPING=1"
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()
 
 
 class WedgedEngine(NullEngine):
-    """It never returns from its first step."""
+    """It does not return from its first step before `goes_on` is set."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.begun, self.goes_on = threading.Event(), threading.Event()
 
     def step(self) -> list[Event]:
-        time.sleep(1)
+        self.begun.set()
+        self.goes_on.wait(60)
         return []
 
 
@@ -64,12 +69,13 @@ async def test_a_wedged_engine_is_not_vouched_for(
 ) -> None:
     monkeypatch.setattr("agent.notify.WEDGED_AFTER_S", 0.2)
     notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "100000"})
-    scheduler = Scheduler(lambda: WedgedEngine(1))
+    engine = WedgedEngine()
+    scheduler = Scheduler(lambda: engine)
     await scheduler.start()
     beating = asyncio.create_task(notifier.keep_alive(scheduler))
-    await asyncio.sleep(0.1)
     scheduler.submit(GenRequest("1", [1], 5), lambda _event: None)
-    await asyncio.sleep(0.5)
+    assert await asyncio.to_thread(engine.begun.wait, 60)
+    await asyncio.sleep(0.3)  # from here on it is wedged
     manager.setblocking(False)
     while True:
         try:
@@ -80,6 +86,7 @@ async def test_a_wedged_engine_is_not_vouched_for(
     with pytest.raises(BlockingIOError):
         manager.recv(100)
     beating.cancel()
+    engine.goes_on.set()
     scheduler.stop()
 
 

@@ -52,8 +52,10 @@ class StallingEngine(NullEngine):
         self.is_broken = False
         self.goes_on = threading.Event()
         self.goes_on.set()
+        self.steps = threading.Event()
 
     def step(self) -> list[Event]:
+        self.steps.set()
         self.goes_on.wait(20)
         if self.is_broken:
             raise RuntimeError("broken")
@@ -97,7 +99,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     await scheduler.start()
     meter = Meter(ledger, scheduler, leases, max_in_flight_s=60, quotas=quotas)
     limits = Limits(max_batch=2, max_queue=2)
-    public = Public(engine, meter, leases, keys, limits, wedged_after_s=0.9)
+    public = Public(engine, meter, leases, keys, limits, wedged_after_s=30)
     transport = httpx.ASGITransport(Starlette(routes=[*public.routes()]))
     headers = {"Authorization": "Bearer a key"}
     async with httpx.AsyncClient(transport=transport, base_url="http://agent", headers=headers) as http:
@@ -109,11 +111,19 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     ledger.close()
 
 
+async def under_way(world: World, sequences: int) -> None:
+    async with asyncio.timeout(30):
+        while world.meter.scheduler.in_flight < sequences:  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(0.01)
+
+
 async def test_a_wedged_engine_is_unhealthy_and_takes_nothing_new(world: World) -> None:
     assert (await world.http.get("/health")).status_code == 200
     world.engine.goes_on.clear()
     hanging = asyncio.create_task(world.chat())
-    await asyncio.sleep(1.1)
+    assert await asyncio.to_thread(world.engine.steps.wait, 30)
+    world.meter.scheduler._beat_s -= 31  # half a minute later
+    await asyncio.sleep(0.6)  # an idle heart would have beaten
     health = await world.http.get("/health")
     assert (health.status_code, health.json()["status"]) == (503, "wedged")
     for answer in (await world.chat(), await world.http.get("/ready")):
@@ -137,7 +147,7 @@ async def test_ready_is_what_a_request_would_be_told(world: World) -> None:
 async def test_a_full_queue_is_a_429_with_a_time_and_choices_count(world: World) -> None:
     world.engine.goes_on.clear()
     held = [asyncio.create_task(world.chat(n=2)) for _ in range(2)]
-    await asyncio.sleep(0.1)
+    await under_way(world, 4)
     answer = await world.chat()
     assert (answer.status_code, answer.json()["error"]["type"]) == (429, "rate_limit_error")
     assert answer.json()["error"]["code"] == "queue_full"
@@ -287,12 +297,10 @@ async def test_what_says_that_the_log_has_the_traceback_says_true(world: World) 
 
 async def test_a_client_that_goes_ends_the_generation_within_a_token(world: World) -> None:
     asking = asyncio.create_task(world.chat(max_tokens=20_000))
-    await asyncio.sleep(0.1)
+    await under_way(world, 1)
     asking.cancel()
-    await asyncio.sleep(0)
-    before = world.meter.scheduler.in_flight
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):  # all of it would take 20 s
         while world.meter.in_flight:  # noqa: ASYNC110 - nothing announces it
             await asyncio.sleep(0.01)
-    assert before <= 1
+    assert world.meter.scheduler.in_flight == 0
     assert world.meter.ledger.totals()["tests"].completion_tokens < 2000

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.chaos.fleet import Fleet
+from tests.chaos.fleet import DARK_AFTER_S, Fleet
 
 Act = Callable[[Fleet], None]
 
@@ -103,16 +103,24 @@ _agent_killed = Fault(
     "agent killed mid-stream", lambda f: f.kill_agent(f.agents[1]), _nothing, blinds="none", lasts_s=1
 )
 _500 = _provider("500")
+_restarted = Fault(
+    "collector: restart under load",
+    _replace,
+    _nothing,
+    blinds="none",
+    stays_open=True,
+    lasts_s=DARK_AFTER_S + 3,  # by when the last lease of the one before has run out
+)
 
 SHORT = (
     _500,
-    Fault("collector: restart under load", _replace, _nothing, blinds="none", stays_open=True, lasts_s=8),
+    _restarted,
     _agent_killed,
 )
 FULL = (
     Fault("collector: SIGKILL", _send(signal.SIGKILL), _restart),
     Fault("collector: SIGSTOP", _send(signal.SIGSTOP), _send(signal.SIGCONT)),
-    Fault("collector: restart under load", _replace, _nothing, blinds="none", stays_open=True, lasts_s=8),
+    _restarted,
     _cut,
     _500,
     Fault(
@@ -121,7 +129,7 @@ FULL = (
         lambda f: f.fault(None),
         blinds="none",
         stays_open=True,
-        lasts_s=2,
+        lasts_s=DARK_AFTER_S / 3,
     ),
     _provider("429"),
     _provider("hang"),

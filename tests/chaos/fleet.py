@@ -24,7 +24,7 @@ from console.demo.world import World
 from store.money import parse_nusd
 from tests.prepared import prepare_demo
 
-DARK_AFTER_S = 6.0
+DARK_AFTER_S = 15.0  # on a slow machine a collector may take most of it to follow one that was killed
 MAX_IN_FLIGHT_S = 2.0
 SLACK_S = 2.0  # the agent looks for what to cap once a second, and checkpoints its counts once a second
 PROMISE_S = DARK_AFTER_S + MAX_IN_FLIGHT_S + SLACK_S
@@ -128,7 +128,7 @@ class ChaosWorld(World):
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen at one instant: completion tokens by agent, and whether each may serve."""
+    """What was seen at one instant: completion tokens by agent, and whether each that answered may serve."""
 
     at: datetime
     tokens: dict[str, int]
@@ -159,7 +159,7 @@ class Fleet:
         """Begin a fault of the simulated provider, or end it."""
         url = f"{self.world.provider_url.removesuffix('/v1')}/simulator/faults"
         body = json.dumps({"fault": kind, "path_prefix": prefix}).encode()
-        urllib.request.urlopen(urllib.request.Request(url, body), timeout=5).close()
+        urllib.request.urlopen(urllib.request.Request(url, body), timeout=30).close()
 
     def signal_collector(self, signum: int) -> None:
         """Send a signal to the collector that runs now, by its pid."""
@@ -185,13 +185,13 @@ class Fleet:
         """What the simulator has billed between two instants, by its own account."""
         url = f"{self.world.provider_url.removesuffix('/v1')}/simulator/account"
         query = urllib.parse.urlencode({"from": start.isoformat(), "to": end.isoformat()})
-        with urllib.request.urlopen(f"{url}?{query}", timeout=5) as answer:
+        with urllib.request.urlopen(f"{url}?{query}", timeout=30) as answer:
             return int(json.load(answer)["billed_nusd"])
 
     def bound_nusd(self) -> int:
         """What mtok promises now as the most that is spent beyond the limit."""
         command = [*mtok(), "gate", "show", "--json", "--config", str(self.world.settings)]
-        body = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=30).stdout)
+        body = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=120).stdout)
         return parse_nusd(body["overspend_bound"]["usd"])
 
     def kill_agent(self, name: str) -> None:
@@ -217,7 +217,7 @@ class Fleet:
             (count,) = connection.execute(query, (at.strftime("%Y-%m-%d %H:%M:%S.%f"),)).fetchone()
         return int(count)
 
-    def wait_until_open(self, within_s: float = 60, agents: list[str] | None = None) -> float:
+    def wait_until_open(self, within_s: float = 120, agents: list[str] | None = None) -> float:
         """Seconds until every agent may serve and has served a token since."""
         begin, start = time.monotonic(), None
         while time.monotonic() - begin < within_s:
@@ -233,6 +233,18 @@ class Fleet:
         msg = f"the fleet did not serve within {within_s:g} s: {self.looks[-1] if self.looks else 'nothing seen'}"
         raise TimeoutError(msg)
 
+    def whole_look_since(self, at: datetime, within_s: float = 60) -> Look:
+        """The first look since an instant in which every agent answered, or the last one of all."""
+        end, seen = time.monotonic() + within_s, 0
+        while time.monotonic() < end:
+            looks = self.looks[seen:]
+            for look in looks:
+                if look.at >= at and set(look.is_open) == set(self.agents):
+                    return look
+            seen += len(looks)
+            time.sleep(0.05)
+        return self.looks[-1]
+
     def watch(self) -> None:
         """Look at the agents until the fleet ends."""
         while not self._ended.wait(_LOOKS_EVERY_S):
@@ -241,9 +253,8 @@ class Fleet:
             for agent in self.world.agents:
                 secret = (agent.settings.parent / "control.secret").read_text(encoding="utf-8").strip()
                 found = _status(agent.control_url, secret)
-                is_open[agent.name] = found is not None and found[1]
                 if found is not None:
-                    tokens[agent.name] = found[0]
+                    tokens[agent.name], is_open[agent.name] = found
             self.looks.append(Look(at, tokens, is_open))
 
     def end(self) -> None:

@@ -43,7 +43,8 @@ def main() -> int:
         print(f"dark for one minute: service {'went on' if stayed else 'STOPPED'}", flush=True)
         _wait_for_ticks(fleet, healed_at, 2)
         long, healed_at = outage(fleet, 240)
-        stopped = not any(long[-1].is_open.values())
+        last = next(look for look in reversed(long) if set(look.is_open) == set(fleet.agents))
+        stopped = not any(last.is_open.values())
         open_at = max((look.at for look in long if any(look.is_open.values())), default=long[0].at)
         last_at = fleet.last_complete_at() or open_at
         print(

@@ -55,8 +55,8 @@ def run(faults: Sequence[Fault]) -> list[Row]:
 
 
 def _row(fleet: Fleet, fault: Fault) -> Row:
-    seen_at = fleet.last_complete_at() or datetime.now(UTC)
     bound_nusd = fleet.bound_nusd()
+    seen_at = fleet.last_complete_at() or datetime.now(UTC)  # of a store that is then gone nothing later is known
     began_at = datetime.now(UTC)
     fault.begin(fleet)
     _observe(fleet, fault.lasts_s or _OBSERVES_S)
@@ -72,7 +72,7 @@ def _row(fleet: Fleet, fault: Fault) -> Row:
         back_s, problem = float("inf"), str(error)
     blind = {"all": fleet.agents, "one": fleet.agents[:1], "none": []}[fault.blinds]
     during = [look for look in fleet.looks if began_at <= look.at <= healed_at]
-    if fault.stays_open and not all(all(look.is_open.values()) for look in during):
+    if fault.stays_open and not all(_seen_open(during).get(name, False) for name in fleet.agents):
         problem = "service stopped although it need not"
     noticed_at = last_at + timedelta(seconds=DARK_AFTER_S)
     if fault.noticed_s is not None:
@@ -97,6 +97,15 @@ def _observe(fleet: Fleet, seconds: float) -> None:
     assert fleet.looks
 
 
+def _seen_open(looks: Sequence[Look]) -> dict[str, bool]:
+    """By agent, whether it was open in every look that it answered."""
+    seen: dict[str, bool] = {}
+    for look in looks:
+        for name, is_open in look.is_open.items():
+            seen[name] = seen.get(name, True) and is_open
+    return seen
+
+
 def _stopped_s(looks: Sequence[Look], agents: Sequence[str], last_at: datetime) -> float | None:
     if not agents or not looks:
         return None
@@ -115,8 +124,7 @@ def _served_after(looks: Sequence[Look], agents: Sequence[str], promised_at: dat
 def _lost(fleet: Fleet) -> int:
     """Tokens that clients were told of and no ledger has: none, or an entry was lost."""
     report = json.loads((fleet.world.state / "load.json").read_text(encoding="utf-8"))
-    time.sleep(1.5)
-    held = fleet.looks[-1].tokens
+    held = fleet.whole_look_since(datetime.now(UTC)).tokens
     lost = 0
     for agent in fleet.world.agents:
         lost += max(report["tiers"][agent.tier.name]["completion_tokens"] - held[agent.name], 0)

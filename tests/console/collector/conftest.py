@@ -23,11 +23,11 @@ _ENDS_WITHIN_S = 60  # even on a slow machine, whose answers come late and are a
 SETTINGS = """
 [budget]
 daily_usd = "200"
-dark_after = "3s"
+dark_after = "{dark_after}"
 [collector]
 every = "300ms"
 leader_expires_after = "2s"
-wake_within = "3s"
+wake_within = "{wake_within}"
 not_applied_after = "600ms"
 sleep_within = "20s"
 [providers.cloud]
@@ -41,6 +41,7 @@ market = "spot"
 instances = ["8429"]
 volumes = ["5341"]
 """
+PATIENT = {"dark_after": "60s", "wake_within": "60s"}  # what is not about these times may take long
 WORLD = {
     "instances": [
         {"id": 8429, "name": "h100-a", "price_usd_per_hour": "2.00"},
@@ -60,9 +61,16 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def settings(simulator: Simulator, tmp_path: Path) -> Settings:
+def times() -> dict[str, str]:
+    """What a test that is about these times sets anew."""
+    return {}
+
+
+@pytest.fixture
+def settings(simulator: Simulator, tmp_path: Path, times: dict[str, str]) -> Settings:
     (tmp_path / "key").write_text("key", encoding="utf-8")
-    (tmp_path / "mtok.toml").write_text(SETTINGS.format(url=simulator.base_url), encoding="utf-8")
+    text = SETTINGS.format(url=simulator.base_url, **{**PATIENT, **times})
+    (tmp_path / "mtok.toml").write_text(text, encoding="utf-8")
     return load_settings(tmp_path / "mtok.toml")
 
 

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 from sqlmodel import col, select
+from structlog.testing import capture_logs
 
 from console.collector.backfill import Backfill
 from console.collector.build import build_collector, why_not_lead
@@ -103,10 +104,10 @@ class Jumping(SystemClock):
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    for _ in range(100):
+    for _ in range(1200):
         if await asyncio.to_thread(holds):
             return
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.05)
     pytest.fail("did not come to hold")
 
 
@@ -124,7 +125,8 @@ async def test_a_schedule_leads_ticks_at_once_and_steps_down(collector: Collecto
     assert schedule.leads
     with database.engine.begin() as connection:  # a fault of the store: each run fails, the schedule goes on
         connection.exec_driver_sql("ALTER TABLE provider_ticks RENAME TO gone")
-    await asyncio.sleep(1)
+    with capture_logs() as told:
+        await until(lambda: any(one["event"] in ("not done", "failed") for one in told))
     with database.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE gone RENAME TO provider_ticks")
     seen = ticks()

@@ -23,7 +23,7 @@ from store.database import Database, open_database
 from store.leader import acquire, release
 from store.phases import OperationKind, Phase
 from store.tables import JournalEntry, OperationCall, OperationRow
-from tests.console.collector.conftest import SETTINGS, ask
+from tests.console.collector.conftest import PATIENT, SETTINGS, ask
 from tests.databases import empty_sqlite
 
 STEPS = range(40) if os.environ.get("MTOK_PROVE") else range(0, 19, 3)
@@ -98,11 +98,8 @@ async def lives(settings: Settings) -> AsyncIterator[Callable[[str], Life]]:
 
 @pytest.fixture
 def settings(simulator: Simulator, tmp_path: Path) -> Settings:
-    """Nothing here is about time: even a slow machine may take all of it."""
     (tmp_path / "key").write_text("key", encoding="utf-8")
-    text = SETTINGS.format(url=simulator.base_url).replace('wake_within = "3s"', 'wake_within = "60s"')
-    assert 'dark_after = "3s"' in text
-    text = text.replace('dark_after = "3s"', 'dark_after = "60s"')
+    text = SETTINGS.format(url=simulator.base_url, **PATIENT)
     (tmp_path / "mtok.toml").write_text(text, encoding="utf-8")
     empty_sqlite(tmp_path / "mtok.db")
     return load_settings(tmp_path / "mtok.toml")

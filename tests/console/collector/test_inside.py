@@ -19,14 +19,15 @@ from store.database import Database
 from store.errors import StoreUnreachable
 from store.leader import leader
 from store.tables import Tick
-from tests.console.collector.conftest import SETTINGS, WORLD
+from tests.console.collector.conftest import PATIENT, SETTINGS, WORLD
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Iterator[Settings]:
     (tmp_path / "key").write_text("key", encoding="utf-8")
     with running_simulator(SimulatedWorld.from_json(WORLD, SystemClock())) as simulator:
-        (tmp_path / "mtok.toml").write_text(SETTINGS.format(url=simulator.base_url), encoding="utf-8")
+        text = SETTINGS.format(url=simulator.base_url, **PATIENT)
+        (tmp_path / "mtok.toml").write_text(text, encoding="utf-8")
         yield load_settings(tmp_path / "mtok.toml")
 
 

@@ -1,18 +1,14 @@
 """Operations against the simulated provider: one effect each, whatever gets lost."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 from sqlmodel import select
 
-from console.collector.build import build_collector
 from console.collector.operations import Operations
 from console.collector.tick import Collector
 from console.providers.simulator import Simulator
-from console.settings import Settings
 from store.anatomy import past
 from store.clock import SystemClock
 from store.database import Database
@@ -133,6 +129,7 @@ async def test_a_state_that_cannot_be_read_sends_nothing(
     assert sent(simulator, "/hibernate") == 1
 
 
+@pytest.mark.parametrize("times", [{"wake_within": "3s"}], ids=["brief"])
 @pytest.mark.parametrize(
     ("fault", "details"),
     [
@@ -176,6 +173,7 @@ async def test_a_restore_that_finds_capacity_at_last_is_done(
     assert state(simulator) == "ACTIVE"
 
 
+@pytest.mark.parametrize("times", [{"dark_after": "1s"}], ids=["brief"])
 async def test_a_wake_is_refused_while_the_gate_is_closed(
     collector: Collector, database: Database, fence: int, simulator: Simulator
 ) -> None:
@@ -183,21 +181,12 @@ async def test_a_wake_is_refused_while_the_gate_is_closed(
     await collector.tick(fence)
     ask(database, OperationKind.HIBERNATE)
     await carry_out(operations, database, fence)
-    await asyncio.sleep(3.1)  # longer than dark_after
+    await asyncio.sleep(1.1)  # longer than dark_after
     ask(database, OperationKind.WAKE)
     ended = await carry_out(operations, database, fence)
     assert ended.outcome == "refused"
     assert "the gate is closed" in ended.detail
     assert not any("restore" in request for request in simulator.requests)
-
-
-@pytest.fixture
-async def patient(database: Database, settings: Settings) -> AsyncIterator[Collector]:
-    """One whose wakes may take a minute, so that no slow machine ends them before the gate does."""
-    limits = settings.collector.model_copy(update={"wake_within": timedelta(seconds=60)})
-    built = build_collector(database, settings.model_copy(update={"collector": limits}), SystemClock())
-    yield built
-    await built.account.close()
 
 
 async def waiting_for_capacity(
@@ -216,11 +205,13 @@ async def waiting_for_capacity(
     return operations
 
 
-@pytest.mark.parametrize("reason", [Reason.MANUAL, Reason.DARK])
+@pytest.mark.parametrize(
+    ("reason", "times"), [(Reason.MANUAL, {}), (Reason.DARK, {"dark_after": "3s"})], ids=["manual", "dark"]
+)
 async def test_a_wake_that_waits_for_capacity_sends_nothing_once_the_gate_has_closed(
-    patient: Collector, database: Database, fence: int, simulator: Simulator, reason: Reason
+    collector: Collector, database: Database, fence: int, simulator: Simulator, reason: Reason
 ) -> None:
-    operations = await waiting_for_capacity(patient, database, fence, simulator)
+    operations = await waiting_for_capacity(collector, database, fence, simulator)
     before = sent(simulator, "/hibernate-restore")
     if reason is Reason.MANUAL:
         with database.write() as session:
@@ -228,7 +219,7 @@ async def test_a_wake_that_waits_for_capacity_sends_nothing_once_the_gate_has_cl
     else:
         await asyncio.sleep(3.1)  # longer than dark_after
     simulator.faults.set(None)
-    assert reason in (await patient.decide(fence)).reasons
+    assert reason in (await collector.decide(fence)).reasons
     ended = await carry_out(operations, database, fence)
     assert (ended.outcome, ended.detail.partition(":")[0]) == ("failed", "the gate has closed")
     assert sent(simulator, "/hibernate-restore") == before
@@ -236,32 +227,32 @@ async def test_a_wake_that_waits_for_capacity_sends_nothing_once_the_gate_has_cl
 
 
 async def test_a_new_leader_lets_the_gate_decide_before_it_sends_a_wake_on(
-    patient: Collector, database: Database, fence: int, simulator: Simulator
+    collector: Collector, database: Database, fence: int, simulator: Simulator
 ) -> None:
-    await waiting_for_capacity(patient, database, fence, simulator)
+    await waiting_for_capacity(collector, database, fence, simulator)
     before = sent(simulator, "/hibernate-restore")
     with database.write() as session:
         close_by_hand(session, SystemClock().now(), "ada", "no more money")
     simulator.faults.set(None)
-    patient.verdict = None  # as one has it that begins to lead
-    ended = await carry_out(Operations(patient), database, fence)
+    collector.verdict = None  # as one has it that begins to lead
+    ended = await carry_out(Operations(collector), database, fence)
     assert (ended.outcome, sent(simulator, "/hibernate-restore")) == ("failed", before)
 
 
 async def test_a_limit_reserved_holds_a_wake_until_it_is_below_again(
-    patient: Collector, database: Database, fence: int, simulator: Simulator
+    collector: Collector, database: Database, fence: int, simulator: Simulator
 ) -> None:
-    operations = await waiting_for_capacity(patient, database, fence, simulator)
+    operations = await waiting_for_capacity(collector, database, fence, simulator)
     before = sent(simulator, "/hibernate-restore")
-    is_open = patient.verdict
+    is_open = collector.verdict
     assert is_open is not None
-    patient.verdict = replace(is_open, reasons=(Reason.RESERVED,))
+    collector.verdict = replace(is_open, reasons=(Reason.RESERVED,))
     simulator.faults.set(None)
     for _ in range(10):
         await operations.advance(fence)
         await asyncio.sleep(0.1)
     assert sent(simulator, "/hibernate-restore") == before
-    patient.verdict = is_open
+    collector.verdict = is_open
     assert (await carry_out(operations, database, fence)).outcome == "done"
 
 

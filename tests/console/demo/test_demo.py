@@ -56,7 +56,7 @@ def running_demo(state: Path, served: int = 4) -> Iterator[RunningDemo]:
     command = [*MTOK, "demo", "--headless", "--json", "--state", str(state)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
-            wait_until(lambda: (state / "load.json").exists() and answers(state) >= served, 40)
+            wait_until(lambda: (state / "load.json").exists() and answers(state) >= served, 120)
             yield RunningDemo(process, state, json.loads((state / "demo.json").read_text(encoding="utf-8")))
         finally:
             if process.poll() is None:
@@ -102,7 +102,7 @@ def played_with(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDem
 
 
 def test_each_spend_equals_the_simulators_own_account_to_the_nano_dollar(demo: RunningDemo) -> None:
-    wait_until(lambda: ticks_of(demo.state) >= 4, 40)
+    wait_until(lambda: ticks_of(demo.state) >= 4, 120)
     for tier in ("h100", "l40", "a100"):
         explained = mtok_json("explain", tier, "--window", "1h", "--json", "--config", demo.body["settings"])
         terms = explained["spend"]["terms"]
@@ -149,7 +149,7 @@ def test_figures_equal_what_was_billed_and_received_though_a_tier_slept_and_woke
     told_later = {name: past[name] for name in ("cost", "cost_usd", "currency")}
     assert past == {**awake, **told_later}
     before = received_by_now(state)["h100"]["answers"]
-    wait_until(lambda: received_by_now(state)["h100"]["answers"] > before, 40)
+    wait_until(lambda: received_by_now(state)["h100"]["answers"] > before, 120)
     demo.process.send_signal(signal.SIGTERM)
     printed, _ = demo.process.communicate(timeout=120)
     assert demo.process.returncode == 0
@@ -247,29 +247,29 @@ def test_agents_stop_when_the_collector_is_dead_and_serve_when_it_is_back(played
     os.kill(body["collector"]["pid"], signal.SIGKILL)
     last_s = time.monotonic() - status["billing"]["age_s"]
     for agent in body["agents"]:
-        wait_until(lambda agent=agent: ask(agent) == (503, "no_lease"), 20)  # type: ignore[misc]
-    assert time.monotonic() - last_s < 12 + 2 + 1  # one more tick may have come before the kill
+        wait_until(lambda agent=agent: ask(agent) == (503, "no_lease"), 60)  # type: ignore[misc]
+    assert time.monotonic() - last_s < 12 + 2 + 8  # a tick may have come before the kill; to ask takes time
     before = ticks_of(state)
     again = subprocess.Popen(
         [*MTOK, "collect", "--config", body["settings"]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        wait_until(lambda: ask(body["agents"][0])[0] == 200, 15)
-        assert ticks_of(state) - before == 2
+        wait_until(lambda: ask(body["agents"][0])[0] == 200, 60)
+        assert 2 <= ticks_of(state) - before <= 5  # two open it; a slow machine may ask a few later
         for agent in body["agents"]:
-            wait_until(lambda agent=agent: ask(agent)[0] == 200, 2)  # type: ignore[misc]
+            wait_until(lambda agent=agent: ask(agent)[0] == 200, 30)  # type: ignore[misc]
         status = mtok_json("status", "--json", "--config", body["settings"])
         assert status["gate"]["state"] == "open"
     finally:
         again.send_signal(signal.SIGTERM)
-        again.wait(20)
+        again.wait(60)
 
 
 def test_everything_ends_with_the_demo_also_when_it_is_killed(played_with: RunningDemo) -> None:
     assert len(processes_of(played_with.state)) >= 6
     played_with.process.kill()
     assert played_with.process.wait(30) == -9
-    wait_until(lambda: not processes_of(played_with.state), 15)
+    wait_until(lambda: not processes_of(played_with.state), 60)
 
 
 def test_everything_ends_with_the_demo_at_ctrl_c(tmp_path: Path) -> None:
@@ -277,5 +277,5 @@ def test_everything_ends_with_the_demo_at_ctrl_c(tmp_path: Path) -> None:
     with running_demo(state, served=0) as demo:
         assert len(processes_of(state)) >= 6
         demo.process.send_signal(signal.SIGINT)
-        assert demo.process.wait(30) == 130
-        wait_until(lambda: not processes_of(state), 15)
+        assert demo.process.wait(60) == 130
+        wait_until(lambda: not processes_of(state), 60)
