@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from console.loading import load_store
 from console.settings import Settings
 from store.clock import Clock
 from store.gate import FLEET
@@ -161,6 +162,7 @@ class Reading:
 
     @cached_property
     def _reader(self) -> "FleetReader":
+        load_store()
         from store.fleet_reader import FleetReader
 
         specs, policy = self.settings.tier_specs, self.settings.gate_policy

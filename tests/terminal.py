@@ -66,9 +66,9 @@ class Pty:
         try:
             data = os.read(self._fd, 1 << 16)
         except OSError:
-            raise TerminalGone from None
+            raise TerminalGone(self.text) from None
         if not data:
-            raise TerminalGone
+            raise TerminalGone(self.text)
         self.sent.append(data)
         for query, answer in _QUERIES:
             for _ in query.findall(data):

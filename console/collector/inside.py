@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from console.loading import LOADING
 from console.settings import Settings
 from store.clock import SystemClock
 from store.errors import MtokError, StoreUnreachable
@@ -47,8 +48,9 @@ class InsideCollector:
     def _work(self) -> None:
         try:
             # paramiko, httpx and APScheduler take longer to import than the screen to draw
-            from console.collector.build import why_not_lead
-            from store.logs import silence_logs
+            with LOADING:
+                from console.collector.build import why_not_lead
+                from store.logs import silence_logs
 
             silence_logs()
             why_not = why_not_lead(self._settings)
@@ -60,8 +62,9 @@ class InsideCollector:
             self._tell(str(error) if isinstance(error, MtokError) else f"{type(error).__name__}: {error}")
 
     async def _collect(self) -> None:
-        from console.collector.build import build_collector
-        from console.collector.schedule import Schedule
+        with LOADING:
+            from console.collector.build import build_collector
+            from console.collector.schedule import Schedule
 
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         self._end = lambda: loop.call_soon_threadsafe(stop.set)

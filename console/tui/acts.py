@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from textual import work
 from textual.app import App
 
+from console.loading import load_store
 from console.service import Service
 from console.tui.messages import Said
 from console.tui.screens.dialogs import ConfirmDialog, Dialog, ReasonDialog, Reset, ResetDialog, Still
@@ -86,6 +87,7 @@ class Acts(_Base):
     @work(thread=True, exclusive=True, group="preflight", exit_on_error=False)
     def _preflight(self, tier: TierView) -> None:
         """Read what is known before the wake, away from the screen, then ask."""
+        load_store()
         try:
             checks = self.service.preflight(tier.spec.name)
         except MtokError as error:
@@ -173,6 +175,7 @@ class Acts(_Base):
     @work(thread=True, group="act", exit_on_error=False)
     def _do(self, subject: str, act: Callable[[], object], what: str) -> None:
         """Do what was confirmed; its outcome goes to the message line."""
+        load_store()
         try:
             act()
             is_led = self.service.is_led()

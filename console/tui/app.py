@@ -15,6 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.events import Key
 from textual.screen import Screen
 
+from console.loading import LOADING, load_store
 from console.service import Service
 from console.tui.acts import Acts
 from console.tui.clipboard import osc52
@@ -257,8 +258,9 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
         if agent is None:
             self.say("host logs: no agent of this tier is reached by SSH", is_problem=True)
             return
-        from console.host_access import log_lines  # paramiko: 80 ms that only this key pays
-        from store.logs import silence_logs
+        with LOADING:
+            from console.host_access import log_lines  # paramiko: 80 ms that only this key pays
+            from store.logs import silence_logs
 
         silence_logs()
 
@@ -305,6 +307,7 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
     @work(thread=True, exclusive=True, group="step", exit_on_error=False)
     def _step(self, at: datetime, step: int) -> None:
         """To the minute before, or after, that is on record."""
+        load_store()
         try:
             found = self.service.minute_before(at) if step < 0 else self.service.minute_after(at)
         except MtokError as error:
@@ -351,6 +354,7 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
 
     @work(thread=True, group="act", exit_on_error=False)
     def _export(self, exported: Exported) -> None:
+        load_store()
         rows = exported.rows(self.service) if callable(exported.rows) else exported.rows
         try:
             path = self.service.export_table(self._export_to, exported.name, exported.headings, rows)

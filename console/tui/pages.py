@@ -6,6 +6,7 @@ from importlib import import_module
 
 from textual.binding import Binding
 
+from console.loading import LOADING
 from console.tui.screens.page import Page
 from console.tui.view import View
 from console.tui.widgets.line_table import LineTable
@@ -61,5 +62,6 @@ def page_keys() -> list[PageKey]:
 
 def _class_of(name: str) -> type[Page]:
     module, page = _PAGES[name]
-    cls: type[Page] = getattr(import_module(module), page)
+    with LOADING:
+        cls: type[Page] = getattr(import_module(module), page)
     return cls
