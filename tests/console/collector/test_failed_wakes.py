@@ -18,6 +18,7 @@ from store.states import keep_states
 from store.tables import OperationRow, ResourceRow, Tick, TierTick
 from store.words import ResourceKind, State
 from tests.conftest import History
+from tests.databases import empty_sqlite
 
 SETTINGS = """
 [budget]
@@ -44,6 +45,12 @@ DONE, FAILED, REFUSED = OperationOutcome.DONE, OperationOutcome.FAILED, Operatio
 STUCK = "wake_timeout: reached running; 8429 is RUNNING"
 HALF = "wake_failed: 8430: HTTP 429: slow down"
 BACK_TO_SLEEP = ("h100", "hibernate", "wake_timeout")
+
+
+@pytest.fixture
+def store_url(tmp_path: Path) -> str:
+    """One database is enough: what the rules read is read on each by the alarms' tests."""
+    return empty_sqlite(tmp_path / "mtok.db")
 
 
 class Story:
