@@ -30,7 +30,7 @@ from tests.databases import empty_sqlite, opened, postgres_database, postgres_se
 # with it every process that a test starts would compile our modules anew, which pip compiles where it installs them
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 _TESTS = Path(__file__).parent
-settings.register_profile("short", max_examples=15, deadline=None)
+settings.register_profile("short", max_examples=10, deadline=None)
 settings.register_profile(
     "prove", max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
