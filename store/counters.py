@@ -160,19 +160,11 @@ def sums_at(session: Session, tiers: Sequence[str], edge: datetime) -> Sequence[
 
 @cache
 def _sums() -> Select[Any]:
-    older = aliased(BillSample)
-    newest = (
-        select(func.max(older.at))
-        .where(col(older.counter_id) == BillCounter.id, col(older.at) <= bindparam("edge", type_=UTCDateTime))
-        .correlate(BillCounter)
-        .scalar_subquery()
-    )
-    is_it = (col(BillSample.counter_id) == BillCounter.id) & (col(BillSample.at) == newest)
     by = [getattr(BillCounter, name) for name in ("tier", "currency")]
     held = func.sum(BillSample.total_nusd - BillCounter.opening_nusd)
     return (
         select(*by, held, func.sum(BillSample.debits_nusd))
-        .join(BillSample, is_it)
+        .join(BillSample, is_last(BillSample, bindparam("edge", type_=UTCDateTime)))
         .where(col(BillCounter.tier).in_(bindparam("tiers", expanding=True)))
         .group_by(*by)
     )
@@ -195,19 +187,19 @@ def not_ended(at: datetime, which: ColumnElement[bool], *more: Select[int]) -> C
     return col(BillCounter.id).in_(ids.where(final_at.is_(None)).union_all(ids.where(final_at > at), *more))
 
 
+def is_last(sample: type[BillSample], at: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
+    """Whether `sample` is its bill counter's last at or before `at`."""
+    older = aliased(BillSample)
+    newest = select(func.max(older.at)).where(col(older.counter_id) == BillCounter.id, col(older.at) <= at)
+    is_its = col(sample.counter_id) == BillCounter.id
+    return is_its & (col(sample.at) == newest.correlate(BillCounter).scalar_subquery())
+
+
 def samples_of(
     session: Session, which: ColumnElement[bool] | bool, at: datetime
 ) -> Sequence[tuple[BillCounter, BillSample | None]]:
     """The bill counters for which `which` holds and that were known at `at`, each with its last sample by then."""
-    older = aliased(BillSample)
-    newest = (
-        select(func.max(older.at))
-        .where(col(older.counter_id) == BillCounter.id, col(older.at) <= at)
-        .correlate(BillCounter)
-        .scalar_subquery()
-    )
-    is_it = (col(BillSample.counter_id) == BillCounter.id) & (col(BillSample.at) == newest)
-    query = model_select(BillCounter, BillSample).outerjoin(BillSample, is_it)
+    query = model_select(BillCounter, BillSample).outerjoin(BillSample, is_last(BillSample, at))
     query = query.where(which, BillCounter.first_seen_at <= at)
     return session.exec(query.order_by(col(BillCounter.id))).all()
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row
+from sqlalchemy import Row
 from sqlalchemy.orm import aliased
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, select
 
 from store.clock import rfc3339
-from store.counters import debits_at
+from store.counters import debits_at, is_last
 from store.figures import Spend
 from store.money import USD
 from store.pace import Pace
@@ -99,8 +99,8 @@ def spend_terms(session: Session, tier: str, edges: Edges, *, are_at_rest: bool 
     query = (
         select(BillCounter, start, end)
         .select_from(BillCounter)
-        .join(end, _is_newest(end, edges.end_at))
-        .outerjoin(start, _is_newest(start, edges.start_at))
+        .join(end, is_last(end, edges.end_at))
+        .outerjoin(start, is_last(start, edges.start_at))
         .where(col(BillCounter.tier) == tier)
         .order_by(col(BillCounter.id))
     )
@@ -109,14 +109,6 @@ def spend_terms(session: Session, tier: str, edges: Edges, *, are_at_rest: bool 
         query = query.where(was_read | col(BillCounter.unsettled_at).is_not(None))
     for counter, at_start, at_end in session.exec(query):
         yield SpendTerm(counter, at_start, at_end)
-
-
-def _is_newest(sample: type[BillSample], edge: datetime) -> ColumnElement[bool]:
-    """Whether `sample` is its counter's last at or before `edge`."""
-    older = aliased(BillSample)
-    newest = select(func.max(older.at)).where(col(older.counter_id) == BillCounter.id, col(older.at) <= edge)
-    is_its = col(sample.counter_id) == BillCounter.id
-    return is_its & (col(sample.at) == newest.correlate(BillCounter).scalar_subquery())
 
 
 @dataclass(frozen=True, slots=True)
