@@ -22,9 +22,10 @@ from store.money import format_nusd
 from store.readings import AgentReading, Bill, LedgerTotals, ProviderReading, TickReadings, TierResources
 from store.samples import record_tick
 from store.spend import debits_by_tier, debits_of, spend_of
-from store.tables import BillCounter, BillSample
+from store.tables import BillCounter, BillSample, ResourceRow
 from store.unknown import Unknown
 from store.window import Window
+from store.words import ResourceKind, State
 from tests.databases import empty_sqlite, opened, postgres_database, postgres_server, share_statements
 
 # with it every process that a test starts would compile our modules anew, which pip compiles where it installs them
@@ -172,6 +173,22 @@ def billed_in(session: Session, tier: str, window: Window) -> Spend | Unknown:
 def debits_between(session: Session, start: datetime, end: datetime) -> int | Unknown:
     """Debits of the whole account in `[start, end)`."""
     return debits_of(debits_by_tier(session, start, end), None)
+
+
+def an_instance(state: State, seen_at: datetime, *, can_sleep: bool = True, can_wake: bool = False) -> ResourceRow:
+    """The one of `h100`, as the provider lists it."""
+    return ResourceRow(
+        provider="cloud",
+        kind=ResourceKind.INSTANCE,
+        resource_id="8429",
+        tier="h100",
+        name="h100-a",
+        state=state,
+        raw_state=state.upper(),
+        can_sleep=can_sleep,
+        can_wake=can_wake,
+        seen_at=seen_at,
+    )
 
 
 def add_ended_buckets(database: Database, count: int) -> None:

@@ -15,7 +15,7 @@ from store.states import keep_states
 from store.tables import AlarmRow, ResourceRow, Tick, TierTick
 from store.verdicts import verdict_now
 from store.words import ResourceKind, State
-from tests.conftest import START
+from tests.conftest import START, an_instance
 
 POLICY = GatePolicy(200 * 10**9, ZoneInfo("UTC"), timedelta(seconds=170))
 SLEEP, WAKE = OperationKind.HIBERNATE, OperationKind.WAKE
@@ -32,18 +32,7 @@ class Story:
 
     def see(self, state: State) -> list[str]:
         self.now += timedelta(minutes=1)
-        row = ResourceRow(
-            provider="cloud",
-            kind=ResourceKind.INSTANCE,
-            resource_id="8429",
-            tier="h100",
-            name="h100-a",
-            state=state,
-            raw_state=state.upper(),
-            can_sleep=state is State.RUNNING,
-            can_wake=state is State.ASLEEP,
-            seen_at=self.now,
-        )
+        row = an_instance(state, self.now, can_sleep=state is State.RUNNING, can_wake=state is State.ASLEEP)
         with self.database.write() as session:
             session.add(Tick(at=self.now, fence=1, complete=True, duration_ms=1))
             session.flush()

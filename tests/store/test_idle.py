@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from store.idle import is_idle
 from store.inventory import keep_agent, keep_resources, mark_unreachable
-from store.tables import AgentRow, ResourceRow
-from store.words import ResourceKind, State
-from tests.conftest import History
+from store.tables import AgentRow
+from store.words import State
+from tests.conftest import History, an_instance
 
 AFTER = timedelta(minutes=15)
 FRESH = timedelta(minutes=3)
@@ -14,16 +14,7 @@ FRESH = timedelta(minutes=3)
 
 def keep(history: History, *, in_flight: int = 0, state: State = State.RUNNING) -> None:
     at = history.clock.now()
-    row = ResourceRow(
-        provider="cloud",
-        kind=ResourceKind.INSTANCE,
-        resource_id="8429",
-        tier="h100",
-        name="h100-a",
-        state=state,
-        raw_state=state.upper(),
-        seen_at=at,
-    )
+    row = an_instance(state, at)
     with history.database.write() as session:
         keep_resources(session, "cloud", [row], at, complete=True)
         keep_agent(session, AgentRow(agent="h100-a", tier="h100", seen_at=at, in_flight=in_flight))

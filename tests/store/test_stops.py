@@ -7,11 +7,10 @@ from store.gate import GatePolicy
 from store.inventory import keep_resources
 from store.preflight import preflight
 from store.stops import wake_cost_nusd, wake_rate_nusd_per_hour
-from store.tables import ResourceRow
 from store.unknown import Unknown
 from store.verdicts import verdict_now
-from store.words import ResourceKind, State
-from tests.conftest import START, History
+from store.words import State
+from tests.conftest import START, History, an_instance
 
 HOUR = timedelta(hours=1)
 USD = 10**9
@@ -21,17 +20,7 @@ COST = 9 * USD // 10  # the wake, a tick, the drain and the sleep: 18 minutes
 
 
 def inventory(history: History, state: State) -> None:
-    row = ResourceRow(
-        provider="cloud",
-        kind=ResourceKind.INSTANCE,
-        resource_id="8429",
-        tier="h100",
-        name="h100-a",
-        state=state,
-        raw_state=state,
-        can_sleep=True,
-        seen_at=history.clock.now(),
-    )
+    row = an_instance(state, history.clock.now())
     with history.database.write() as session:
         keep_resources(session, "cloud", [row], history.clock.now(), complete=False)
 

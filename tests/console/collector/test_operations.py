@@ -161,13 +161,7 @@ async def test_a_restore_without_capacity_is_tried_again_with_pauses_and_then_gi
 async def test_a_restore_that_finds_capacity_at_last_is_done(
     collector: Collector, database: Database, fence: int, simulator: Simulator
 ) -> None:
-    operations = Operations(collector)
-    await collector.tick(fence)
-    ask(database, OperationKind.HIBERNATE)
-    await carry_out(operations, database, fence)
-    simulator.faults.set("no_stock")
-    ask(database, OperationKind.WAKE)
-    await operations.advance(fence)
+    operations = await waiting_for_capacity(collector, database, fence, simulator)
     simulator.faults.set(None)
     assert (await carry_out(operations, database, fence)).outcome == "done"
     assert state(simulator) == "ACTIVE"
