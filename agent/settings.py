@@ -29,8 +29,9 @@ class _Section(BaseModel):
 class Limits(_Section):
     """What one request, and all of them together, may take.
 
-    `max_request_s` and `max_in_flight_s`, which begins when the lease closes, cap a request: it ends with its full
-    usage. `request_within_s` is how long a client may take to send a request whole.
+    `max_request_s` and `max_in_flight_s` cap a request: it ends with its full usage. The second begins when the
+    lease closes, or when the ledger is late in writing what was served. `request_within_s` is how long a client may
+    take to send a request whole.
     """
 
     default_max_tokens: int = Field(default=256, ge=1)

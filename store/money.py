@@ -4,6 +4,7 @@ A nano-dollar (`nusd`) is 10⁻⁹ of the provider's currency unit; BIGINT holds
 """
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation, localcontext
+from functools import lru_cache
 
 from store.errors import AmountError
 
@@ -47,6 +48,7 @@ def format_nusd(nusd: int) -> str:
 _SIGNS = {USD: "$", "EUR": "€"}  # signs that mean one currency; a dollar sign is the US dollar's alone
 
 
+@lru_cache(maxsize=4096)  # a screen shows most amounts again each second
 def display(nusd: int, currency: str, decimals: int = 2) -> str:
     """The amount for a screen, rounded half even, with its currency: `$12.34`, `-€0.05`, `CHF 12.34`."""
     rounded = _half_even(abs(nusd) * 10**decimals, NUSD)

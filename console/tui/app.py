@@ -112,7 +112,7 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
             return False
         if action in OWN_USERS and self.is_web:
             return False
-        if not self._turns_window(action):
+        if not self._turns_window(action) or (action == "export" and not self._exports()):
             return False
         return super().check_action(action, parameters)
 
@@ -123,6 +123,10 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
             return False
         is_turn = action in OF_THE_PAST or (action == "window" and not is_past)
         return not is_turn or not self.screen_stack or self.page.HAS_WINDOW
+
+    def _exports(self) -> bool:
+        """Whether this screen has something that goes to a file."""
+        return not self.screen_stack or self.page.HAS_EXPORT
 
     def read(self, *, is_wanted: bool = False) -> None:
         """Read the store, unless time stands still; a reading that takes too long is told like no answer.

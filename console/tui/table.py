@@ -6,6 +6,7 @@ first, until the rest fits.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from rich.cells import cell_len
@@ -112,13 +113,15 @@ def _wider(column: Column, more: int) -> Column:
 
 def aligned(text: str, column: Column) -> str:
     """A text in its column: numbers to the right, words to the left, one space kept free."""
-    room = column.width - 1
-    if len(text) <= room and text.isascii() and text.isprintable():  # most of a table, each second
-        return f" {text:>{room}}" if column.is_number else f"{text:<{room}} "
+    return _aligned(text, column.width - 1, is_number=column.is_number)
+
+
+@lru_cache(maxsize=4096)  # most of a table is what it was a second ago
+def _aligned(text: str, room: int, *, is_number: bool) -> str:
     text = printable(text)
     cut = fitted(text, room) if cell_len(text) > room else text
     gap = " " * (room - cell_len(cut))
-    return f" {gap}{cut}" if column.is_number else f"{cut}{gap} "
+    return f" {gap}{cut}" if is_number else f"{cut}{gap} "
 
 
 def heading(columns: Sequence[Column], sort: Sort | None) -> str:

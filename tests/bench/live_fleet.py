@@ -4,9 +4,11 @@
 """
 
 import argparse
+import gc
 import random
 import tempfile
 from dataclasses import replace
+from itertools import accumulate, cycle, repeat
 from pathlib import Path
 
 from console.service import Service
@@ -19,6 +21,7 @@ from store.unknown import Unknown
 from tests.console.fleet_world import FleetWorld, fleet_world
 
 RANDOM = random.Random(7)
+_SECONDS = 60  # then the same ones again
 
 
 class MadeUp(Service):
@@ -27,15 +30,18 @@ class MadeUp(Service):
     def __init__(self, world: FleetWorld, tiers: int, changes: int) -> None:
         super().__init__(world.database, world.settings, world.clock, actor="ada@192.0.2.7")
         first = super().fleet()
-        self._fleet = replace(first, tiers=tuple(_named(first.tiers[n % 3], n) for n in range(tiers)))
-        self._changes = changes
+        first = replace(first, tiers=tuple(_named(first.tiers[n % 3], n) for n in range(tiers)))
+        fleets = list(accumulate(repeat(changes, _SECONDS), _next, initial=first)) if changes else [first]
+        self._fleets = cycle(fleets)  # made before the screen: to make them up is no part of what is measured
 
     def fleet(self) -> Fleet:
         """The next second's fleet."""
-        changed = set(RANDOM.sample(range(len(self._fleet.tiers)), min(self._changes, len(self._fleet.tiers))))
-        tiers = tuple(_moved(tier) if n in changed else tier for n, tier in enumerate(self._fleet.tiers))
-        self._fleet = replace(self._fleet, tiers=tiers) if self._changes else self._fleet
-        return self._fleet
+        return next(self._fleets)
+
+
+def _next(fleet: Fleet, changes: int) -> Fleet:
+    changed = set(RANDOM.sample(range(len(fleet.tiers)), min(changes, len(fleet.tiers))))
+    return replace(fleet, tiers=tuple(_moved(tier) if n in changed else tier for n, tier in enumerate(fleet.tiers)))
 
 
 def _named(tier: TierView, n: int) -> TierView:
@@ -58,6 +64,7 @@ def main() -> None:
     parser.add_argument("--changes", type=int, default=50, help="cells that change each second")
     parser.add_argument("--plain-output", action="store_true")
     options = parser.parse_args()
+    gc.disable()  # as `console.main` does, until the first picture stands
     with tempfile.TemporaryDirectory() as folder:
         world = fleet_world(Path(folder))
         for _ in range(7):

@@ -46,6 +46,7 @@ class HelpPage(Page):
     """Keys as they are bound now, remapped ones too."""
 
     NAME: ClassVar[str] = "Help"
+    HAS_EXPORT: ClassVar[bool] = False
 
     def __init__(self, view: View, keys: Callable[[], Sequence[PageKey]]) -> None:
         super().__init__(view)

@@ -57,6 +57,7 @@ class Page(Screen[None]):
 
     NAME: ClassVar[str] = ""
     HAS_WINDOW: ClassVar[bool] = False  # whether its figures are those of the window that is chosen
+    HAS_EXPORT: ClassVar[bool] = True  # whether `e` has something to write
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Back", show=False, id="page.back", tooltip="clear the filter, or go back"),
     ]

@@ -87,7 +87,9 @@ class LineTable(ScrollView, Drawn, can_focus=True):
         return next((y for y, entry in enumerate(self._entries) if entry.key == self._key), 0)
 
     def show(self, columns: Sequence[Column], entries: Sequence[Entry], sort: Sort | None) -> None:
-        """Show these entries; only lines that changed are drawn again."""
+        """Show these entries; only lines that changed are drawn again, and the same sequence costs nothing."""
+        if entries is self._entries and columns == self._all and sort == self._sort:
+            return
         before, row = self._lines, self._row
         self._all, self._entries, self._sort = columns, entries, sort
         self._arrange()

@@ -281,3 +281,15 @@ async def test_only_pages_that_can_be_sorted_bind_the_key_and_are_listed_with_it
             await until(pilot, lambda page=page: page == app.page.NAME)  # type: ignore[misc]
             bound = [active.binding.id for active in app.page.active_bindings.values()]
             assert ("page.sort" in bound) == (page in sort.pages)
+
+
+async def test_the_help_offers_no_export(world: FleetWorld, tmp_path: Path) -> None:
+    async with app_of(world, tmp_path).run_test(size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        assert "e Export" in text_of(app, "keys")
+        await pilot.press("question_mark")
+        await until(pilot, lambda: app.page.NAME == "Help")
+        assert "Export" not in text_of(app, "keys")
+        before = text_of(app, "message")
+        await pilot.press("e")
+        assert text_of(app, "message") == before
