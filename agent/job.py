@@ -11,6 +11,8 @@ import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import reduce
+from operator import add
 
 from agent.engine.protocol import Delta, Event, Failed, Finished, GenRequest, Outcome, Usage
 from agent.entries import Counts, Entry
@@ -46,6 +48,10 @@ class _Part:
     usage: Usage = field(default_factory=Usage)
     more_tokens: int = 0  # sampled since `usage` was said
     outcome: Outcome | None = None
+
+    @property
+    def so_far(self) -> Usage:
+        return self.usage + Usage(completion_tokens=self.more_tokens) if self.more_tokens else self.usage
 
     @property
     def completion_tokens(self) -> int:
@@ -95,11 +101,7 @@ class Job:
     @property
     def usage(self) -> Usage:
         """What the engine has worked on so far, over all sequences."""
-        total, more_tokens = Usage(), 0
-        for part in self._parts.values():
-            total += part.usage
-            more_tokens += part.more_tokens
-        return total + Usage(completion_tokens=more_tokens)
+        return reduce(add, (part.so_far for part in self._parts.values()))
 
     @property
     def tokens(self) -> int:
