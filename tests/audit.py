@@ -37,10 +37,18 @@ def verdict(report: str, said: str) -> tuple[int, str]:
 
 def main() -> int:
     """Make pip-audit's own environment, and ask."""
-    python = TOOL / "bin" / "python"
-    command = [python, "-m", "pip_audit", "--requirement", ROOT / "constraints.txt", "--no-deps", "--disable-pip"]
+    python = str(TOOL / "bin" / "python")
+    command = [
+        python,
+        "-m",
+        "pip_audit",
+        "--requirement",
+        str(ROOT / "constraints.txt"),
+        "--no-deps",
+        "--disable-pip",
+    ]
     try:
-        if not python.exists():
+        if not Path(python).exists():
             subprocess.run([sys.executable, "-m", "venv", TOOL], check=True, timeout=_INSTALL_S)
         install = [
             python,

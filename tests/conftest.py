@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -193,7 +194,13 @@ def an_instance(state: State, seen_at: datetime, *, can_sleep: bool = True, can_
 
 def add_ended_buckets(database: Database, count: int) -> None:
     """Hours of a bill that ended before `START`, one a counter, as a provider of buckets leaves them."""
-    fields = {"provider": "cloud", "kind": "instance", "resource_id": "77", "name": "h100-b", "tier": "h100"}
+    fields: dict[str, Any] = {
+        "provider": "cloud",
+        "kind": "instance",
+        "resource_id": "77",
+        "name": "h100-b",
+        "tier": "h100",
+    }
     with database.write() as session:
         for hour in range(count):
             began_at, ended_at = (START - timedelta(hours=count - hour - more) for more in (0, 1))
@@ -209,8 +216,17 @@ def add_ended_buckets(database: Database, count: int) -> None:
             )
             session.add(counter)
             session.flush()
-            sample = {"at": ended_at, "as_of_at": ended_at, "total_nusd": 5, "debits_nusd": 5, "raw": "0.000000005"}
-            session.add(BillSample(counter_id=counter.id, **sample))
+            assert counter.id is not None
+            session.add(
+                BillSample(
+                    counter_id=counter.id,
+                    at=ended_at,
+                    as_of_at=ended_at,
+                    total_nusd=5,
+                    debits_nusd=5,
+                    raw="0.000000005",
+                )
+            )
 
 
 @pytest.fixture

@@ -12,10 +12,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.pool import QueuePool
 from sqlalchemy.util import LRUCache
 from sqlmodel import SQLModel
 
@@ -51,7 +53,12 @@ def postgres_server() -> Iterator[str | None]:
             shutil.chown(home, "postgres")
             as_user = ["runuser", "-u", "postgres", "--"]
         data = home / "data"
-        common = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
+        common: dict[str, Any] = {
+            "check": True,
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.DEVNULL,
+            "cwd": "/",
+        }
         subprocess.run([*as_user, str(tool), "-D", str(data), "-U", "mtok", "-A", "trust", "-E", "UTF8"], **common)
         options = f"-c listen_addresses='' -k {home} -c max_wal_size=64MB"
         options += " -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
@@ -97,7 +104,8 @@ def opened(url: str) -> Iterator[Database]:
 def _wait_for_threads(database: Database) -> None:
     """A collector that was stopped leaves a call under way, whose connection nobody would close any more."""
     end_s = time.monotonic() + _THREADS_END_WITHIN_S
-    while database.engine.pool.checkedout() and time.monotonic() < end_s:
+    pool = database.engine.pool
+    while isinstance(pool, QueuePool) and pool.checkedout() and time.monotonic() < end_s:
         time.sleep(0.01)
 
 
@@ -125,13 +133,15 @@ def share_statements() -> None:
     def same(one: object, other: object) -> bool:
         return type(one) is type(other)
 
+    def hashed(one: object) -> int:
+        return hash(type(one))
+
     def share(_dialect: object, engine: Engine) -> None:
         engine.update_execution_options(compiled_cache=compiled)
 
     for dialect in (SQLiteDialect_pysqlite, PGDialect_psycopg):
-        dialect.__eq__ = same
-        dialect.__hash__ = lambda one: hash(type(one))
-        dialect.engine_created = classmethod(share)
+        for name, how in (("__eq__", same), ("__hash__", hashed), ("engine_created", classmethod(share))):
+            setattr(dialect, name, how)
 
 
 @contextlib.contextmanager

@@ -192,7 +192,7 @@ def _literal(node: ast.expr) -> str:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
-        return "".join(one.value if isinstance(one, ast.Constant) else "…" for one in node.values)
+        return "".join(str(one.value) if isinstance(one, ast.Constant) else "…" for one in node.values)
     return ""
 
 

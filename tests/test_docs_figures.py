@@ -59,7 +59,7 @@ def test_the_worked_example_holds(tmp_path: Path) -> None:
 
 def test_the_example_is_one_subtraction_divided_by_another() -> None:
     first, last = table("tick")[0], table("tick")[-1]
-    spend = sum((Decimal(last[n]) - Decimal(first[n])) for n in (1, 2))
+    spend = sum((Decimal(last[n]) - Decimal(first[n]) for n in (1, 2)), Decimal(0))
     tokens = _tokens(last[4]) - _tokens(first[4])
     said = Decimal(dict(table("figure"))["$/Mtok OUT"])
     assert abs(said - spend / tokens * 10**6) < Decimal("1e-6")

@@ -4,7 +4,7 @@ import asyncio
 import codecs
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import TypeVar
@@ -107,7 +107,7 @@ class SshHost:
         """
         return await self._use(lambda connection: connection.tunnel(port, within_s))
 
-    async def lines(self, command: str) -> AsyncIterator[str]:
+    async def lines(self, command: str) -> AsyncGenerator[str, None]:
         """What a command writes, line by line as it comes; closing the iterator ends it.
 
         Raises:

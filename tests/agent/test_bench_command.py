@@ -102,7 +102,8 @@ def test_the_control_api_asks_for_its_secret_and_for_sense(settings: Path) -> No
         agent.lease()
         url = f"{agent.control}/control/bench"
         assert agent.call(url, {}, method="POST", key="wrong")[0] == 401
-        for body in ({"runs": 0}, {"seconds": 10**9}, {"what": 1}, [], b"{"):
+        bodies: tuple[Any, ...] = ({"runs": 0}, {"seconds": 10**9}, {"what": 1}, [], b"{")
+        for body in bodies:
             code, answer = agent.call(url, body, method="POST", key=SECRET)
             assert (code, answer["error"]["code"]) == (400, "invalid_bench")
         assert agent.usage()["requests"] == 0

@@ -101,7 +101,11 @@ def test_what_is_not_implemented_is_refused_by_name_when_it_is_asked_for(
     ],
 )
 def test_a_history_may_hold_what_is_empty_and_nothing_else(name: str, something: Any) -> None:
-    empty = {"role": "assistant", "content": None, name: [] if isinstance(something, list) else None}
+    empty: dict[str, Any] = {
+        "role": "assistant",
+        "content": None,
+        name: [] if isinstance(something, list) else None,
+    }
     body = parsed(ChatBody, json.dumps({**CHAT, "messages": [*CHAT["messages"], empty]}).encode())
     assert body.messages[1].text == ""
     error = refused(ChatBody, {**CHAT, "messages": [*CHAT["messages"], {**empty, name: something}]})

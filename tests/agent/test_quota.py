@@ -140,9 +140,9 @@ def said_next(draw: random.Random, one: GenRequest, before: Usage | None) -> tup
     """Anything that an engine may say of a sequence now, and its usage then."""
     if before is None:
         begun = Usage(len(one.prompt))
-        return draw.choice(
-            [(Started(one.id, begun), begun), (Finished(one.id, Outcome.CANCELLED, Usage()), Usage())]
-        )
+        if draw.random() < 0.5:
+            return Started(one.id, begun), begun
+        return Finished(one.id, Outcome.CANCELLED, Usage()), Usage()
     more = before + Usage(completion_tokens=draw.randint(1, 4))
     if draw.random() < 0.95:
         return Delta(one.id, "x", more.completion_tokens - before.completion_tokens), more

@@ -173,10 +173,11 @@ async def test_a_full_queue_is_a_429_with_a_time_and_choices_count(world: World)
     ],
 )
 async def test_what_the_engine_lacks_is_refused_and_never_ignored(world: World, name: str, value: Any) -> None:
+    nothing: dict[str, Any] = {name: None}
     answer = await world.chat(**{name: value})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, name)
     assert answer.json()["error"]["code"] == "unsupported_parameter"
-    assert (await world.chat(**{name: None})).status_code == 200
+    assert (await world.chat(**nothing)).status_code == 200
 
 
 async def test_figures_are_counters_by_label_and_only_rise(world: World) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import uvicorn
 from starlette.applications import Starlette
@@ -88,7 +89,7 @@ class Rows:
 
     async def write(self) -> None:
         """One row, on disk."""
-        done = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.put(done)
         await done
 
@@ -100,7 +101,12 @@ class Rows:
             self._connection.execute("BEGIN")
             self._connection.executemany(_SQL, [(time.time_ns(), uuid.uuid4().hex) for _ in group])
             self._connection.execute("COMMIT")
-            group[0].get_loop().call_soon_threadsafe(lambda group=group: [one.set_result(None) for one in group])
+            group[0].get_loop().call_soon_threadsafe(partial(_resolve, group))
+
+
+def _resolve(group: list[asyncio.Future[None]]) -> None:
+    for one in group:
+        one.set_result(None)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 import uvloop
 
@@ -106,7 +107,7 @@ async def load(port: int, connections: int, seconds: float, key: str, body: str)
     ends = [loop.create_future() for _ in range(connections)]
     message = (head + body).encode()
     for end in ends:
-        await loop.create_connection(lambda end=end: Client(message, seen, end), "127.0.0.1", port)
+        await loop.create_connection(partial(Client, message, seen, end), "127.0.0.1", port)
     await asyncio.wait(ends, timeout=seconds + 60)
     return {
         "sent": seen.sent,

@@ -17,10 +17,12 @@ import pytest
 from sqlalchemy import text
 
 from store.database import Database, open_database
+from store.figures import Spend
 from store.figures_read import figures, figures_of
 from store.leader import acquire
 from store.readings import AgentReading, Bill, LedgerTotals, ProviderReading, TickReadings, TierResources
 from store.samples import record_tick
+from store.unknown import Unknown
 from store.window import WINDOWS, named_window
 
 DAYS = int(os.environ.get("MTOK_BENCH_DAYS", "36"))
@@ -183,7 +185,7 @@ def test_the_same_by_duckdb(stores: tuple[Database, Database], name: str) -> Non
         theirs = median_ms(lambda: duck.execute(_EDGES, edges).fetchall(), rounds=5)
         found = dict(duck.execute(_EDGES, edges).fetchall())
         assert {tier: int(nusd) for tier, nusd in found.items()} == {
-            tier: one[0].spend.nusd for tier, one in figures_of(session, NAMES, [window]).items()
+            tier: _nusd(one[0].spend) for tier, one in figures_of(session, NAMES, [window]).items()
         }
     tell(f"spend of 10 tiers, {name}: DuckDB ÷ ours", f"{theirs / ours:,.1f} ({theirs:.1f} ms)")
 
@@ -218,3 +220,8 @@ def _tick(at: datetime, minute: int) -> TickReadings:
     }
     tiers = {"t0": TierResources("cloud", frozenset(), 1)}
     return TickReadings(at, 5, {"cloud": ProviderReading(bills, None, 5)}, agents, tiers)
+
+
+def _nusd(spend: Spend | Unknown) -> int:
+    assert isinstance(spend, Spend)
+    return spend.nusd

@@ -140,7 +140,7 @@ async def test_no_screen_shows_what_a_terminal_obeys(hostile: HostileWorld, tmp_
         await ready(pilot)
         for name in PAGES:
             await app.action_page(name)
-            await until(pilot, lambda name=name: name == app.page.NAME and app._reading_since_s is None)
+            await until(pilot, lambda name=name: name == app.page.NAME and app._reading_since_s is None)  # type: ignore[misc]
             await pilot.pause()
             found[name] = obeyed(shown(app))
             shows |= {name} if "FORGED" in shown(app) else set()

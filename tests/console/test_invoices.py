@@ -66,8 +66,11 @@ def reconciled(tmp_path: Path) -> Reconciled:
             )
             session.add(counter)
             session.flush()
-            total = {"total_nusd": nusd, "debits_nusd": nusd, "raw": format_nusd(nusd)}
-            session.add(BillSample(counter_id=counter.id, at=END, as_of_at=END, **total))
+            assert counter.id is not None
+            raw = format_nusd(nusd)
+            session.add(
+                BillSample(counter_id=counter.id, at=END, as_of_at=END, total_nusd=nusd, debits_nusd=nusd, raw=raw)
+            )
     database.close()
     (tmp_path / "mtok.toml").write_text(SETTINGS.format(store=store), encoding="utf-8")
 

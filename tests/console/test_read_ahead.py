@@ -104,9 +104,14 @@ def test_half_an_answer_is_none(forked: list[int], monkeypatch: pytest.MonkeyPat
     assert has_gone(forked[0])
 
 
+def silent(_question: object) -> Iterator[object]:
+    time.sleep(60)
+    yield None
+
+
 def test_nobody_waits_for_a_store_that_does_not_answer(forked: list[int]) -> None:
     begun_s = time.monotonic()
-    with read_ahead(nothing, lambda _: time.sleep(60) or ()) as ahead:
+    with read_ahead(nothing, silent) as ahead:
         ahead.ask(1)
         assert ahead.taken(0.05) is None
     assert time.monotonic() - begun_s < 30

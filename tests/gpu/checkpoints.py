@@ -103,7 +103,8 @@ def gptq_matrix(parts: dict[str, Array]) -> Array:
     groups, rows = len(parts["scales"]), len(values)
     zeros = _nibbles(parts["qzeros"], 2) + 1
     group = np.asarray(parts["g_idx"]) if "g_idx" in parts else np.arange(rows) // (rows // groups)
-    return (values - zeros[group]).astype(np.float32) * parts["scales"].astype(np.float32)[group]
+    found: Array = (values - zeros[group]).astype(np.float32) * parts["scales"].astype(np.float32)[group]
+    return found
 
 
 def exl2_matrix(parts: dict[str, Array]) -> Array:
@@ -114,7 +115,8 @@ def exl2_matrix(parts: dict[str, Array]) -> Array:
     scales = (_nibbles(parts["q_scale"], 2).astype(np.float32) + 1) ** 2
     scales *= parts["q_scale_max"].astype(np.float32)[:, None] / 256
     stored = values.astype(np.float32) * scales[np.arange(rows) // (rows // groups)]
-    return stored[np.asarray(parts["q_invperm"])]
+    found: Array = stored[np.asarray(parts["q_invperm"])]
+    return found
 
 
 def _nibbles(words: Array, axis: int) -> Array:

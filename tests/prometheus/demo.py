@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -101,7 +101,7 @@ def compared(prometheus: Prometheus, world: World, at: float) -> Iterator[Row]:
     """Every tier's spend and tokens of the last five minutes, at one instant, in both ways."""
     edges = prometheus.query("mtok_figures_timestamp_seconds", at)
     began = prometheus.query(f"mtok_figures_timestamp_seconds offset {WINDOW_S}s", at)
-    figures = {
+    figures: dict[str, tuple[str, Callable[[Any], int]]] = {
         "spend_nusd": ("mtok_spend_nanodollars", lambda told: told["spend"]["nusd"]),
         "debits_nusd": ("mtok_debits_nanodollars_total", lambda told: told["spend"]["nusd"]),
         "completion_tokens": ("mtok_completion_tokens_total", lambda told: told["usage"]["completion_tokens"]),
@@ -184,7 +184,7 @@ def main() -> int:
         try:
             with running_prometheus(home, metrics, world) as prometheus:
                 time.sleep(WINDOW_S + 30)
-                rows = []
+                rows: list[Row] = []
                 for _ in range(LOOKS):
                     time.sleep(LOOK_EVERY_S)
                     rows += compared(prometheus, world, time.time() - 1)

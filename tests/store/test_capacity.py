@@ -3,6 +3,7 @@
 import json
 from datetime import timedelta
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -103,7 +104,7 @@ def test_the_published_band_follows_from_its_rate_and_pace() -> None:
     assert implied_nusd(2_000_000_000, 1_852_000) == 299_976_002
 
 
-def row(name: str, **changes: object) -> AgentRow:
+def row(name: str, **changes: Any) -> AgentRow:
     return AgentRow(agent=name, tier="h100", **changes)
 
 

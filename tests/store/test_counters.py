@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -238,7 +239,7 @@ def test_a_bill_in_another_currency_is_another_counter(history: History) -> None
 
 
 def test_a_resource_that_is_billed_from_now_on_is_watched_from_now_on(history: History) -> None:
-    row = {
+    row: dict[str, Any] = {
         "resource_id": "8429",
         "tier": "h100",
         "name": "",

@@ -108,6 +108,8 @@ def test_an_operation_is_shown_as_far_as_it_had_come(world: FleetWorld) -> None:
             enter(session, row, phase, world.clock.now(), f"about {phase}")
     world.clock.advance(30)
     with world.database.write() as session:
+        row = current(session, "h100")
+        assert row is not None
         finish(session, row, OperationOutcome.DONE, world.clock.now())
     shown = [tier(world.service.fleet_at(START + timedelta(seconds=s))).operation for s in (59, 60, 90, 149, 150)]
     assert [one.phase if one else None for one in shown] == [None, "requested", "draining", "provider", None]

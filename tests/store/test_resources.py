@@ -82,8 +82,9 @@ def test_of_bills_that_have_ended_the_newest_are_shown(world: FleetWorld) -> Non
             ended = BillCounter(**{**values, "counter": f"hour {hour}", "final_at": START})
             session.add(ended)
             session.flush()
-            sample = {"total_nusd": 1, "debits_nusd": 1, "raw": "0", "as_of_at": START}
-            session.add(BillSample(counter_id=ended.id, at=START, **sample))
+            assert ended.id is not None
+            sample = BillSample(counter_id=ended.id, at=START, total_nusd=1, debits_nusd=1, raw="0", as_of_at=START)
+            session.add(sample)
     bills = only(world).bills
     assert len(bills) == 25
     assert bills[-1].counter == "hour 29"

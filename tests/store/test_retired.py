@@ -12,7 +12,7 @@ from store.figures import Spend
 from store.figures_read import figures
 from store.gate import GatePolicy
 from store.inventory import keep_resources
-from store.readings import ProviderReading, TickReadings, TierResources
+from store.readings import AgentReading, ProviderReading, TickReadings, TierResources
 from store.reconcile import counted
 from store.samples import record_tick
 from store.tables import BillCounter, JournalEntry, ResourceRow
@@ -29,7 +29,8 @@ LONG = timedelta(minutes=5)
 def told(history: History, bills: dict[str, int], minutes: int = 1, **changes: object) -> None:
     """Ticks of a machine that costs $1 a minute: by provider, what its bill holds at the first of them."""
     for minute in range(minutes):
-        at, agents = history.clock.now(), {}
+        at = history.clock.now()
+        agents: dict[str, AgentReading] = {}
         providers = {
             name: ProviderReading((history.bill((total + minute) * USD, **changes),), None, 5)
             for name, total in bills.items()

@@ -168,7 +168,8 @@ class Truth:
 
     def _complete(self, tier: str, tick: int) -> bool:
         if tier == UNASSIGNED:
-            seen = any(self._first(one) is not None and self._first(one) <= tick for one in self._of(tier))
+            first = [self._first(one) for one in self._of(tier)]
+            seen = any(one is not None and one <= tick for one in first)
             return seen and self._answered("cloud", tick) and self._answered("other", tick)
         agents = (one.name for one in self.world.agents if one.tier == tier)
         return self._answered("cloud", tick) and all((name, tick) not in self.world.silent for name in agents)

@@ -184,7 +184,12 @@ class Library:
     def __getattr__(self, name: str) -> Any:
         if name == "ExLlamaV2":
             return lambda _config: self
-        return lambda _model, **given: self.asked.append((name, given)) or name
+
+        def made(_model: object, **given: Any) -> str:
+            self.asked.append((name, given))
+            return name
+
+        return made
 
     def load(self, **given: Any) -> None:
         self.asked.append(("load", given))

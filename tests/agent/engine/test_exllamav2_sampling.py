@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def world(model_dir: Path) -> World:
 
 def first_tokens(world: World, times: int, **given: object) -> Counter[str]:
     """What comes first after one prompt, over many seeds."""
-    found = Counter()
+    found: Counter[str] = Counter()
     for seed in range(times):
         found[world.run(f"{seed}", 1, prompt=[40], seed=seed, **given).text] += 1
     return found
@@ -44,7 +45,7 @@ def test_without_parameters_sampling_is_neutral(world: World) -> None:
 @pytest.mark.parametrize(
     "given", [{"temperature": 0.0}, {"top_p": 0.0}, {"top_k": 1}, {"min_p": 1.0}, {"top_p": 0.5}, {"min_p": 0.5}]
 )
-def test_parameters_that_leave_the_likeliest_alone(world: World, given: dict[str, float]) -> None:
+def test_parameters_that_leave_the_likeliest_alone(world: World, given: dict[str, Any]) -> None:
     weights(world, {300: 0.6, 301: 0.25, 302: 0.15})
     assert len(first_tokens(world, 20, **given)) == 1
 
@@ -67,7 +68,7 @@ def test_logit_bias_moves_tokens(world: World) -> None:
 
 
 @pytest.mark.parametrize("given", [{"frequency_penalty": 2.0}, {"presence_penalty": 2.0}])
-def test_penalties_look_at_the_answer_and_not_at_the_prompt(world: World, given: dict[str, float]) -> None:
+def test_penalties_look_at_the_answer_and_not_at_the_prompt(world: World, given: dict[str, Any]) -> None:
     world.model.table[300] = world.model.table[301] = -100.0
     for before in (300, 301):
         world.model.table[before, 300], world.model.table[before, 301] = 1.0, 0.0
@@ -84,8 +85,8 @@ def test_a_repetition_penalty_looks_at_the_prompt_too(world: World) -> None:
     assert told.text == world.engine.tokens.decode([302])
 
 
-def choices(world: World, **given: object) -> tuple[str, list[Choice]]:
-    told = world.run(f"{len(world.told)}", **{"max_tokens": 6, "top_logprobs": 3, **given})
+def choices(world: World, **given: Any) -> tuple[str, list[Choice]]:
+    told = world.run(f"{len(world.told)}", **({"max_tokens": 6, "top_logprobs": 3} | given))
     return told.text, [choice for delta in told.deltas for choice in delta.choices]
 
 

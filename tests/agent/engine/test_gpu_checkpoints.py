@@ -26,7 +26,8 @@ SMALL = Preset(vocab=512, layers=1)
 
 def logits(model_dir: Path) -> np.ndarray:
     llama = Llama(read_shape(model_dir), Tensors(model_dir))
-    return llama.forward([Slice(IDS, Cache(llama.shape, 64))])[0]
+    (found,) = llama.forward([Slice(IDS, Cache(llama.shape, 64))])
+    return np.asarray(found)
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -64,7 +65,7 @@ def test_a_layer_by_hand() -> None:
     assert gptq_matrix(gptq)[:, 0].tolist() == [(v - 8) * s for s in (0.5, 2.0) for v in range(8)]
     gptq["g_idx"] = np.array([1, 0] * 8, np.int32)
     assert gptq_matrix(gptq)[:2, 3].tolist() == [-16.0, -3.5]
-    exl2 = {
+    exl2: dict[str, np.ndarray] = {
         "q_weight": words,
         "q_invperm": np.arange(16, dtype=np.int32)[::-1],
         "q_scale": np.array([[-1], [0]], np.int32),  # 15: the maximum; 0: a 256th of it

@@ -4,6 +4,7 @@ import itertools
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -22,7 +23,7 @@ def report() -> Report:
 
 
 @pytest.mark.parametrize("suite", [check, bench])
-def test_without_a_gpu_each_says_so_plainly(suite: object, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_gpu_each_says_so_plainly(suite: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     if missing() is not None:
         assert suite.main([]) == NOT_RUN == 77
         assert f"{suite.NAME} not run: no GPU (driver: " in capsys.readouterr().err

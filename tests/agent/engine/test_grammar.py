@@ -99,7 +99,8 @@ def test_an_answer_ends_when_the_schema_does(model_dir: Path) -> None:
     for number in range(4):
         schema = json.dumps(THING) if number % 2 else None
         engine.submit(GenRequest(str(number), [7, 8], 60, seed=number, schema=schema))
-    texts, ends = {str(number): "" for number in range(4)}, {}
+    texts = {str(number): "" for number in range(4)}
+    ends: dict[str, Outcome] = {}
     while len(ends) < 4:
         for event in engine.step():
             if isinstance(event, Delta):

@@ -62,11 +62,11 @@ def test_pages_give_what_a_naive_reference_gives(
     expected = []
     for row in range(batch):
         old = int(before[row])
-        whole = [
+        old_keys, old_values = [
             torch.cat([pages[table[row].long()].reshape(-1, kv_heads, dim)[:old], more[row]])
             for pages, more in ((keys, k), (values, v))
         ]
-        expected.append(naive(q[row], *whole, window, softcap))
+        expected.append(naive(q[row], old_keys, old_values, window, softcap))
         if written == "before":
             for place in range(new):
                 page, slot = table[row, (old + place) // PAGE_TOKENS], (old + place) % PAGE_TOKENS

@@ -1,6 +1,7 @@
 """Hosts follow the inventory: a woken instance may have a new address."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,7 +77,13 @@ async def test_a_host_follows_its_instance_unless_its_address_is_fixed(
 async def test_a_new_leader_begins_with_the_addresses_of_the_last(
     settings: Settings, account: Account, database: Database
 ) -> None:
-    fields = {"tier": "h100", "name": "a", "state": State.RUNNING, "raw_state": "ACTIVE", "sleep_bills": ""}
+    fields: dict[str, Any] = {
+        "tier": "h100",
+        "name": "a",
+        "state": State.RUNNING,
+        "raw_state": "ACTIVE",
+        "sleep_bills": "",
+    }
     with database.write() as session:
         session.add(
             ResourceRow(

@@ -24,8 +24,8 @@ from store.database import Database
 from store.errors import FenceLost
 from store.readings import AgentReading
 from store.tables import AlarmRow, JournalEntry
+from tests.commands import mtok
 from tests.conftest import START, History
-from tests.console.test_cli import mtok
 
 SETTINGS = """
 [budget]

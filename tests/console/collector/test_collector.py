@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import event
@@ -87,7 +88,13 @@ async def test_what_has_gone_and_is_in_no_settings_any_more_is_no_preemption(
     collector: Collector, database: Database, fence: int
 ) -> None:
     at = SystemClock().now()
-    gone = {"tier": "of another time", "name": "b", "state": State.GONE, "raw_state": "not listed", "seen_at": at}
+    gone: dict[str, Any] = {
+        "tier": "of another time",
+        "name": "b",
+        "state": State.GONE,
+        "raw_state": "not listed",
+        "seen_at": at,
+    }
     with database.write() as session:
         row = ResourceRow(provider="cloud", kind="instance", resource_id="77", unasked_at=at, **gone)
         session.add(row)
@@ -308,7 +315,7 @@ async def test_a_clock_set_back_stops_no_schedule(
 
     class SchedulersClock(datetime):
         @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
             return clock.now().astimezone(tz)
 
     monkeypatch.setattr("apscheduler.schedulers.base.datetime", SchedulersClock)

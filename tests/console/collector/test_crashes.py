@@ -48,7 +48,7 @@ def dying_at(database: Database, step: int, *, durable: bool) -> Iterator[Callab
             commit(connection)
         raise Killed
 
-    dialect.do_commit = do_commit  # type: ignore[method-assign]
+    dialect.do_commit = do_commit  # type: ignore[method-assign, assignment]
     try:
         yield lambda: count
     finally:

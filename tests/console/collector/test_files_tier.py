@@ -174,7 +174,7 @@ def test_a_window_that_is_too_short_says_how_often_it_is_billed(days: Days) -> N
 
 
 def test_it_is_never_frozen_and_stays_open_below_its_limit(days: Days) -> None:
-    seen = set()
+    seen: set[Reason] = set()
     for hour in range(2, 72, 2):
         days.go_on(MONDAY + timedelta(hours=hour))
         seen.update(days.verdict.reasons)

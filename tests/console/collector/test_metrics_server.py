@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy.pool import Pool, PoolProxiedConnection
 from sqlmodel import Session
 
 from console.collector.metrics_server import _CLIENTS, MetricsServer, Reader, metrics_served
@@ -89,7 +90,7 @@ def test_a_reading_that_takes_too_long_is_503_and_serves_whoever_asks_later(
     database = server.reader.database
     assert database is not None
     server.reader.within_s = 0.2
-    held = _hold_connections(database.engine.pool)  # type: ignore[attr-defined]
+    held = _hold_connections(database.engine.pool)
     assert get(server)[0] == 503
     server.reader.within_s = 30
     for connection in held:
@@ -99,16 +100,16 @@ def test_a_reading_that_takes_too_long_is_503_and_serves_whoever_asks_later(
         assert isinstance(session, Session)
 
 
-def _hold_connections(pool: object) -> list[object]:
+def _hold_connections(pool: Pool) -> list[PoolProxiedConnection]:
     """Every connection that the pool would give."""
-    return [pool.connect() for _ in range(15)]  # type: ignore[attr-defined]
+    return [pool.connect() for _ in range(15)]
 
 
 def test_clients_that_say_nothing_leave_room_for_others_soon(
     server: MetricsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("console.collector.metrics_server._Handler.timeout", 0.3)
-    silent = [socket.create_connection(server.server_address[:2]) for _ in range(_CLIENTS)]
+    silent = [socket.create_connection(("127.0.0.1", server.server_address[1])) for _ in range(_CLIENTS)]
     end_s, status = time.monotonic() + 30, 0
     try:
         while status != 200 and time.monotonic() < end_s:

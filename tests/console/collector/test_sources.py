@@ -11,7 +11,7 @@ from console.providers.hyperstack import Hyperstack
 from console.providers.protocol import Batch, Ref, Resource
 from console.settings import TierSection
 from store.clock import SystemClock
-from store.words import ResourceKind, State
+from store.words import Market, ResourceKind, State
 
 
 def broken(_: httpx.Request) -> httpx.Response:
@@ -35,7 +35,9 @@ def test_how_many_run_is_known_where_the_inventory_tells_of_each(
 ) -> None:
     states = {"a": State.RUNNING, "b": State.ASLEEP}
     items = tuple(Resource(Ref(ResourceKind.INSTANCE, id_), id_, states[id_], "") for id_ in listed)
-    tier = TierSection.model_construct(provider="cloud", instances=("a", "b"), volumes=())
+    tier = TierSection.model_construct(
+        name="h100", market=Market.SPOT, provider="cloud", instances=("a", "b"), volumes=()
+    )
     assert tier_resources(tier, Batch(items, problems)).running == running
 
 

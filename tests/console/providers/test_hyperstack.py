@@ -73,7 +73,7 @@ async def test_inventory_says_what_may_be_asked_and_what_sleeping_loses(cloud: H
 async def test_hibernate_and_restore(cloud: Hyperstack, simulator: Simulator) -> None:
     assert await cloud.act(MACHINE, Action.SLEEP, seen="ACTIVE") == Accepted()
     asleep = next(one for one in (await cloud.inventory()).items if one.ref == MACHINE)
-    assert (asleep.state, asleep.can) == (State.ASLEEP, {Action.WAKE})
+    assert (asleep.state, asleep.can) == (State.ASLEEP, frozenset({Action.WAKE}))
     refused = await cloud.act(MACHINE, Action.SLEEP, seen="ACTIVE")
     assert refused == Refused("it is HIBERNATED now, no longer ACTIVE")
     assert await cloud.act(MACHINE, Action.WAKE, seen="HIBERNATED") == Accepted()

@@ -2,9 +2,9 @@
 
 import importlib.metadata
 import sys
-from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -33,12 +33,16 @@ kind = "acme"
 api_key_env = "KEY"
 region = "us"
 """
-Install = Callable[[str, str, str], None]
+
+
+class Install(Protocol):
+    """Puts a package with one entry point on the path, as an installer would."""
+
+    def __call__(self, package: str, point: str, module: str = PLUGIN) -> None: ...
 
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Puts a package with one entry point on the path, as an installer would."""
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
 

@@ -167,14 +167,14 @@ async def test_a_stopped_pods_disk_is_billed_twice_over_and_quoted_so(
     closed = of(await cloud.bills(()), POD)[0]
     assert closed.total_nusd == (2_390_000_000 * 600 + 5_555_600 * 3000) // 3600
     asleep = next(one for one in (await cloud.inventory()).items if one.ref == POD)
-    assert (asleep.state, asleep.raw_state, asleep.can) == (State.ASLEEP, "EXITED", {Action.WAKE})
+    assert (asleep.state, asleep.raw_state, asleep.can) == (State.ASLEEP, "EXITED", frozenset({Action.WAKE}))
     assert asleep.sleep is not None
     assert "the whole pod if the balance reaches $0" in asleep.sleep.loses
     clock.advance(600)
     assert of(await cloud.bills(()), POD)[-1].rate_nusd_per_hour == 5_555_555  # the API itself says 0.0
     assert await cloud.act(POD, Action.WAKE, seen="EXITED") == Accepted()
     waking = next(one for one in (await cloud.inventory()).items if one.ref == POD)
-    assert (waking.state, waking.can) == (State.STARTING, {Action.SLEEP})
+    assert (waking.state, waking.can) == (State.STARTING, frozenset({Action.SLEEP}))
     clock.advance(30)
     assert next(one for one in (await cloud.inventory()).items if one.ref == POD).state is State.RUNNING
 

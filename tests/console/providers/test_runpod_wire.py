@@ -70,7 +70,11 @@ def test_every_example_of_a_bill_is_read_with_its_own_digits(document: dict[str,
 def test_every_example_of_a_resource_is_read(document: dict[str, Any]) -> None:
     (listed,) = examples(document, "/v2/pods")
     (pod,) = pods_of(listed).pods
-    assert (pod.id, pod.status, pod.actions) == ("7h9k2m4n6p", "RUNNING", {"stop", "restart", "terminate"})
+    assert (pod.id, pod.status, pod.actions) == (
+        "7h9k2m4n6p",
+        "RUNNING",
+        frozenset({"stop", "restart", "terminate"}),
+    )
     assert (pod.cost and pod.cost.raw, pod.address, pod.network_volume) == ("0.44", "195.26.233.3", None)
     assert (pod.disk_gb and pod.disk_gb.raw, pod.has_gpu, pod.is_locked) == ("20", True, False)
     (one,) = examples(document, "/v2/pods/{id}")
@@ -160,7 +164,7 @@ def test_whatever_is_sent_nothing_is_raised_and_no_bill_is_made_up(data: st.Data
     }
     text = json.dumps(body, default=str)
     for parse in PARSERS:
-        read: Rows = parse(text)  # type: ignore[operator]
+        read: Rows = parse(text)
         assert len(read.problems) + len(read.pods) + len(read.volumes) + len(read.records) >= bool(rows)
         for record in read.records:
             assert record.total.nusd == parse_nusd(record.total.raw) >= 0

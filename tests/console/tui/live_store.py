@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlmodel import select
+from sqlmodel import col, select
 
 from store.clock import SetClock
 from store.tables import JournalEntry, OperationPhase, OperationRow
@@ -35,7 +35,7 @@ def console_of(world: FleetWorld, *options: str) -> Sequence[str]:
 def asked(world: FleetWorld) -> list[str]:
     """The tiers that were asked to hibernate, each recorded whole: its row, its phase, its line in the journal."""
     with world.database.read() as session:
-        rows = session.exec(select(OperationRow).order_by(OperationRow.id)).all()
+        rows = session.exec(select(OperationRow).order_by(col(OperationRow.id))).all()
         phases = session.exec(select(OperationPhase)).all()
         entries = session.exec(select(JournalEntry).where(JournalEntry.what == "hibernate asked")).all()
     tiers = [row.tier for row in rows]

@@ -213,7 +213,7 @@ async def test_the_gate_is_closed_and_opened_by_hand_with_a_reason(tmp_path: Pat
             app.screen.query_one("#reason", Input).focus()
             await asyncio.sleep(0.35)
             await pilot.press(*word, "enter")
-            await until(pilot, lambda shows=shows: shows in text_of(app, "gate"))
+            await until(pilot, lambda shows=shows: shows in text_of(app, "gate"))  # type: ignore[misc]
     with world.database.read() as session:
         (closure,) = session.exec(select(GateClosure)).all()
         assert (closure.reason, closure.opened_reason) == ("leak", "mended")

@@ -70,7 +70,7 @@ async def test_each_reason_comes_onto_the_first_screen_and_says_what_opens_it(tm
         for reason, happens in STAGES.items():
             happens(world)
             app.read()
-            await until(pilot, lambda reason=reason: f"! {reason.upper()}" in shown(app))
+            await until(pilot, lambda reason=reason: f"! {reason.upper()}" in shown(app))  # type: ignore[misc]
             assert " opens " in shown(app)
             assert "\x1b" not in shown(app)
             assert widest(app) <= 80

@@ -132,7 +132,7 @@ async def test_the_cursor_on_the_last_entry_brings_older_ones_until_there_are_no
         )  # what no screen has read too
         for held in (2, 3, 4, 5):
             await pilot.press("end")
-            await until(pilot, lambda held=held: rows(app) == held * PAGE_ENTRIES)
+            await until(pilot, lambda held=held: rows(app) == held * PAGE_ENTRIES)  # type: ignore[misc]
         await pilot.press("end")
         await until(pilot, lambda: "unobserved → open" in shown(app))
         assert rows(app) == 1000

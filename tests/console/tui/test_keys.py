@@ -163,7 +163,7 @@ async def test_every_command_of_the_palette_finds_what_it_is_to_do(
         for command in app.get_system_commands(app.screen):
             if command.title != "Quit" and not command.title.startswith("Tier "):
                 done.clear()
-                await command.callback()  # type: ignore[misc]
+                await command.callback()
                 assert done[-1], command.title
                 await pilot.press("escape")  # a dialog, where it asks first
 
@@ -221,7 +221,7 @@ async def test_the_palette_does_what_is_another_screens_there(world: FleetWorld,
         app = await ready(pilot)
         (margin,) = [one for one in app.get_system_commands(app.screen) if one.title == "Margin"]
         assert "Band: the price of another margin" in margin.help
-        await margin.callback()  # type: ignore[misc]
+        await margin.callback()
         assert app.page.NAME == "Band"
         await until(pilot, lambda: text_of(app, "message") == " margin: 40 %")
 
