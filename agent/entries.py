@@ -40,18 +40,6 @@ class Counts:
             usage.draft_tokens,
         )
 
-    def delivering(self, tokens: int) -> "Counts":
-        """These, with so many tokens delivered."""
-        return Counts(
-            self.requests,
-            self.prompt_tokens,
-            self.cached_tokens,
-            self.completion_tokens,
-            tokens,
-            self.suppressed_tokens,
-            self.draft_tokens,
-        )
-
     def values(self) -> tuple[int, ...]:
         """The numbers, in the order of the ledger's columns."""
         return (

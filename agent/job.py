@@ -9,7 +9,7 @@ import asyncio
 import os
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import reduce
 from operator import add
@@ -202,13 +202,14 @@ class Job:
     def entry(self) -> Entry:
         """The request as it stands, for the ledger."""
         usage, caller = self.usage, self._caller
+        delivered = min(self.delivered_tokens, usage.completion_tokens)
         return Entry(
             id=self.id,
             label=caller.label,
             endpoint=caller.endpoint,
             model=caller.model,
             started_at=self.started_at,
-            counts=Counts.of_usage(usage).delivering(min(self.delivered_tokens, usage.completion_tokens)),
+            counts=replace(Counts.of_usage(usage), delivered_tokens=delivered),
             outcome=self._outcome() if self.is_ended else None,
             ended_at=self._ended_at,
         )

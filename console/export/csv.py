@@ -51,10 +51,11 @@ def write_table(path: Path, headings: Sequence[str], rows: Iterable[Sequence[str
     Raises:
         ExportFailed: no such directory, no rights, no space.
     """
-    write_export(path, _lines(chain([headings], ([defused(cell) for cell in row] for row in rows))))
+    write_export(path, csv_lines(chain([headings], ([defused(cell) for cell in row] for row in rows))))
 
 
-def _lines(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def csv_lines(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Each row as RFC 4180 has it."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     for row in rows:

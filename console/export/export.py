@@ -1,14 +1,13 @@
 """`mtok export csv|json|focus`: figures step by step, streamed."""
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from console.export.charges import charges
-from console.export.csv import COLUMNS, Value, figure_cells, figure_values
+from console.export.csv import COLUMNS, Value, csv_lines, figure_cells, figure_values
 from console.export.files import write_export
 from console.export.focus import VERSIONS, billing_periods, focus_lines
 from console.export.series import STEPS, Step, steps
@@ -57,9 +56,9 @@ def export_series(
         )
         if kind == "focus":
             every_charge = (one for _, step in found for one in charges(session, step, kinds, left_out))
-            write_export(path, _csv(focus_lines(every_charge, focus)))
+            write_export(path, csv_lines(focus_lines(every_charge, focus)))
         elif kind == "csv":
-            write_export(path, _csv(_with_header(_cells(found, every, now))))
+            write_export(path, csv_lines(chain([COLUMNS], _cells(found, every, now))))
         else:
             rows = (figure_values(spec, "", "", every, step.figures, now) for spec, step in found)
             write_export(path, _json(rows))
@@ -69,21 +68,6 @@ def export_series(
 def _cells(found: Iterable[tuple[TierSpec, Step]], every: str, now: datetime) -> Iterator[list[str]]:
     for spec, step in found:
         yield figure_cells(spec, "", "", every, step.figures, now)
-
-
-def _with_header(rows: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
-    yield COLUMNS
-    yield from rows
-
-
-def _csv(rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    for row in rows:
-        writer.writerow(row)
-        yield out.getvalue()
-        out.seek(0)
-        out.truncate()
 
 
 def _json(rows: Iterable[Mapping[str, Value]]) -> Iterator[str]:

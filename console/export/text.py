@@ -6,9 +6,9 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from console.wording import machine_lines
+from console.export.machine_text import machine_lines
 from store.clock import rfc3339
-from store.figures import Figures
+from store.figures import NO_TOKENS, Figures
 from store.fleet_view import Fleet
 from store.gate import ScopeVerdict
 from store.money import USD, display, display_usd
@@ -102,7 +102,7 @@ def _of_limit(scope: ScopeVerdict) -> str:
 
 def _per_mtok(value: int | Unknown, currency: str | None) -> str:
     if isinstance(value, Unknown):
-        return value.reason if value.reason == "no tokens" else "—"
+        return value.reason if value == NO_TOKENS else "—"
     return display(value, currency or USD, 4)
 
 

@@ -7,11 +7,12 @@ from importlib import import_module
 from textual.binding import Binding
 
 from console.loading import LOADING
+from console.tui.keys import PAGES
 from console.tui.screens.page import Page
 from console.tui.view import View
 from console.tui.widgets.line_table import LineTable
 
-_PAGES = {
+_CLASSES = {
     "Fleet": ("console.tui.screens.fleet", "FleetPage"),
     "Tier": ("console.tui.screens.tier", "TierPage"),
     "Band": ("console.tui.screens.band", "BandPage"),
@@ -32,7 +33,7 @@ class PageKey:
     @property
     def is_everywhere(self) -> bool:
         """Whether it needs no particular screen."""
-        return len(self.pages) in (0, len(_PAGES))
+        return len(self.pages) in (0, len(PAGES))
 
 
 def make_page(name: str, view: View, keys: Callable[[], Sequence[PageKey]]) -> Page:
@@ -48,7 +49,7 @@ def page_keys() -> list[PageKey]:
     """Each key with an id that screens and tables have of their own. This imports every screen."""
     found: dict[str, Binding] = {}
     pages: dict[str, list[str]] = {}
-    for name in _PAGES:
+    for name in PAGES:
         for cls in _class_of(name).__mro__:
             for binding in cls.__dict__.get("BINDINGS", ()):
                 if isinstance(binding, Binding) and binding.id:
@@ -61,7 +62,7 @@ def page_keys() -> list[PageKey]:
 
 
 def _class_of(name: str) -> type[Page]:
-    module, page = _PAGES[name]
+    module, page = _CLASSES[name]
     with LOADING:
         cls: type[Page] = getattr(import_module(module), page)
     return cls

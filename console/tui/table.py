@@ -5,7 +5,7 @@ first, until the rest fits.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -89,7 +89,7 @@ def columns_for(columns: Sequence[Column], entries: Sequence[Entry], width: int)
     for column in kept:
         more = min(_missing(column, entries), room // greedy) if column.stretches else 0
         room, greedy = room - more, greedy - column.stretches
-        widened.append(_wider(column, more) if more else column)
+        widened.append(replace(column, width=column.width + more))
     return tuple(widened)
 
 
@@ -97,18 +97,6 @@ def _missing(column: Column, entries: Sequence[Entry]) -> int:
     """By how many cells the longest text of a column is too long for it."""
     widest = max((cell_len(entry.cells.get(column.key, "")) for entry in entries), default=0)
     return max(widest + 1 - column.width, 0)
-
-
-def _wider(column: Column, more: int) -> Column:
-    return Column(
-        column.key,
-        column.heading,
-        column.width + more,
-        column.is_number,
-        column.letter,
-        column.rank,
-        stretches=True,
-    )
 
 
 def aligned(text: str, column: Column) -> str:

@@ -13,6 +13,7 @@ from console.tui.render.flow import sentences
 from console.tui.render.scatter import Cloud, Dot, scatter_chart
 from console.tui.table import Column, Entry
 from store.clock import rfc3339
+from store.figures import NO_TOKENS
 from store.hours import Band, HourPoint
 from store.money import USD
 from store.unknown import Unknown
@@ -158,7 +159,7 @@ def _reasons(band: Band) -> dict[str, int]:
 
 def _is_unknown(hour: HourPoint) -> bool:
     value = hour.output_nusd_per_mtok
-    return isinstance(value, Unknown) and value.reason != "no tokens"
+    return isinstance(value, Unknown) and value != NO_TOKENS
 
 
 HOUR_COLUMNS = (

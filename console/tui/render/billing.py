@@ -57,16 +57,16 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class BillingAnswer:
-    """What the store said of its sources. `tick`: how often each is asked; `shapes` by provider."""
+    """What the store said of its sources. `every`: how often each is asked; `shapes` by provider."""
 
     sources: Sequence[SourceHealth]
-    tick: timedelta
+    every: timedelta
     shapes: Mapping[str, Shape] = field(default_factory=dict)
 
 
 def entries(answer: BillingAnswer, fleet: Fleet) -> list[Entry]:
     """A source a row, providers first."""
-    return [_entry(source, *state(source, answer.tick, fleet)) for source in answer.sources]
+    return [_entry(source, *state(source, answer.every, fleet)) for source in answer.sources]
 
 
 def key_of(source: SourceHealth) -> str:
@@ -74,7 +74,7 @@ def key_of(source: SourceHealth) -> str:
     return f"{source.kind}:{source.name}"
 
 
-def state(source: SourceHealth, tick: timedelta, fleet: Fleet) -> tuple[str, Role]:
+def state(source: SourceHealth, every: timedelta, fleet: Fleet) -> tuple[str, Role]:
     """How a source does, in words with a sign before them, and how much it asks for attention."""
     tier = fleet.tier(source.tier) if source.tier else None
     if tier is not None and tier.state == "asleep":
@@ -82,7 +82,7 @@ def state(source: SourceHealth, tick: timedelta, fleet: Fleet) -> tuple[str, Rol
     if source.last_complete_at is None:
         return "— never yet", Role.BAD
     late = fleet.at - source.last_complete_at
-    if late > _LATE_TICKS * tick:
+    if late > _LATE_TICKS * every:
         return f"! STALE {age(late.total_seconds())}", Role.BAD
     return ("! problem", Role.WARN) if source.problem else ("● complete", Role.PLAIN)
 
@@ -132,7 +132,7 @@ def share(source: SourceHealth) -> str:
 
 def detail_rows(source: SourceHealth, answer: BillingAnswer, fleet: Fleet, width: int) -> list[Row]:
     """The source under the cursor: what is wrong, how it answers, what its bill is like, and its gaps."""
-    stands, role = state(source, answer.tick, fleet)
+    stands, role = state(source, answer.every, fleet)
     of = f" of tier {printable(source.tier)}" if source.tier else ""
     head = (
         Span(f" {printable(source.name)}", Role.STRONG),
@@ -148,7 +148,7 @@ def detail_rows(source: SourceHealth, answer: BillingAnswer, fleet: Fleet, width
         rows += sentences([_documented(shape)], width, Role.MUTED)
     if not source.complete + source.incomplete:  # no gap where nobody has looked would be good news
         return rows
-    if _is_unasked(source, answer.tick, fleet):
+    if _is_unasked(source, answer.every, fleet):
         assert source.last_complete_at is not None
         since = f"NOT ASKED since {day_time(source.last_complete_at)} UTC: what it has missed is noted nowhere"
         rows += [line(""), *sentences([since], width, Role.BAD, "!")]
@@ -156,9 +156,9 @@ def detail_rows(source: SourceHealth, answer: BillingAnswer, fleet: Fleet, width
     return [*rows, line(""), *gap_rows(source.gaps, width)]
 
 
-def _is_unasked(source: SourceHealth, tick: timedelta, fleet: Fleet) -> bool:
+def _is_unasked(source: SourceHealth, every: timedelta, fleet: Fleet) -> bool:
     """Whether it is stale though nothing was missed: nobody looks."""
-    if source.last_complete_at is None or state(source, tick, fleet)[1] is not Role.BAD:
+    if source.last_complete_at is None or state(source, every, fleet)[1] is not Role.BAD:
         return False
     return not any(gap.until_at is None for gap in source.gaps)
 

@@ -19,6 +19,7 @@ from console.tui.render.canvas import (
     titled,
 )
 from console.tui.render.scale import EIGHTHS, Scale, even_scale, is_far_apart, log_scale
+from store.figures import NO_TOKENS
 from store.printable import printable
 from store.unknown import Unknown
 
@@ -144,7 +145,7 @@ def _references(series: Series) -> tuple[int, ...]:
 
 def _unknown_sign(values: Sequence[int | Unknown]) -> str:
     reasons = {value.reason for value in values if isinstance(value, Unknown)}
-    return NO_TOKENS_SIGN if reasons == {"no tokens"} else UNKNOWN_SIGN
+    return NO_TOKENS_SIGN if reasons == {NO_TOKENS.reason} else UNKNOWN_SIGN
 
 
 def _in_words(series: Series) -> str:
@@ -158,20 +159,20 @@ def _in_words(series: Series) -> str:
 
 
 def _unknown_in_words(value: Unknown) -> str:
-    return value.reason if value.reason == "no tokens" else "—"
+    return value.reason if value == NO_TOKENS else "—"
 
 
 def _nothing(series: Series, width: int) -> list[Row]:
     reasons = dict.fromkeys(mark.value.reason for mark in series.marks if isinstance(mark.value, Unknown))
     shown = [f" — {printable(reason)}" for reason in reasons] or [" — no step yet"]
-    role = Role.MUTED if list(reasons) == ["no tokens"] else Role.WARN
+    role = Role.MUTED if list(reasons) == [NO_TOKENS.reason] else Role.WARN
     return [clipped(line(text, role), width) for text in shown[:3]]
 
 
 def _legend(series: Series, signs: set[str], has_reference: bool, width: int) -> Row:
     texts = {
         UNKNOWN_SIGN: "not known",
-        NO_TOKENS_SIGN: "no tokens",
+        NO_TOKENS_SIGN: NO_TOKENS.reason,
         BELOW_SIGN: "below zero",
     }
     text = "".join(f" {sign} {text} " for sign, text in texts.items() if sign in signs)

@@ -6,7 +6,7 @@ Known, unknown and zero look different without colour: a number, `—`, and `$0.
 from fractions import Fraction
 from functools import lru_cache
 
-from store.figures import Figures
+from store.figures import NO_TOKENS, Figures
 from store.money import USD, display
 from store.unknown import Unknown
 
@@ -39,7 +39,7 @@ def mtok_in(currency: str) -> str:
 def per_mtok(value: int | Unknown, currency: str | None = USD) -> str:
     """$/Mtok; `no tokens` is not the same as not knowing."""
     if isinstance(value, Unknown):
-        return value.reason if value.reason == "no tokens" else UNKNOWN
+        return value.reason if value == NO_TOKENS else UNKNOWN
     return display(value, currency or USD, 2 if value >= 10**11 else 4)
 
 

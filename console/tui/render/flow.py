@@ -28,7 +28,7 @@ def sentences(texts: Sequence[str], width: int, role: Role = Role.PLAIN, sign: s
     lead = f" {sign} " if sign else " "
     rows = []
     for text in texts:
-        for n, part in enumerate(wrapped(printable(text), width - len(lead))):
+        for n, part in enumerate(wrapped(text, width - len(lead))):
             rows.append(clipped(line(f"{lead if n == 0 else ' ' * len(lead)}{part}", role), width))
     return rows
 

@@ -1,11 +1,11 @@
 """What a tier has at its provider, as lines: instances and volumes, each with its bills as they are stated."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from console.tui.cells import Role, Row, line
 from console.tui.render.figures import UNKNOWN, money
 from console.tui.render.flow import flowed
+from console.tui.render.lists import day_time
 from store.money import USD, display
 from store.resources import BillView, ResourceView
 from store.steps import told
@@ -40,11 +40,11 @@ def _resource(resource: ResourceView, currency: str) -> list[str]:
         f"{resource.kind} {resource.resource_id}",
         resource.name,
         _state(resource),
-        f"since {instant(resource.state_since_at)}" if resource.state_since_at else "",
+        f"since {day_time(resource.state_since_at)}" if resource.state_since_at else "",
         f"on {resource.attached_to}" if isinstance(resource.attached_to, str) else "",
         address if isinstance(address, str) else "",
         f"{_rate(resource.rate_nusd_per_hour, quoted_in)}/h quoted",
-        f"seen {instant(resource.seen_at)}" if resource.seen_at else "",
+        f"seen {day_time(resource.seen_at)}" if resource.seen_at else "",
     ]
 
 
@@ -64,11 +64,11 @@ def _bill(bill: BillView) -> list[str]:
     return [
         f"bill {bill.counter}",
         f"states {bill.raw} {bill.currency}" if bill.raw else f"{UNKNOWN} never read",
-        f"at {instant(bill.as_of_at)}" if bill.as_of_at else "",
-        f"runs since {instant(bill.started_at)}" if bill.started_at else "",
+        f"at {day_time(bill.as_of_at)}" if bill.as_of_at else "",
+        f"runs since {day_time(bill.started_at)}" if bill.started_at else "",
         _moved(bill),
         step,
-        f"{_amount(bill.spent_nusd, bill.currency)} since first seen {instant(bill.first_seen_at)}",
+        f"{_amount(bill.spent_nusd, bill.currency)} since first seen {day_time(bill.first_seen_at)}",
         f"opened with {money(bill.opening_nusd, bill.currency)}" if bill.opening_nusd else "",
         *_flags(bill),
     ]
@@ -77,23 +77,18 @@ def _bill(bill: BillView) -> list[str]:
 def _moved(bill: BillView) -> str:
     if isinstance(bill.moved_at, Unknown):
         return f"moved: {bill.moved_at.reason}"
-    return f"moved {instant(bill.moved_at)}" if bill.moved_at else "has not moved since"
+    return f"moved {day_time(bill.moved_at)}" if bill.moved_at else "has not moved since"
 
 
 def _flags(bill: BillView) -> list[str]:
     return [
-        f"! UNSETTLED since {instant(bill.unsettled_at)}: mtok counter settle {bill.counter_id}"
+        f"! UNSETTLED since {day_time(bill.unsettled_at)}: mtok counter settle {bill.counter_id}"
         if bill.unsettled_at
         else "",
-        f"FINAL at {instant(bill.final_at)}" if bill.final_at else "",
+        f"FINAL at {day_time(bill.final_at)}" if bill.final_at else "",
         "EXCLUDED from billing by the provider" if bill.is_excluded else "",
     ]
 
 
 def _amount(value: int | Unknown, currency: str) -> str:
     return f"{UNKNOWN} ({value.reason})" if isinstance(value, Unknown) else money(value, currency)
-
-
-def instant(at: datetime | None) -> str:
-    """An instant in UTC as it is read in a list: `11-24 08:06:00`."""
-    return UNKNOWN if at is None else f"{at.astimezone(UTC):%m-%d %H:%M:%S}"

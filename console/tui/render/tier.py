@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 from console.tui.cells import Role, Row, line
 from console.tui.render.figures import UNKNOWN, count, money, per_mtok, percent, short, sparkline
+from console.tui.render.flow import sentences
 from console.tui.render.states import state_text
-from console.tui.render.status import wrapped
 from store.figures import Figures
 from store.fleet_view import OperationView, TierView
 from store.gate import Verdict
@@ -15,7 +15,6 @@ from store.unknown import Unknown
 from store.window import WINDOWS, Edges
 
 _HEADING = f" {'WINDOW':<6}{'SPEND':>10}{'IN':>7}{'OUT':>7}{'$/Mtok OUT':>11}{'$/Mtok ALL':>11}{'UTIL':>6}  FROM"
-PATIENCE = timedelta(seconds=120)  # two minutes' ticks; one tick late is a slow answer
 
 
 def detail_rows(
@@ -24,7 +23,8 @@ def detail_rows(
     closed: str | None = None,
     windows: Sequence[str] = WINDOWS,
     width: int = 79,
-    patience: timedelta = PATIENCE,
+    *,
+    patience: timedelta,
 ) -> list[Row]:
     """What matters of the tier under the cursor, in these windows; the reason of each figure that is not known.
 
@@ -35,21 +35,15 @@ def detail_rows(
     if tier.operation is not None:
         rows += operation_rows(tier.operation, now)
     if closed is not None:
-        rows += _set_in("!", f"GATE CLOSED for {closed}", width, Role.BAD)
+        rows += sentences([f"GATE CLOSED for {closed}"], width, Role.BAD, "!")
     heading, *figures = figures_table(tier, windows, now, patience)
     rows += [line(heading, Role.HEADING), *map(line, figures)]
     # the reasons first: a small terminal cuts what is below
-    rows += [row for reason in unknown_reasons(tier) for row in _set_in(UNKNOWN, reason, width, Role.WARN)]
+    rows += sentences(unknown_reasons(tier), width, Role.WARN, UNKNOWN)
     rows.append(line(f" trend {sparkline(tier.trend)}  in flight {_in_flight(tier)}"))
     rows.append(line(f" {tier.engine}" if tier.engine else " engine not known yet", Role.MUTED))
     rows += [line(key_line(label, used), Role.MUTED) for label, used in tier.keys.items()]
     return rows
-
-
-def _set_in(sign: str, text: str, width: int, role: Role) -> list[Row]:
-    """A text in as many lines as it needs, after a sign."""
-    first, *more = wrapped(text, width - 3)
-    return [line(f" {sign} {first}", role), *(line(f"   {rest}", role) for rest in more)]
 
 
 def why_closed_alone(verdict: Verdict, tier: str) -> str | None:

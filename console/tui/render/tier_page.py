@@ -12,7 +12,7 @@ from console.tui.render.flow import beside, flowed, sentences
 from console.tui.render.resources import resource_rows
 from console.tui.render.series import output_chart, tokens_chart
 from console.tui.render.states import state_role, state_text
-from console.tui.render.tier import PATIENCE, figures_table, key_line, operation_rows, unknown_reasons
+from console.tui.render.tier import figures_table, key_line, operation_rows, unknown_reasons
 from console.tui.render.wakes import wake_rows
 from store.anatomy import Anatomy
 from store.figures import NO_TOKENS
@@ -63,7 +63,8 @@ def tier_rows(
     now: datetime,
     room: Room,
     closed: str | None = None,
-    patience: timedelta = PATIENCE,
+    *,
+    patience: timedelta,
 ) -> list[Row]:
     """All about `tier`, as far as it has been read.
 

@@ -1,12 +1,13 @@
 """Wake anatomy as lines: what each phase takes, at the median and at worst, and the last wakes one by one."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, timedelta
+from datetime import timedelta
 
 from console.tui.cells import Role, Row, line
 from console.tui.render.canvas import clipped
 from console.tui.render.figures import UNKNOWN, money
 from console.tui.render.flow import flowed, sentences
+from console.tui.render.lists import day_time
 from store.anatomy import Anatomy, spread, whole
 from store.phases import Phase
 from store.unknown import Unknown
@@ -45,7 +46,7 @@ def _phases(times: Mapping[Phase, tuple[timedelta, timedelta]], width: int) -> l
 def _heads(wake: Anatomy) -> list[str]:
     cost = wake.cost
     return [
-        f"{wake.requested_at.astimezone(UTC):%m-%d %H:%M:%S}",
+        day_time(wake.requested_at),
         f"{wake.outcome} in {took(wake.took)}" if wake.took is not None else str(wake.outcome),
         f"cost {UNKNOWN if isinstance(cost, Unknown) else money(cost.nusd, cost.currency)}",
         f"by {wake.actor}",

@@ -68,10 +68,10 @@ class FleetPage(TiersPage):
             return
         closed = why_closed_alone(fleet.verdict, tier.spec.name)
         width = self.app.size.width - 1  # the scroll bar's column
-        rows = detail_rows(tier, fleet.at, closed, WINDOWS, width, self.patience)
+        rows = detail_rows(tier, fleet.at, closed, WINDOWS, width, patience=self.patience)
         if len(rows) > self._room(fleet):  # the window in the table, today and this month
             few = (self.view.window, "today", "month")
-            rows = detail_rows(tier, fleet.at, closed, few, width, self.patience)
+            rows = detail_rows(tier, fleet.at, closed, few, width, patience=self.patience)
         self.query_one("#detail", Lines).show(rows)
 
     def exported(self) -> Exported | None:

@@ -45,7 +45,6 @@ class GatePage(Page):
 
     def on_mount(self) -> None:
         """Arrows scroll."""
-        super().on_mount()
         self.query_one("#pane").focus()
 
     def on_resize(self) -> None:

@@ -59,7 +59,6 @@ class HelpPage(Page):
 
     def on_mount(self) -> None:
         """Arrows scroll."""
-        super().on_mount()
         self._show_rows()
         self.query_one("#pane").focus()
 

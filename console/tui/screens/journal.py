@@ -78,7 +78,6 @@ class JournalPage(TablePage):
 
     def on_mount(self) -> None:
         """The filter is not like those of other tables."""
-        super().on_mount()
         self.query_one("#needle", Input).placeholder = "any part of an entry, in the whole journal"
 
     def question(self) -> Question:
@@ -118,11 +117,9 @@ class JournalPage(TablePage):
         """Ask once no letter has come for a while."""
         if not event.input.display:
             return
-        self.needle = event.value
         if self._still is not None:
             self._still.stop()
         self._still = self.set_timer(_STILL_S, self._ask)
-        self._show_filter()
 
     def on_input_submitted(self) -> None:
         """Ask at once."""

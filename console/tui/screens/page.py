@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
@@ -15,9 +15,9 @@ from textual.events import Key
 from textual.screen import Screen
 
 from console.service import Service
+from console.tui.acts import Acts
 from console.tui.cells import Role, fitted, line
 from console.tui.render.status import banners, gate_rows, header
-from console.tui.render.tier import PATIENCE
 from console.tui.view import View
 from console.tui.widgets.key_bar import KeyBar, KeyHint
 from console.tui.widgets.lines import Lines
@@ -115,10 +115,13 @@ class Page(Screen[None]):
         self.show()
 
     @property
+    def _acts(self) -> Acts:
+        return cast("Acts", self.app)
+
+    @property
     def patience(self) -> timedelta:
         """How long after a tick nobody wonders where the next one is: two intervals of the collector."""
-        service: Service | None = getattr(self.app, "service", None)
-        return PATIENCE if service is None else 2 * service.settings.collector.every
+        return 2 * self._acts.service.settings.collector.every
 
     @property
     def _is_there(self) -> bool:
@@ -162,13 +165,12 @@ class Page(Screen[None]):
         return [hint for _, hint in sorted(found, key=lambda pair: pair[0])]
 
     def _hint(self, binding: Binding, node: DOMNode) -> KeyHint:
-        why_not: Callable[[str], str | None] = getattr(self.app, "why_not", lambda _: None)
         return KeyHint(
             key_of(binding),
             self._told_by(binding),
             binding.action,
             node,
-            is_possible=why_not(binding.action) is None,
+            is_possible=self._acts.why_not(binding.action) is None,
             is_kept=binding.id in ("app.help", "app.quit"),
         )
 

@@ -57,7 +57,6 @@ class TablePage(Page):
 
     def on_mount(self) -> None:
         """The keys go to the table."""
-        super().on_mount()
         self.table.focus()
 
     def show_body(self) -> None:

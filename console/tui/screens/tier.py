@@ -1,6 +1,6 @@
 """One tier closely: what it costs over time, what it has at its provider, how it wakes, whom it served."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from datetime import datetime
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ from textual.events import Resize
 
 from console.service import Service
 from console.tui.cells import line
+from console.tui.messages import Wanted
 from console.tui.render.series import POINT_COLUMNS, point_cells, points_that_resolve
 from console.tui.render.tier import figures_line, why_closed_alone
 from console.tui.render.tier_page import Room, TierAnswer, left_width, tier_rows
@@ -89,7 +90,7 @@ class TierPage(Page):
             return
         closed = why_closed_alone(fleet.verdict, tier.spec.name)
         answer, room = self._answer_of(tier), self._room()
-        shown.show(tier_rows(tier, answer, self.view.window, fleet.at, room, closed, self.patience))
+        shown.show(tier_rows(tier, answer, self.view.window, fleet.at, room, closed, patience=self.patience))
 
     def exported(self) -> Exported | None:
         """The points of the chart, exact."""
@@ -120,8 +121,7 @@ class TierPage(Page):
         self.view.tier = names[(names.index(tier.spec.name) + step) % len(names)]
         self.query_one("#pane").scroll_home(animate=False)
         self.show()
-        read_soon: Callable[[], None] = getattr(self.app, "read_soon", lambda: None)
-        read_soon()
+        self.post_message(Wanted())
 
     def _answer_of(self, tier: TierView) -> TierAnswer | None:
         answer = self.answer

@@ -54,8 +54,8 @@ class Lines(Drawn):
 
     DEFAULT_CSS = "Lines { height: auto; width: 100%; }"
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
-        super().__init__(id=id, classes=classes)
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
         self._rows: list[Row] = []
         self._strips: dict[int, Strip] = {}
         self._drawn_width = 0

@@ -57,7 +57,7 @@ def test_the_screen_shows_euros(fleet: Fleet) -> None:
     (entry,) = entries(fleet, "today")
     assert entry.cells["today"] == "€30.00"
     assert entry.cells["output"] == "€29.9994"
-    assert "€30.00" in "\n".join(map(text_of, detail_rows(tier, fleet.at)))
+    assert "€30.00" in "\n".join(map(text_of, detail_rows(tier, fleet.at, patience=timedelta(minutes=2))))
     gate = "\n".join(map(text_of, gate_rows(fleet, 200)))
     assert "€30.00 of €100.00" in gate
     assert "$30" not in gate

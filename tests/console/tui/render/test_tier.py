@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from console.tui.cells import Row, text_of
-from console.tui.render.tier import PATIENCE, detail_rows, figures_line, figures_table
+from console.tui.render.tier import detail_rows, figures_line, figures_table
 from console.tui.render.tier_page import Room, tier_rows
 from store.figures import Figures
 from store.fleet_view import TierView
@@ -15,6 +15,7 @@ from store.window import Edges
 from tests.console.fleet_world import START, fleet_world
 
 NOW = START + timedelta(minutes=9)
+PATIENCE = timedelta(minutes=2)
 FRESH = Edges(START + timedelta(minutes=4), NOW - timedelta(minutes=1), since=False)
 LATE = Edges(START + timedelta(minutes=4), START + timedelta(minutes=5), since=False)
 
@@ -64,7 +65,10 @@ def test_the_column_is_named_by_what_is_in_it(tier: TierView) -> None:
 @pytest.mark.parametrize("width", [79, 119, 200])
 def test_both_screens_show_both_edges(tier: TierView, width: int) -> None:
     late = replace(tier, figures={**tier.figures, "5m": with_edges(tier, LATE)})
-    for rows in (detail_rows(late, NOW, width=width), tier_rows(late, None, "5m", NOW, Room(width, 24))):
+    for rows in (
+        detail_rows(late, NOW, width=width, patience=PATIENCE),
+        tier_rows(late, None, "5m", NOW, Room(width, 24), patience=PATIENCE),
+    ):
         assert "08:04-08:05" in told(rows)
         assert "FROM-TO" in told(rows)
 
