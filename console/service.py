@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.export.csv import write_table
-from console.reading import Reading
+from console.queries import Queries
 from console.settings import Settings, TierSection
 from store.clock import Clock
 from store.errors import MtokError
@@ -42,7 +42,7 @@ class ReadOnly(MtokError):
         self.what = what
 
 
-class Service(Reading):
+class Service(Queries):
     """The engineer's side of one store. A read-only one refuses whatever would change something."""
 
     def __init__(

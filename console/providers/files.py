@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, S
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from console.providers.files_folder import Folder, Period, Reading, Stated
+from console.providers.files_folder import Folder, FolderRead, Period, Stated
 from console.providers.files_kind import FilesOptions
 from console.providers.protocol import (
     Action,
@@ -115,10 +115,10 @@ class Files:
     async def close(self) -> None:
         """Nothing is held open."""
 
-    async def _read(self) -> Reading:
+    async def _read(self) -> FolderRead:
         return await asyncio.to_thread(self._folder.read, self._clock.now(), self._options.newest_within)
 
-    def _current(self, reading: Reading) -> Iterator[Stated]:
+    def _current(self, reading: FolderRead) -> Iterator[Stated]:
         since = self._clock.now() - self._options.corrections_for
         return (one for one in reading.stated.values() if one.period.end > since)
 

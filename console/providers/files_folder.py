@@ -57,7 +57,7 @@ class Stated:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class FolderRead:
     """The whole folder at one instant, by counter. With a problem, nothing in it is used."""
 
     stated: Mapping[str, Stated] = field(default_factory=dict)
@@ -84,16 +84,16 @@ class Folder:
         self._stated: dict[str, Stated] | None = None  # until a file changes
         self._alone = threading.Lock()  # a reading that was given up goes on in its thread
 
-    def read(self, now: datetime, newest_within: timedelta) -> Reading:
+    def read(self, now: datetime, newest_within: timedelta) -> FolderRead:
         """Everything that the folder says at `now`; it is stale when no file has changed within `newest_within`."""
         with self._alone:
             return self._read(now, newest_within)
 
-    def _read(self, now: datetime, newest_within: timedelta) -> Reading:
+    def _read(self, now: datetime, newest_within: timedelta) -> FolderRead:
         try:
             paths = sorted(path for path in self._listed() if self._is_wanted(path))
         except OSError as error:
-            return Reading(problems=(f"{self.path}: cannot be read: {error.strerror or error}",))
+            return FolderRead(problems=(f"{self.path}: cannot be read: {error.strerror or error}",))
         problems = [problem for path in paths if (problem := self._look(path, now)) is not None]
         for gone in set(self._files) - set(paths):
             del self._files[gone]
@@ -101,13 +101,13 @@ class Folder:
         problems += [f"{self._called(path)}: {one}" for path, file in self._files.items() for one in file.problems]
         problems += self._staleness(now, newest_within)
         if problems:
-            return Reading(problems=tuple(problems))
+            return FolderRead(problems=tuple(problems))
         try:
             self._stated = self._add_up() if self._stated is None else self._stated
         except AmountError as error:
-            return Reading(problems=(f"{self.path}: {error}",))
+            return FolderRead(problems=(f"{self.path}: {error}",))
         self._is_known = True
-        return Reading(self._stated)
+        return FolderRead(self._stated)
 
     def _listed(self) -> Iterable[Path]:
         for path in self.path.iterdir():

@@ -14,7 +14,7 @@ class Slow:
             time.sleep(0.01)
 
 import console.loading
-from console.reading import Reading
+from console.queries import Queries
 from console.tui.pages import make_page
 from console.tui.view import View
 sys.meta_path.insert(0, Slow())
@@ -22,7 +22,7 @@ failed = []
 
 def read():
     try:
-        Reading(lambda: None, types.SimpleNamespace(tier_specs=(), gate_policy=None, trend_step=None), None)._reader
+        Queries(lambda: None, types.SimpleNamespace(tier_specs=(), gate_policy=None, trend_step=None), None)._reader
     except Exception as error:
         failed.append(error)
 

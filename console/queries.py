@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from store.sources import SourceHealth
 
 
-class Reading:
-    """The reading half of the engineer's side of one store. `at` left out is now.
+class Queries:
+    """The asking half of the engineer's side of one store. `at` left out is now.
 
     Every method raises StoreUnreachable when the store does not answer.
     """
