@@ -34,8 +34,8 @@ _PLAIN = "text/plain; charset=utf-8"
 class Reader:
     """Reads the store in one thread; whoever asks while it reads gets the same reading."""
 
-    def __init__(self, settings: Settings, within_s: float = _WITHIN_S) -> None:
-        self._settings, self.within_s = settings, within_s
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self.within_s = settings, _WITHIN_S
         self._lock = threading.Lock()
         self._reading: Future[list[Metric]] | None = None
         self.database: Database | None = None

@@ -51,7 +51,7 @@ def played(terminal: Pty) -> list[object]:
 
 BLIND = (
     "import sys, console.queries as r, console.screen as s; s._OPENED_WITHIN_S = s._READ_WITHIN_S = 60; "
-    "r.Reading.database = property(lambda self: 1 / 0); "
+    "r.Queries.database = property(lambda self: 1 / 0); "
     "from console.main import main; sys.exit(main())"
 )
 
