@@ -208,6 +208,16 @@ def test_dark_shows_at_its_second_although_nothing_has_changed(world: FleetWorld
     assert late.verdict.reasons == (Reason.DARK,)
 
 
+def test_where_ticks_end_it_shows_what_one_read_anew_shows(world: FleetWorld, reader: FleetReader) -> None:
+    """By time alone: no tier serves while it is dark, and what is in flight is known no more."""
+    assert reader.read(world.clock.now()).tiers[0].state == "serving"
+    for _ in range(50):
+        world.clock.advance(5)
+        assert besides_figures(reader.read(world.clock.now())) == besides_figures(anew(world))
+    last = reader.read(world.clock.now()).tiers[0]
+    assert (last.state, last.in_flight) == ("running", Unknown("its agents have not been asked for a while"))
+
+
 def test_figures_grow_old_without_ticks(world: FleetWorld, reader: FleetReader) -> None:
     now = world.clock.now()
     assert not isinstance(reader.read(now).tiers[0].figures["5m"].spend, Unknown)
