@@ -81,18 +81,18 @@ class Queries:
         return read_fleet_at(self.database, specs, policy, at, self.settings.trend_step)
 
     def minute_before(self, at: datetime) -> datetime | None:
-        """The instant of the tick before `at`; None where nothing older is recorded."""
-        from store.replay import tick_before
+        """The instant before `at` of a tick, or at which it became dark; None where nothing is older."""
+        from store.replay import step_before
 
         with self.database.read() as session:
-            return tick_before(session, at)
+            return step_before(session, at, self.settings.gate_policy)
 
     def minute_after(self, at: datetime) -> datetime | None:
-        """The instant of the tick after `at`; None where there is no newer one yet."""
-        from store.replay import tick_after
+        """The instant after `at` of a tick, or at which it became dark; None where nothing is newer."""
+        from store.replay import step_after
 
         with self.database.read() as session:
-            return tick_after(session, at)
+            return step_after(session, at, self.settings.gate_policy, self.clock.now())
 
     def points(
         self, tier: str, window: Window | str, count: int, at: datetime | None = None

@@ -62,9 +62,26 @@ def read_fleet_at(
         )
 
 
-def tick_before(session: Session, at: datetime) -> datetime | None:
-    """The instant of the last tick before `at`, if there is one."""
-    return session.exec(select(func.max(Tick.at)).where(Tick.at < at)).one()
+def step_before(session: Session, at: datetime, policy: GatePolicy) -> datetime | None:
+    """The last instant before `at` of a tick, or at which it had become dark; None where nothing is older."""
+    tick_at = session.exec(select(func.max(Tick.at)).where(Tick.at < at)).one()
+    dark_at = _dark_at(session, Tick.at < at, policy)
+    return max((one for one in (tick_at, dark_at) if one is not None and one < at), default=None)
+
+
+def step_after(session: Session, at: datetime, policy: GatePolicy, now: datetime) -> datetime | None:
+    """The first instant after `at`, and up to `now`, of a tick, or at which it became dark."""
+    tick_at, dark_at = tick_after(session, at), _dark_at(session, Tick.at <= at, policy)
+    return min((one for one in (tick_at, dark_at) if one is not None and at < one <= now), default=None)
+
+
+def _dark_at(session: Session, before: bool, policy: GatePolicy) -> datetime | None:
+    """The second at which it is dark if no tick follows the last complete one of those `before`.
+
+    No tick is there to step to, since nobody was there to make one; but every agent had closed.
+    """
+    last = session.exec(select(func.max(Tick.at)).where(before, col(Tick.complete))).one()
+    return None if last is None else last + policy.dark_after + timedelta(seconds=1)
 
 
 def tick_after(session: Session, at: datetime) -> datetime | None:

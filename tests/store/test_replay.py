@@ -171,6 +171,23 @@ def test_minutes_are_stepped_through_by_their_ticks(world: FleetWorld) -> None:
     assert service.minute_after(START + 2 * MINUTE) is None
 
 
+def test_steps_pass_no_outage_by(world: FleetWorld) -> None:
+    """Nobody led, so there is no tick between; what happened is that it became dark."""
+    world.tick()
+    world.clock.advance(3600)
+    service, later = world.service, world.clock.now()
+    dark = START + world.settings.gate_policy.dark_after + timedelta(seconds=1)
+    assert service.minute_after(START) == dark  # and no tick has come since
+    assert service.minute_after(dark) is None
+    world.tick()
+    world.clock.advance(60)
+    assert service.minute_after(dark) == later
+    assert service.minute_before(later) == dark
+    assert service.minute_before(dark) == START
+    assert service.fleet_at(START).verdict.is_open
+    assert service.fleet_at(dark).verdict.reasons == (Reason.DARK,)
+
+
 def test_a_minute_from_before_states_were_kept_tells_what_its_running_time_does(world: FleetWorld) -> None:
     for minute in range(4):
         world.asleep = frozenset({"l40"} if minute > 1 else ())

@@ -93,12 +93,16 @@ def key_line(label: str, used: KeyUsage) -> str:
 
 
 def _edges(edges: Edges | Unknown, now: datetime, patience: timedelta) -> str:
+    """In at most 17 cells; a time without a date is today's."""
     if isinstance(edges, Unknown):
         return ""
-    if edges.end_at < now - patience:
-        is_of_today = edges.end_at.astimezone(UTC).date() == now.astimezone(UTC).date()
-        return f"{edges.start_at:%H:%M}-{edges.end_at:{'%H:%M' if is_of_today else '%m-%d %H:%M'}}"
-    return f"since {edges.start_at:%H:%M}" if edges.since else f"{edges.start_at:%H:%M:%S}"
+    start, end, today = (at.astimezone(UTC) for at in (edges.start_at, edges.end_at, now))
+    day = "" if start.date() == today.date() else "%m-%d "
+    if edges.end_at >= now - patience:
+        return f"since {start:{day}%H:%M}" if edges.since else f"{start:{day}{'%H:%M' if day else '%H:%M:%S'}}"
+    if end.date() == today.date():
+        return f"{start:{day}%H:%M}-{end:%H:%M}"
+    return f"{start:{'%H:%M-' if start.date() == end.date() else '%m-%d…'}}{end:%m-%d %H:%M}"
 
 
 def _in_flight(tier: TierView) -> str:

@@ -24,6 +24,7 @@ from console.tui.widgets.line_table import LineTable
 from console.tui.widgets.lines import Lines
 from store.anatomy import Anatomy
 from store.journal_read import Entry as JournalEntry
+from store.unknown import Unknown
 
 if TYPE_CHECKING:
     from console.service import Service
@@ -182,10 +183,10 @@ class JournalPage(TablePage):
 def _answered(
     service: "Service", before: JournalAnswer | None, held: Held, chosen: JournalEntry | None, at: datetime | None
 ) -> JournalAnswer:
-    """With the operation of `chosen`; one that has ended is not read twice, a past minute knows none's outcome."""
+    """With the operation of `chosen`; one whose cost is known is not read twice, a past minute knows no outcome."""
     about = operation_of(chosen) if chosen is not None and at is None else None
     chosen_id = chosen.id if chosen else None
-    if before is not None and before.chosen_id == chosen_id and not _is_under_way(before.operation):
+    if before is not None and before.chosen_id == chosen_id and not _may_change(before.operation):
         operation = before.operation
     else:
         assert chosen is not None or about is None
@@ -196,5 +197,6 @@ def _answered(
     return JournalAnswer(held, chosen_id, operation)
 
 
-def _is_under_way(operation: Anatomy | None) -> bool:
-    return operation is not None and operation.finished_at is None
+def _may_change(operation: Anatomy | None) -> bool:
+    """Under way, or ended before the tick that tells what it cost."""
+    return operation is not None and (operation.finished_at is None or isinstance(operation.cost, Unknown))

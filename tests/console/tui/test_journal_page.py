@@ -185,3 +185,19 @@ async def test_an_entry_is_whole_below_with_its_operation_and_obeys_nobody(tmp_p
         assert max(map(cell_len, text_of(app, "detail").splitlines())) <= 80
         await pilot.resize_terminal(120, 40)
         await until(pilot, lambda: "FROM" in shown(app) and "192.0.2.7" in shown(app))
+
+
+async def test_what_an_operation_cost_comes_with_the_tick_after_it(tmp_path: Path) -> None:
+    world = with_entries(tmp_path, 0)
+    with world.database.write() as session:
+        now, seen = world.clock.now(), seen_state(session, "h100")
+        row = request(session, now, OperationKind.HIBERNATE, "h100", actor="ada", reason="night", seen=seen)
+        session.flush()
+        finish(session, row, OperationOutcome.DONE, now + timedelta(seconds=20), "")
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await journal_page(pilot, 3)
+        await until(pilot, lambda: "(no complete tick since it ended)" in text_of(app, "detail"))
+        world.clock.advance(58)
+        world.tick()
+        app.read()
+        await until(pilot, lambda: "cost      $" in text_of(app, "detail"))

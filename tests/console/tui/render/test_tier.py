@@ -16,6 +16,7 @@ from tests.console.fleet_world import START, fleet_world
 
 NOW = START + timedelta(minutes=9)
 PATIENCE = timedelta(minutes=2)
+DAY = timedelta(days=1)
 FRESH = Edges(START + timedelta(minutes=4), NOW - timedelta(minutes=1), since=False)
 LATE = Edges(START + timedelta(minutes=4), START + timedelta(minutes=5), since=False)
 
@@ -42,7 +43,11 @@ def told(rows: list[Row]) -> str:
         (replace(FRESH, end_at=NOW - PATIENCE), "08:04:00"),
         (LATE, "08:04-08:05"),
         (replace(LATE, since=True), "08:04-08:05"),
-        (replace(LATE, end_at=LATE.end_at - timedelta(days=1)), "08:04-11-23 08:05"),
+        (replace(LATE, start_at=LATE.start_at - DAY), "11-23 08:04-08:05"),
+        (replace(LATE, start_at=LATE.start_at - DAY, end_at=LATE.end_at - DAY), "08:04-11-23 08:05"),
+        (replace(LATE, start_at=LATE.start_at - 2 * DAY, end_at=LATE.end_at - DAY), "11-22…11-23 08:05"),
+        (replace(FRESH, start_at=FRESH.start_at - DAY), "11-23 08:04"),
+        (replace(FRESH, start_at=FRESH.start_at - DAY, since=True), "since 11-23 08:04"),
     ],
 )
 def test_a_figure_that_ends_in_the_past_names_both_edges(tier: TierView, edges: Edges, text: str) -> None:
