@@ -45,7 +45,7 @@ BINDINGS: list[BindingType] = [
         "Window before",
         id="app.before",
         show=False,
-        tooltip="window before; in a replay, minute before",
+        tooltip="the window before, where a screen has one; in a replay, the minute before",
     ),
     Binding(
         "right_square_bracket",
@@ -53,7 +53,7 @@ BINDINGS: list[BindingType] = [
         "Window",
         id="app.next",
         key_display="[ ]",
-        tooltip="next window; in a replay, next minute",
+        tooltip="the next window, where a screen has one; in a replay, the next minute",
     ),
     Binding("left_curly_bracket", "replay_window(-1)", "Window before", id="replay.before", show=False),
     Binding("right_curly_bracket", "replay_window(1)", "Window", id="replay.next", key_display="{ }"),
