@@ -129,10 +129,9 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
         return not self.screen_stack or self.page.HAS_EXPORT
 
     def read(self, *, is_wanted: bool = False) -> None:
-        """Read the store, unless time stands still; a reading that takes too long is told like no answer.
+        """Read the store; a reading that takes too long is told like no answer.
 
-        `is_wanted`: somebody asks for something that has not been read yet, and gets it though time stands still.
-        So does a dialog: what it asks about must not have changed.
+        `is_wanted`: somebody asks for something that has not been read yet, and gets it though figures stand still.
         """
         self.end_if_hung_up()
         if not self.screen_stack:  # a second may pass while the app closes its screens
@@ -142,9 +141,10 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
             waited = time.monotonic() - self._reading_since_s
             if waited > _SILENT_AFTER_S:
                 self._silent(f"the store has not answered for {waited:.0f} s")
-        elif self._is_wanted or not self.view.is_paused or isinstance(self.screen, Dialog):
+        else:
+            question = self.page.question() if self._is_wanted or not self.view.is_paused else None
             self._is_wanted, self._reading_since_s = False, time.monotonic()
-            self._read(self.page.NAME, self.page.question(), self.view.at)
+            self._read(self.page.NAME, question, self.view.at)
 
     def read_soon(self) -> None:
         """Read again at once."""
@@ -171,11 +171,11 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
             return
         if self.view.at not in (None, message.fleet.at):  # stepped on meanwhile: that minute is read next
             return
-        if self.view.at is not None or not self.view.is_paused or self.view.fleet is None:
-            self.view.fleet, self.view.read_s = still(self.view.fleet, message.fleet), time.monotonic()
-        self.view.problem = None
-        asked = self._pages.get(message.page)
-        if asked is not None:
+        view, asked = self.view, self._pages.get(message.page)
+        view.latest, view.read_s, view.problem = still(view.latest, message.fleet), time.monotonic(), None
+        if view.at is not None or not view.is_paused or view.fleet is None:
+            view.fleet = view.latest
+        if asked is not None and message.answer is not None:
             asked.answer = message.answer
         self.page.show()
         if isinstance(self.screen, Dialog):
@@ -244,6 +244,7 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
         """Let figures stand still, or go on."""
         self.view.is_paused = not self.view.is_paused
         self.say("paused: figures stand still; p goes on" if self.view.is_paused else "figures go on")
+        self.read_soon()
 
     def action_copy(self) -> None:
         """Copy the tier's name."""

@@ -15,6 +15,7 @@ _IN_TURN = tuple(LENGTHS)  # today and this month are shown beside each of them
 class View:
     """`at`: the past minute that a replay shows. `read_s`: when the store last answered, by the monotonic clock.
 
+    `fleet`: whose figures are shown; `latest`: the same, or a newer one while figures stand still.
     `collects_from_s`: when this console's own collector began, by the same clock; None where it has none.
     """
 
@@ -25,6 +26,7 @@ class View:
     window: str = _IN_TURN[0]
     tier: str | None = None
     fleet: Fleet | None = None
+    latest: Fleet | None = None
     read_s: float | None = None
     problem: str | None = None
     note: str = ""
@@ -41,7 +43,7 @@ class View:
     @property
     def leads(self) -> bool:
         """Whether the collector that leads is this console's own."""
-        led_by = self.fleet.led_by if self.fleet is not None else None
+        led_by = self.latest.led_by if self.latest is not None else None
         return led_by is not None and led_by.startswith(f"{this_process()}:")
 
     def is_about_to_lead(self, now_s: float) -> bool:

@@ -145,7 +145,7 @@ class Page(Screen[None]):
         self._too_small.fit()
         self._header.say(header(view, self.NAME, width), Role.STRONG)
         waiting = [line(" reading the store…", Role.MUTED)]
-        self.query_one("#gate", Lines).show(gate_rows(view.fleet, width) if view.fleet else waiting)
+        self.query_one("#gate", Lines).show(gate_rows(view.latest, width) if view.latest else waiting)
         self.query_one("#banners", Lines).show(banners(view, time.monotonic(), width))
         role = Role.WARN if view.note_is_problem else Role.MUTED
         said = f" {printable(view.note)}"

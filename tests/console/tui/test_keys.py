@@ -91,6 +91,10 @@ async def test_pause_lets_figures_stand_still_and_says_so(world: FleetWorld, tmp
         world.tick()
         await asyncio.sleep(1.2)
         assert text_of(app, "detail") == before
+        assert "GATE OPEN" in text_of(app, "gate")
+        world.service.close_gate("leak")  # what is wrong is told all the same
+        await until(pilot, lambda: "GATE CLOSED  MANUAL" in text_of(app, "gate"))
+        assert text_of(app, "detail") == before
         await pilot.press("p")
         await until(pilot, lambda: text_of(app, "detail") != before)
         assert "PAUSED" not in text_of(app, "header")
