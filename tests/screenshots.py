@@ -1,6 +1,7 @@
 """`make screenshots`: every screen and dialog, dark and light, at both sizes, as SVG and PNG into screenshots/.
 
-The running demo is photographed; screens that need hours, on a made-up day. Both show SIMULATED PROVIDER.
+The running demo is photographed; screens that need hours, or a spent budget, on made-up ones. All show SIMULATED
+PROVIDER.
 """
 
 import asyncio
@@ -25,7 +26,10 @@ from console.tui.view import View
 from store.clock import SystemClock
 from store.database import open_database
 from store.logs import silence_logs
+from store.process import this_process
+from store.tables import Leadership
 from tests.console.day_world import day_world
+from tests.console.fleet_world import fleet_world
 
 FOLDER = Path(__file__).parents[1] / "screenshots"
 SIZES = ((120, 40), (80, 24))
@@ -68,7 +72,13 @@ DAY = (
     Shot("billing-day", ("5",)),
     Shot("wake", ("j", "w"), ("escape", "k")),
 )
-NAMES = tuple(shot.name for shot in (*DEMO, *DAY))
+SPENT = (
+    Shot("gate-spent", ("4",)),
+    Shot("reset", ("r",), ("escape",)),
+    Shot("open-gate", ("o",), ("escape",)),
+    Shot("quit", ("q",), ("escape",)),
+)
+NAMES = tuple(shot.name for shot in (*DEMO, *DAY, *SPENT))
 
 
 def photograph(app: MtokApp, name: str) -> None:
@@ -125,6 +135,18 @@ def photograph_day() -> None:
         world.database.close()
 
 
+def photograph_spent() -> None:
+    """A limit that is spent, a gate that is closed by hand besides, and the console that leads."""
+    with tempfile.TemporaryDirectory() as folder:
+        world = fleet_world(Path(folder), limit="1.20", minutes=20)
+        world.clock.advance(-58)
+        with world.database.write() as session:
+            session.get_one(Leadership, 1).owner = f"{this_process()}:1"
+        world.service.close_gate("a loop in the canary, looked at")
+        asyncio.run(photograph_all(world.service, Path(folder), SPENT))
+        world.database.close()
+
+
 def photograph_demo() -> None:
     """The demo as it runs."""
     with tempfile.TemporaryDirectory() as folder:
@@ -150,6 +172,7 @@ def main() -> None:
         old.unlink()
     silence_logs()
     photograph_day()
+    photograph_spent()
     photograph_demo()
 
 
