@@ -8,7 +8,7 @@ from console.opening import opened
 from console.service import Service
 from store.clock import SystemClock
 from store.errors import AmountError, SettingsError
-from store.money import parse_nusd
+from store.money import typed_nusd
 from store.printable import printable
 
 
@@ -40,7 +40,7 @@ def open_gate(config: Path | None, reason: str) -> None:
 def reset_gate(config: Path | None, amount: str, reason: str, tier: str | None, currency: str) -> None:
     """Add money to today's limit."""
     try:
-        nusd = parse_nusd(amount)
+        nusd = typed_nusd(amount)
     except AmountError as error:
         raise SettingsError(f"--amount {amount}", error.problem, "write one such as 50 or 12.50") from None
     with opened(config) as (settings, database):

@@ -7,6 +7,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from console.changed import (
+    WhyChanged,
+    closing_changed,
+    never_changed,
+    opening_changed,
+    reset_changed,
+    tier_changed,
+    wake_changed,
+)
 from console.plain_lines import everything
 from console.service import Service
 from console.wording import (
@@ -15,13 +24,15 @@ from console.wording import (
     hibernate_consequence,
     open_consequence,
     reset_consequence,
+    reset_understood,
     wake_consequence,
 )
 from store.clock import rfc3339
 from store.errors import AmountError, MtokError
 from store.fleet_view import Fleet, TierView
-from store.money import parse_nusd
+from store.money import typed_nusd
 from store.phases import OperationKind
+from store.resets import day_limit, scope_to_reset
 from store.window import WINDOWS
 
 HELP = (
@@ -30,15 +41,17 @@ HELP = (
     "gate reset AMOUNT REASON, gate close REASON, gate open REASON: the same.",
     "quit: end. An empty line answers nothing and cancels what was asked.",
 )
+_UNREAD: WhyChanged = never_changed  # nothing has been said of the fleet
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What waits for an answer, the word that is needed, and what it does."""
+    """What waits for an answer, the word that is needed, what it does, and why it is no longer asked."""
 
     what: str
     word: str
     act: Callable[[], object]
+    why_changed: WhyChanged = never_changed
 
 
 class Talk:
@@ -96,8 +109,12 @@ class Talk:
         if text != asked.word:
             yield f"{asked.what}: cancelled"
             return
+        why = asked.why_changed(self.fleet) if self.fleet is not None else None
+        if why is not None:
+            yield f"{asked.what}: {why}; nothing was changed"
+            return
         asked.act()
-        yield f"{asked.what}: asked; {carried_out(is_led=self._service.is_led())}"
+        yield f"{asked.what}: asked; {carried_out(is_led=self._service.is_led_or_unknown())}"
 
     def _ask_operation(self, kind: OperationKind, name: str) -> Iterator[str]:
         yield from self._stale()
@@ -110,36 +127,46 @@ class Talk:
         if kind in tier.refusals:
             yield f"{kind} {name}: {tier.refusals[kind]}"
             return
-        yield from self._consequence(kind, tier)
+        text, why_changed = self._consequence(kind, tier)
+        yield from text.splitlines()
         word = name if kind is OperationKind.HIBERNATE and tier.state == "serving" else "yes"
-        self._asked = _Asked(f"{kind} {name}", word, lambda: self._service.ask(kind, name, seen=tier.seen))
+        act = partial(self._service.ask, kind, name, seen=tier.seen)
+        self._asked = _Asked(f"{kind} {name}", word, act, why_changed)
         yield f"type {word} to go on; anything else cancels"
 
-    def _consequence(self, kind: OperationKind, tier: TierView) -> Iterator[str]:
+    def _consequence(self, kind: OperationKind, tier: TierView) -> tuple[str, WhyChanged]:
         if kind is OperationKind.HIBERNATE:
-            yield from hibernate_consequence(tier).splitlines()
-        else:
-            yield from wake_consequence(tier, self._service.preflight(tier.spec.name)).splitlines()
+            return hibernate_consequence(tier), tier_changed(tier)
+        checks = self._service.preflight(tier.spec.name)
+        return wake_consequence(tier, checks), wake_changed(tier, checks)
 
     def _ask_reset(self, amount: str, reason: str) -> Iterator[str]:
         try:
-            nusd = parse_nusd(amount)
+            nusd = typed_nusd(amount)
         except AmountError as error:
             yield f"gate reset: {amount!r} {error.problem}"
             return
         yield from self._stale()
+        act, why_changed = partial(self._service.reset_gate, nusd, reason), _UNREAD
         if self.fleet is not None:
-            yield from reset_consequence(self.fleet).splitlines()
-        self._asked = _Asked("gate reset", "yes", lambda: self._service.reset_gate(nusd, reason))
+            scope, zone = scope_to_reset(self.fleet.verdict), self._service.settings.gate_policy.zone
+            limit = day_limit(self.fleet.verdict, scope, self.fleet.at, zone)
+            yield from reset_consequence(self.fleet, scope).splitlines()
+            yield f"It {reset_understood(limit, nusd)}."
+            act = partial(act, currency=limit.currency, seen=limit)
+            why_changed = reset_changed(self.fleet, scope, zone)
+        self._asked = _Asked("gate reset", "yes", act, why_changed)
         yield "type yes to go on; anything else cancels"
 
     def _ask_gate(self, act: str, reason: str) -> Iterator[str]:
         yield from self._stale()
-        seen = None
+        seen, why_changed = None, _UNREAD
         if self.fleet is not None:
+            is_close = act == "close"
             seen = self.fleet.verdict.facts.closed_by
-            text = close_consequence(self.fleet) if act == "close" else open_consequence(self.fleet)
+            text = close_consequence(self.fleet) if is_close else open_consequence(self.fleet)
+            why_changed = closing_changed(self.fleet) if is_close else opening_changed(self.fleet)
             yield from text.splitlines()
         does = self._service.close_gate if act == "close" else partial(self._service.open_gate, seen=seen)
-        self._asked = _Asked(f"gate {act}", "yes", lambda: does(reason))
+        self._asked = _Asked(f"gate {act}", "yes", partial(does, reason), why_changed)
         yield "type yes to go on; anything else cancels"

@@ -13,8 +13,8 @@ from console.export.csv import write_table
 from console.queries import Queries
 from console.settings import Settings, TierSection
 from store.clock import Clock
-from store.errors import MtokError
-from store.gate import FLEET, why_no_reset
+from store.errors import MtokError, StoreError
+from store.gate import FLEET
 from store.money import USD
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from store.headroom import Term
     from store.phases import OperationKind
     from store.preflight import Check
+    from store.resets import DayLimit
 
 
 class GateRefused(MtokError):
@@ -121,26 +122,42 @@ class Service(Queries):
         with self.database.read() as session:
             return leader(self.database, session) is not None
 
-    def reset_gate(self, amount_nusd: int, reason: str, tier: str | None = None, currency: str = USD) -> None:
+    def is_led_or_unknown(self) -> bool | None:
+        """`is_led`; None where the store no longer answers, to whoever has just acted and has that to tell."""
+        try:
+            return self.is_led()
+        except StoreError:
+            return None
+
+    def reset_gate(
+        self,
+        amount_nusd: int,
+        reason: str,
+        tier: str | None = None,
+        currency: str = USD,
+        *,
+        seen: "DayLimit | None" = None,
+    ) -> None:
         """Add money to today's limit: the whole account's in `currency`, or the own limit of `tier`.
 
         Raises:
-            GateRefused: the gate is blind or open, or the amount, the reason or such a limit is missing.
+            GateRefused: the gate is blind or open, the limit is no longer the one that the engineer saw as `seen`
+                or would be too large, or the amount, the reason or such a limit is missing.
         """
-        from store.verdicts import add_allowance, verdict_now
+        from store.resets import day_limit, why_no_reset
+        from store.verdicts import add_allowance, hold_allowances, verdict_now
 
         self._writing("gate reset")
-        policy, now = self.settings.gate_policy, self.clock.now()
+        policy, scope, reason = self.settings.gate_policy, self._scope(tier, currency), _given("reset", reason)
         if amount_nusd <= 0:
             raise GateRefused("reset", "the amount must be above zero")
-        if tier is not None and tier not in policy.tier_limits_nusd:
-            raise GateRefused("reset", f"tier {tier!r} has no daily_usd of its own in the settings")
-        if currency not in (USD, *policy.currency_limits_nusd):
-            raise GateRefused("reset", f"[budget.daily] has no limit in {currency}")
-        scope = tier or (FLEET if currency == USD else currency)
-        reason = _given("reset", reason)
         with self.database.write() as session:
-            why = why_no_reset(verdict_now(session, policy, now), scope)
+            hold_allowances(session)
+            now = self.clock.now()  # a day may have ended while we waited
+            verdict = verdict_now(session, policy, now)
+            limit = day_limit(verdict, scope, now, policy.zone)
+            why = (seen.why_other(limit) if seen else None) or why_no_reset(verdict, scope)
+            why = why or limit.why_too_much(amount_nusd)
             if why is not None:
                 raise GateRefused("reset", why)
             add_allowance(session, policy, now, amount_nusd, self.actor, reason, scope)
@@ -204,6 +221,14 @@ class Service(Queries):
         path = directory / f"mtok-{name}-{self.clock.now():%Y%m%dT%H%M%SZ}.csv"
         write_table(path, headings, rows)
         return path
+
+    def _scope(self, tier: str | None, currency: str) -> str:
+        policy = self.settings.gate_policy
+        if tier is not None and tier not in policy.tier_limits_nusd:
+            raise GateRefused("reset", f"tier {tier!r} has no daily_usd of its own in the settings")
+        if currency not in (USD, *policy.currency_limits_nusd):
+            raise GateRefused("reset", f"[budget.daily] has no limit in {currency}")
+        return tier or (FLEET if currency == USD else currency)
 
     def _writing(self, what: str) -> None:
         if self.is_read_only:

@@ -6,18 +6,22 @@ from typing import TYPE_CHECKING
 
 from store.fleet_view import Fleet, TierView
 from store.gate import Reason
-from store.money import display, display_usd
+from store.money import display, display_exact
+from store.resets import DayLimit
 from store.unknown import Unknown
 
 if TYPE_CHECKING:
     from store.preflight import Check
 
 NOBODY_LEADS = "COLLECTOR DEAD: nobody carries it out, it stays asked for; start mtok collect."
+_WIDE = 80
 _MARKS = {True: "ok", False: "NO", None: "? "}
 
 
-def carried_out(*, is_led: bool) -> str:
+def carried_out(*, is_led: bool | None) -> str:
     """Who does what has been asked for."""
+    if is_led is None:
+        return "whether a collector leads, to carry it out, is not known"
     return "the collector carries it out" if is_led else NOBODY_LEADS
 
 
@@ -71,21 +75,25 @@ def wake_consequence(tier: TierView, checks: Sequence["Check"]) -> str:
     return "\n".join(lines)
 
 
-def reset_title(fleet: Fleet) -> str:
+def reset_title(fleet: Fleet, scope: str) -> str:
     """The act, and the money that it is about."""
-    spent = fleet.verdict.facts.debits_today_nusd
-    today = "an unknown part" if isinstance(spent, Unknown) else display_usd(spent)
-    return f"Reset the gate: {today} of {display_usd(fleet.verdict.limit_nusd)} spent today"
+    return f"Reset the gate: {_spent(fleet, scope, 'an unknown part')} spent today"
 
 
-def reset_consequence(fleet: Fleet) -> str:
+def reset_consequence(fleet: Fleet, scope: str) -> str:
     """What a reset allows."""
-    spent = fleet.verdict.facts.debits_today_nusd
-    today = "not known" if isinstance(spent, Unknown) else display_usd(spent)
     return (
-        f"Spent today: {today} of {display_usd(fleet.verdict.limit_nusd)}.\n"
+        f"Spent today: {_spent(fleet, scope, 'not known')}.\n"
         "The amount is added to today's limit alone. It is journaled with your name."
     )
+
+
+def reset_understood(limit: DayLimit, amount_nusd: int, width: int = _WIDE) -> str:
+    """What an amount has been understood to be, and what the limit becomes by it, in fewer words where narrow."""
+    added = display_exact(amount_nusd, limit.currency)
+    becomes = display_exact(limit.limit_nusd + amount_nusd, limit.currency)
+    told = f"adds {added}; today's limit becomes {becomes}"
+    return told if len(told) <= width else f"+{added} makes {becomes} today"
 
 
 def close_title(fleet: Fleet) -> str:
@@ -115,6 +123,12 @@ def open_consequence(fleet: Fleet) -> str:
     rest = f"It stays closed all the same: {', '.join(others)}." if others else "Agents get their leases at once."
     who = f"Closed by {closed_by}." if closed_by else "Nobody had closed it by hand when it was last read."
     return f"{who}\n{rest}"
+
+
+def _spent(fleet: Fleet, scope: str, otherwise: str) -> str:
+    money = fleet.verdict.money_of(scope)
+    spent, limit = money.facts.debits_nusd, display(money.limit_nusd, money.currency)
+    return f"{otherwise if isinstance(spent, Unknown) else display(spent, money.currency)} of {limit}"
 
 
 def _in_flight(tier: TierView) -> str:

@@ -245,6 +245,14 @@ class Verdict:
         """How well the bills that `tier` depends on are seen."""
         return self.facts.providers.get(self.provider_of.get(tier, ""), self.facts.sight)
 
+    def money_of(self, scope: str) -> ScopeVerdict:
+        """What the money of a scope says: the account's dollars', a tier's or a currency's with a limit of its own.
+
+        Raises:
+            KeyError: no such scope has a limit.
+        """
+        return self.fleet if scope == FLEET else {**self.tiers, **self.currencies}[scope]
+
     def currency_of(self, scope: str) -> str:
         """What the limit of a scope is in; dollars where it has none of its own."""
         known = {**self.tiers, **self.currencies}.get(scope)
@@ -335,19 +343,6 @@ def _money(
     elif not is_below or (Reason.RESERVED in was and facts.ticks_below < TICKS_TO_OPEN):
         reasons = (Reason.RESERVED,)
     return ScopeVerdict(reasons, facts, limit_nusd, is_below, currency)
-
-
-def why_no_reset(verdict: Verdict, scope: str = FLEET) -> str | None:
-    """Why a reset of this scope's limit is refused now, or None: money can be added, sight cannot."""
-    is_tier = scope != FLEET and scope not in verdict.currencies
-    reasons = verdict.reasons_for(scope) if is_tier else verdict.reasons
-    blind = [reason for reason in reasons if reason in BLIND]
-    if blind:
-        why = verdict.sentence_for(scope) if is_tier else verdict.sentence
-        return f"the gate is {' and '.join(blind)}: {why}"
-    if Reason.EXHAUSTED not in reasons and Reason.RESERVED not in reasons:
-        return "the gate is open" if not reasons else "it was closed by hand; mtok gate open"
-    return None
 
 
 def _sentence(reason: Reason, verdict: Verdict) -> str:

@@ -3,6 +3,7 @@
 A nano-dollar (`nusd`) is 10⁻⁹ of the provider's currency unit; BIGINT holds ±9.2 × 10⁹ units.
 """
 
+import re
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation, localcontext
 from functools import lru_cache
 
@@ -10,8 +11,10 @@ from store.errors import AmountError
 
 NUSD = 10**9
 USD = "USD"
-_MAX_NUSD = 2**63 - 1
+MAX_NUSD = 2**63 - 1
 _MAX_CHARACTERS = 64  # the longest float repr has 24; beyond this it is no price but an attack or a fault
+_TYPED = re.compile(r"(?=\.?[0-9])[0-9]*(?:\.([0-9]*))?")
+_DECIMALS = 9
 _EXACT = Context(prec=120, rounding=ROUND_HALF_EVEN)
 
 
@@ -33,9 +36,23 @@ def parse_nusd(raw: str) -> int:
         raise AmountError(raw, "is larger than any bill")
     with localcontext(_EXACT):
         nusd = int((amount * NUSD).to_integral_value(ROUND_HALF_EVEN))
-    if abs(nusd) > _MAX_NUSD:
+    if abs(nusd) > MAX_NUSD:
         raise AmountError(raw, "is larger than any bill")
     return nusd
+
+
+def typed_nusd(typed: str) -> int:
+    """Nano-units of an amount as a person types it: plain digits, at most one point, and nothing is rounded.
+
+    Raises:
+        AmountError: it is written otherwise, has more than nine decimals, or is more than a BIGINT holds.
+    """
+    match = _TYPED.fullmatch(typed)
+    if match is None:
+        raise AmountError(typed, "is not a number in plain digits with at most one point")
+    if len(match[1] or "") > _DECIMALS:
+        raise AmountError(typed, "has more than nine decimals")
+    return parse_nusd(typed)
 
 
 def format_nusd(nusd: int) -> str:
@@ -61,6 +78,12 @@ def display(nusd: int, currency: str, decimals: int = 2) -> str:
 def display_usd(nusd: int, decimals: int = 2) -> str:
     """Dollars for a screen: `$12.34`, `-$0.05`."""
     return display(nusd, USD, decimals)
+
+
+def display_exact(nusd: int, currency: str) -> str:
+    """The amount for a screen as it is: with as many decimals as it takes, two at least."""
+    decimals = next(many for many in range(2, _DECIMALS + 1) if nusd % 10 ** (_DECIMALS - many) == 0)
+    return display(nusd, currency, decimals)
 
 
 def per_mtok_nusd(spend_nusd: int, tokens: int) -> int:

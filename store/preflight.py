@@ -17,11 +17,12 @@ from store.words import ResourceKind, State
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of a preflight. `is_ok`: None where nobody could tell."""
+    """One line of a preflight. `is_ok`: None where nobody could tell. `is_closed`: it found the gate closed."""
 
     what: str
     is_ok: bool | None
     text: str
+    is_closed: bool = False
 
 
 def preflight(
@@ -41,7 +42,7 @@ def preflight(
 def _gate(session: Session, policy: GatePolicy, verdict: Verdict, tier: str) -> Check:
     why = why_no_wake(session, policy, verdict, tier)
     if why is not None:
-        return Check("gate", False, why)
+        return Check("gate", False, why, is_closed=bool(verdict.reasons_for(tier)))
     rate = wake_rate_nusd_per_hour(session, verdict, tier)
     if isinstance(rate, Unknown):
         return Check("gate", None, f"open; whether the wake fits the limit is not known: {rate.reason}")

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from sqlalchemy import text
 from sqlmodel import Session, col, func, select
 
 from store.gate import (
@@ -28,6 +29,8 @@ from store.spend import Debit, currencies_of, debits_by_tier, debits_of, without
 from store.tables import Allowance, GateClosure, GateMemory, VerdictRow
 from store.unknown import Unknown
 from store.window import day_end, day_name, day_start
+
+_LOCK = text("SELECT pg_advisory_xact_lock(7706876)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +252,13 @@ def by_scope(row: VerdictRow) -> dict[str, tuple[Reason, ...]]:
 
 def _compact(scopes: Mapping[str, tuple[Reason, ...]]) -> dict[str, tuple[Reason, ...]]:
     return {name: reasons for name, reasons in scopes.items() if reasons or name == FLEET}
+
+
+def hold_allowances(session: Session) -> None:
+    """Let whoever else adds to a limit wait for this transaction's end; SQLite has one writer at a time anyway."""
+    connection = session.connection()  # SQLite takes its lock here, not at the first statement
+    if connection.dialect.name == "postgresql":
+        connection.execute(_LOCK)
 
 
 def add_allowance(

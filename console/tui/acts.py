@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from textual import work
 from textual.app import App
 
+from console.changed import closing_changed, opening_changed, reset_changed, tier_changed, wake_changed
 from console.loading import load_store
 from console.service import Service
+from console.tui.keys import ACTS
 from console.tui.messages import Said
-from console.tui.screens.dialogs import ConfirmDialog, Dialog, ReasonDialog, Reset, ResetDialog, Still
+from console.tui.screens.dialogs import ConfirmDialog, Dialog, ReasonDialog, Reset, ResetDialog
 from console.tui.view import View
 from console.wording import (
     carried_out,
@@ -30,8 +32,8 @@ from console.wording import (
 )
 from store.errors import MtokError
 from store.fleet_view import Fleet, TierView
-from store.gate import why_no_reset
 from store.phases import OperationKind, Phase
+from store.resets import day_limit, scope_to_reset, why_no_reset
 
 if TYPE_CHECKING:
     _Base = App[None]
@@ -58,10 +60,12 @@ class Acts(_Base):
         fleet, tier = self.view.fleet, self.view.chosen
         if fleet is None:
             return "nothing has been read yet"
+        if action in ACTS and self.view.is_paused:
+            return "paused: what is shown is old; p goes on, then again"
         if action in ("hibernate", "wake"):
             return "there is no tier" if tier is None else _why_no_operation(fleet, tier, OperationKind(action))
         if action == "reset_gate":
-            return why_no_reset(fleet.verdict)
+            return why_no_reset(fleet.verdict, scope_to_reset(fleet.verdict))
         closed_by = fleet.verdict.facts.closed_by
         if action == "close_gate" and closed_by is not None:
             return f"{closed_by} has closed it already"
@@ -75,7 +79,7 @@ class Acts(_Base):
         if tier is not None:
             name = tier.spec.name if tier.state == "serving" else None
             text = self._unled(hibernate_consequence(tier))
-            dialog = ConfirmDialog(hibernate_title(tier), text, name, _unchanged(tier))
+            dialog = ConfirmDialog(hibernate_title(tier), text, name, tier_changed(tier))
             self._ask(OperationKind.HIBERNATE, tier, dialog)
 
     def action_wake(self) -> None:
@@ -94,7 +98,7 @@ class Acts(_Base):
             self.post_message(Said(str(error), is_problem=True))
             return
         text = self._unled(wake_consequence(tier, checks))
-        dialog = ConfirmDialog(wake_title(tier), text, still=_unchanged(tier))
+        dialog = ConfirmDialog(wake_title(tier), text, why_changed=wake_changed(tier, checks))
         self.call_from_thread(self._ask, OperationKind.WAKE, tier, dialog)
 
     def action_reset_gate(self) -> None:
@@ -103,27 +107,30 @@ class Acts(_Base):
         if fleet is None:
             return
 
+        scope, zone = scope_to_reset(fleet.verdict), self.service.settings.gate_policy.zone
+        limit = day_limit(fleet.verdict, scope, fleet.at, zone)
+
         def answered(answer: object) -> None:
             if isinstance(answer, Reset):
-                self._do("the gate", lambda: self.service.reset_gate(answer.amount_nusd, answer.reason), "reset")
+                act = partial(self.service.reset_gate, currency=limit.currency, seen=limit)
+                self._do("the gate", lambda: act(answer.amount_nusd, answer.reason), "reset")
 
-        def still(now: Fleet) -> str | None:
-            return why_no_reset(now.verdict)
-
-        self.push_screen(ResetDialog(reset_title(fleet), self._unled(reset_consequence(fleet)), still), answered)
+        text = self._unled(reset_consequence(fleet, scope))
+        dialog = ResetDialog(reset_title(fleet, scope), text, limit, reset_changed(fleet, scope, zone))
+        self.push_screen(dialog, answered)
 
     def action_close_gate(self) -> None:
         """Ask for a reason to close the gate."""
         fleet = self._gate_for("close_gate")
         if fleet is not None:
-            dialog = ReasonDialog(close_title(fleet), self._unled(close_consequence(fleet)), _closed_alike(fleet))
+            dialog = ReasonDialog(close_title(fleet), self._unled(close_consequence(fleet)), closing_changed(fleet))
             self._ask_reason(dialog, self.service.close_gate, "close")
 
     def action_open_gate(self) -> None:
         """Ask for a reason to end a closing by hand."""
         fleet = self._gate_for("open_gate")
         if fleet is not None:
-            dialog = ReasonDialog(open_title(fleet), self._unled(open_consequence(fleet)), _closed_alike(fleet))
+            dialog = ReasonDialog(open_title(fleet), self._unled(open_consequence(fleet)), opening_changed(fleet))
             act = partial(self.service.open_gate, seen=fleet.verdict.facts.closed_by)
             self._ask_reason(dialog, act, "open")
 
@@ -178,12 +185,12 @@ class Acts(_Base):
         load_store()
         try:
             act()
-            is_led = self.service.is_led()
         except MtokError as error:
             self.post_message(Said(str(error), is_problem=True))
         else:
+            is_led = self.service.is_led_or_unknown()
             said = f"{what} of {subject} asked; {carried_out(is_led=is_led)}"
-            self.post_message(Said(said, is_problem=not is_led))
+            self.post_message(Said(said, is_problem=is_led is not True))
         self.call_from_thread(self.read_soon)
 
 
@@ -194,29 +201,3 @@ def _why_no_operation(fleet: Fleet, tier: TierView, kind: OperationKind) -> str 
     if why is None and kind is OperationKind.WAKE and fleet.verdict.reasons_for(tier.spec.name):
         why = f"the gate is closed: {fleet.verdict.sentence_for(tier.spec.name)}"
     return why
-
-
-def _unchanged(tier: TierView) -> Still:
-    """A tier's state is what the question was about: another state is another question."""
-
-    def still(fleet: Fleet) -> str | None:
-        now = fleet.tier(tier.spec.name)
-        if now is None:
-            return f"{tier.spec.name} is no longer there"
-        if now.operation is not None and tier.operation is None:
-            return f"a {now.operation.kind} of {tier.spec.name} has been asked for meanwhile"
-        return f"{tier.spec.name} is {now.state} now, no longer {tier.state}" if now.seen != tier.seen else None
-
-    return still
-
-
-def _closed_alike(seen: Fleet) -> Still:
-    """A closing by hand, or none, is what the question was about: another one is another question."""
-
-    def still(fleet: Fleet) -> str | None:
-        closed_by = fleet.verdict.facts.closed_by
-        if closed_by == seen.verdict.facts.closed_by:
-            return None
-        return "it has been opened meanwhile" if closed_by is None else f"it is closed by {closed_by} now"
-
-    return still

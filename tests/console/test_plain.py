@@ -12,6 +12,7 @@ from sqlmodel import select
 from console.plain import _look
 from console.plain_lines import changes, everything, gate_sentence
 from console.plain_talk import Talk
+from console.service import Service
 from store.tables import Allowance, GateClosure, OperationRow
 from tests.console.fleet_world import FleetWorld, fleet_world
 from tests.console.tui.live_store import MTOK, live_world
@@ -110,6 +111,52 @@ def test_another_closing_than_the_one_that_was_said_is_not_opened(world: FleetWo
     (said,) = talk.feed("yes")
     assert "it is closed by ada@192.0.2.7 (keys leaked) now, no longer by" in said
     assert world.service.fleet().verdict.facts.closed_by == "ada@192.0.2.7 (keys leaked)"
+
+
+def test_a_tier_that_serves_meanwhile_is_not_hibernated_by_a_yes(world: FleetWorld) -> None:
+    world.service.close_gate("leak")
+    talk = talk_of(world)
+    assert talk.feed("hibernate l40")[-1].startswith("type yes")
+    world.service.open_gate("mended")
+    talk.fleet = world.service.fleet()
+    assert talk.feed("yes") == ["hibernate l40: l40 is serving now, no longer running; nothing was changed"]
+    assert operations(world) == []
+
+
+def test_a_limit_that_somebody_else_has_added_to_is_not_added_to_again(tmp_path: Path) -> None:
+    world = fleet_world(tmp_path, limit="0.60", minutes=7)
+    world.clock.advance(-58)
+    talk = talk_of(world)
+    assert "It adds $50.00; today's limit becomes $50.60." in talk.feed("gate reset 50 launch")
+    world.service.reset_gate(50 * 10**9, "another's")
+    (said,) = talk.feed("yes")
+    assert said == "gate reset: today's limit is $50.60 now, no longer $0.60; nothing was changed"
+
+
+def test_euros_are_added_where_euros_alone_are_spent(tmp_path: Path) -> None:
+    euros = frozenset({"h100"})
+    world = fleet_world(tmp_path, more='daily = { EUR = "0.05" }', minutes=5, in_euro=euros)
+    world.clock.advance(-58)
+    talk = talk_of(world)
+    assert talk.feed("gate reset 50 launch")[0] == "Spent today: €0.13 of €0.05."
+    talk.feed("yes")
+    with world.database.read() as session:
+        assert [row.scope for row in session.exec(select(Allowance)).all()] == ["EUR"]
+
+
+class Cut(Service):
+    """The store goes away right behind the commit."""
+
+    def close_gate(self, reason: str) -> None:
+        super().close_gate(reason)
+        path = self.settings.path.with_name("mtok.db")
+        path.rename(path.with_suffix(".away"))
+
+
+def test_what_has_been_done_is_told_as_done_though_the_store_has_gone_since(world: FleetWorld) -> None:
+    talk = Talk(Cut(world.database, world.settings, world.clock, actor="ada"), "5m")
+    talk.feed("gate close leak")
+    assert talk.feed("yes") == ["gate close: asked; whether a collector leads, to carry it out, is not known"]
 
 
 @pytest.mark.parametrize(

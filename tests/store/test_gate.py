@@ -17,9 +17,9 @@ from store.gate import (
     Reason,
     ScopeFacts,
     decide,
-    why_no_reset,
 )
 from store.lease import grant
+from store.resets import why_no_reset
 from store.unknown import Unknown
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

@@ -14,12 +14,13 @@ from store.clock import SetClock
 from store.database import Database
 from store.figures import Spend
 from store.figures_read import figures
-from store.gate import FLEET, GateFacts, GatePolicy, Reason, ScopeFacts, Sight, Verdict, decide, why_no_reset
+from store.gate import FLEET, GateFacts, GatePolicy, Reason, ScopeFacts, Sight, Verdict, decide
 from store.inventory import keep_resources
 from store.leader import acquire
 from store.lease import grant
 from store.money import format_nusd
 from store.readings import AgentReading, Bill, ProviderReading, TickReadings, TierResources
+from store.resets import why_no_reset
 from store.samples import record_tick
 from store.stops import must_sleep
 from store.tables import ResourceRow

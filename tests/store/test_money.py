@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.errors import AmountError
-from store.money import display, display_usd, format_nusd, parse_nusd, per_mtok_nusd
+from store.money import display, display_exact, display_usd, format_nusd, parse_nusd, per_mtok_nusd, typed_nusd
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,35 @@ def test_an_amount_is_read_to_the_nano_dollar(raw: str, nusd: int) -> None:
 def test_what_is_no_amount_is_refused(raw: str) -> None:
     with pytest.raises(AmountError):
         parse_nusd(raw)
+
+
+@pytest.mark.parametrize(
+    ("typed", "nusd"),
+    [("50", 50 * 10**9), ("12.50", 12_500_000_000), (".5", 500_000_000), ("5.", 5 * 10**9), ("0.000000001", 1)],
+)
+def test_what_a_person_types_is_taken_as_it_stands(typed: str, nusd: int) -> None:
+    assert typed_nusd(typed) == nusd
+
+
+@pytest.mark.parametrize(
+    ("typed", "problem"),
+    [
+        *((typed, "plain digits") for typed in ("1e3", "1_000", "1,000", "1.0.0", "-5", "+5", "$5", "5 ", "", ".")),
+        *((typed, "plain digits") for typed in ("\u0663", "\uff15\uff10", "NaN", "inf", "0x10")),
+        *((typed, "nine decimals") for typed in ("0.0000000015", "1.0000000000")),
+        *((typed, "larger than any bill") for typed in ("9223372036.9", "9" * 30)),
+    ],
+)
+def test_what_a_person_types_unclearly_is_refused(typed: str, problem: str) -> None:
+    with pytest.raises(AmountError, match=problem):
+        typed_nusd(typed)
+
+
+@given(st.integers(0, 2**62))
+def test_what_is_shown_exactly_is_what_was_typed(nusd: int) -> None:
+    shown = display_exact(nusd, "USD")
+    assert typed_nusd(shown.removeprefix("$").replace(",", "")) == nusd
+    assert display_exact(nusd * 10**9, "EUR").endswith(".00")
 
 
 @given(st.integers(-(2**62), 2**62))

@@ -1,7 +1,6 @@
 """Dialogs before anything that costs or loses: Cancel has the focus, and a burst of typed keys does nothing."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,13 +11,16 @@ from textual.events import Key, Paste
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input
 
+from console.changed import WhyChanged, never_changed
 from console.tui.cells import Role, lines
 from console.tui.render.status import wrapped
 from console.tui.widgets.lines import Lines
 from console.tui.widgets.too_small import TooSmall, is_too_small
+from console.wording import reset_understood
 from store.errors import AmountError
 from store.fleet_view import Fleet
-from store.money import parse_nusd
+from store.money import typed_nusd
+from store.resets import DayLimit
 
 _WIDEST = 67  # the box, less its border, padding and scroll bar
 _AROUND = 5  # what of them takes columns from the terminal
@@ -34,12 +36,8 @@ class Reset:
     reason: str
 
 
-Still = Callable[[Fleet], str | None]
-"""Why what a dialog asks about is no longer what it was; None while it is."""
-
-
 class Dialog(ModalScreen[object]):
-    """A title, lines of consequence, and Cancel first. `still` looks at each new reading of the fleet."""
+    """A title, lines of consequence, and Cancel first. `why_changed` looks at each new reading of the fleet."""
 
     AUTO_FOCUS = "#cancel"  # where it does no harm: a field would take what was typed for the screen below
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -48,9 +46,9 @@ class Dialog(ModalScreen[object]):
         Binding("down", "scroll_text(1)", "Scroll down"),
     ]
 
-    def __init__(self, title: str, consequence: str, still: Still = lambda _: None) -> None:
+    def __init__(self, title: str, consequence: str, why_changed: WhyChanged = never_changed) -> None:
         super().__init__()
-        self._heading, self._consequence, self._still = title, consequence, still
+        self._heading, self._consequence, self._why_changed = title, consequence, why_changed
         self._changed: str | None = None
         self._opened_s = time.monotonic()
 
@@ -79,16 +77,17 @@ class Dialog(ModalScreen[object]):
         """Fill in the text for the size that the terminal has; what there is no room for scrolls."""
         if not self.query("#act"):
             return
-        height, is_low = self.app.size.height, self.app.size.height < _ROWY_FROM
-        title = wrapped(self._heading, self._text_width)
-        self.set_class(is_low, "-low")
-        self.query_one("#title", Lines).show(lines(title, Role.STRONG))
+        self.set_class(self.app.size.height < _ROWY_FROM, "-low")
+        self.query_one("#title", Lines).show(lines(wrapped(self._heading, self._text_width), Role.STRONG))
         self.query_one("#consequence", Lines).show(lines(_folded(self._consequence, self._text_width)))
         self._hint()
-        hint = self.query_one("#hint", Lines).text.count("\n") + 1
+
+    def _make_room(self) -> None:
+        """Leave the title, the fields, the hint and the buttons their rows: what a hint takes, it has once said."""
+        title, hint = (self.query_one(name, Lines).text.count("\n") + 1 for name in ("#title", "#hint"))
         fields = len(self.query(Input))
-        around = 2 + len(title) + (fields + hint + 1 if is_low else 2 * fields + hint + 3)
-        self.query_one("#text").styles.max_height = max(height - around, 1)
+        around = 2 + title + (fields + hint + 1 if self.has_class("-low") else 2 * fields + hint + 3)
+        self.query_one("#text").styles.max_height = max(self.app.size.height - around, 1)
 
     @property
     def _text_width(self) -> int:
@@ -105,7 +104,7 @@ class Dialog(ModalScreen[object]):
 
     def follow(self, fleet: Fleet) -> None:
         """The fleet has been read again: what has changed under the question takes the answer away."""
-        self._changed = self._changed or self._still(fleet)
+        self._changed = self._changed or self._why_changed(fleet)
         if self._changed is not None and self.query("#act"):  # else it is said as soon as there is a place for it
             self._hint()
 
@@ -181,16 +180,17 @@ class Dialog(ModalScreen[object]):
 
     def _say(self, text: str) -> None:
         self.query_one("#hint", Lines).show(lines(wrapped(text, self._text_width)))
+        self._make_room()
 
 
 class ConfirmDialog(Dialog):
     """Yes or no; where `name` is given, it has to be typed."""
 
     def __init__(
-        self, title: str, consequence: str, name: str | None = None, still: Still = lambda _: None
+        self, title: str, consequence: str, name: str | None = None, why_changed: WhyChanged = never_changed
     ) -> None:
         self._tier = name
-        super().__init__(title, consequence, still)
+        super().__init__(title, consequence, why_changed)
 
     def questions(self) -> ComposeResult:
         """The field for the name."""
@@ -214,11 +214,17 @@ class ConfirmDialog(Dialog):
 
 
 class ResetDialog(Dialog):
-    """An amount to add to today's limit, and why."""
+    """An amount to add to today's `limit`, and why."""
+
+    def __init__(
+        self, title: str, consequence: str, limit: DayLimit, why_changed: WhyChanged = never_changed
+    ) -> None:
+        self._limit = limit
+        super().__init__(title, consequence, why_changed)
 
     def questions(self) -> ComposeResult:
         """The fields for the amount and the reason."""
-        yield _field("amount", "amount in USD, such as 50")
+        yield _field("amount", f"amount in {self._limit.currency}, such as 50")
         yield _field("reason", "reason, for the journal")
 
     def is_ready(self) -> bool:
@@ -226,11 +232,13 @@ class ResetDialog(Dialog):
         return self.is_mounted and not isinstance(self._amount(), str) and bool(_text_of(self, "reason"))
 
     def hint(self) -> str:
-        """What is missing."""
+        """What is missing; else what has been understood."""
         amount = self._amount()
         if isinstance(amount, str):
             return amount
-        return "ready: Enter acts" if _text_of(self, "reason") else "a reason is needed"
+        if not _text_of(self, "reason"):
+            return "a reason is needed"
+        return f"ready: {self._understood(amount, 'ready: . Enter acts')}. Enter acts"
 
     def outcome(self) -> Reset:
         """The amount and the reason."""
@@ -238,15 +246,26 @@ class ResetDialog(Dialog):
         assert isinstance(amount, int)
         return Reset(amount, _text_of(self, "reason"))
 
+    def _told(self) -> str:
+        amount, told = self._amount(), super()._told()
+        if isinstance(self.focused, Input) or isinstance(amount, str) or not self.is_ready():
+            return told
+        return f"{self._understood(amount)}. {told}"  # Enter may be the next key on the button too
+
+    def _understood(self, amount_nusd: int, around: str = "") -> str:
+        return reset_understood(self._limit, amount_nusd, self._text_width - len(around))
+
     def _amount(self) -> int | str:
         text = _text_of(self, "amount")
         if not text:
             return "an amount is needed"
         try:
-            amount = parse_nusd(text)
+            amount = typed_nusd(text)
         except AmountError as error:
             return f"{text[:20]} {error.problem}"
-        return amount if amount > 0 else "the amount must be above zero"
+        if amount == 0:
+            return "the amount must be above zero"
+        return self._limit.why_too_much(amount) or amount
 
 
 class ReasonDialog(Dialog):

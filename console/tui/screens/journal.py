@@ -29,7 +29,7 @@ from store.unknown import Unknown
 if TYPE_CHECKING:
     from console.service import Service
 
-_STILL_S = 0.3  # a filter is asked for when typing pauses: each asking goes over the whole journal
+_TYPING_PAUSE_S = 0.3  # a filter is asked for when typing pauses: each asking goes over the whole journal
 _OPERATIONS = 10  # an entry older than the last ones of its tier and kind is shown without its operation
 
 
@@ -55,7 +55,7 @@ class JournalPage(TablePage):
     def __init__(self, view: View) -> None:
         super().__init__(view)
         self._text = ""  # what the store is asked for; `needle` is what is being typed
-        self._still: Timer | None = None
+        self._typing_timer: Timer | None = None
         self._entries: Sequence[Entry] = []  # not what is shown yet
         self._entries_of: Held | None = None
 
@@ -118,9 +118,9 @@ class JournalPage(TablePage):
         """Ask once no letter has come for a while."""
         if not event.input.display:
             return
-        if self._still is not None:
-            self._still.stop()
-        self._still = self.set_timer(_STILL_S, self._ask)
+        if self._typing_timer is not None:
+            self._typing_timer.stop()
+        self._typing_timer = self.set_timer(_TYPING_PAUSE_S, self._ask)
 
     def on_input_submitted(self) -> None:
         """Ask at once."""

@@ -58,8 +58,10 @@ async def test_a_gate_that_somebody_closes_meanwhile_is_not_closed_twice(world: 
 async def test_a_dialog_is_followed_while_time_stands_still(world: FleetWorld, tmp_path: Path) -> None:
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await ready(pilot)
-        await pilot.press("p", "h")
+        await pilot.press("h")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        app.view.is_paused = True  # as by a `p` right behind a `w`, whose dialog comes later
+        await until(pilot, lambda: app._reading_since_s is None)
         before = app.view.fleet
         world.service.ask(OperationKind.HIBERNATE, "h100", seen="8429=ACTIVE")
         await until(pilot, lambda: "a hibernate of h100 has been asked for meanwhile" in shown(app))

@@ -100,6 +100,20 @@ async def test_pause_lets_figures_stand_still_and_says_so(world: FleetWorld, tmp
         assert "PAUSED" not in text_of(app, "header")
 
 
+@pytest.mark.parametrize("key", ["h", "w", "r", "c", "o"])
+async def test_nothing_is_asked_by_old_figures(world: FleetWorld, tmp_path: Path, key: str) -> None:
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        assert app.why_not("hibernate") is None
+        await pilot.press("p")
+        assert app.why_not("hibernate") is not None  # the line of keys shows it muted
+        await pilot.press(key)
+        await until(pilot, lambda: "paused: what is shown is old; p goes on, then again" in text_of(app, "message"))
+        assert isinstance(app.screen, FleetPage)
+        await pilot.press("p")
+        assert app.why_not("hibernate") is None
+
+
 async def test_copy_names_what_was_copied(world: FleetWorld, tmp_path: Path) -> None:
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
         app = await ready(pilot)
@@ -144,6 +158,8 @@ async def test_the_palette_does_what_the_key_does(world: FleetWorld, tmp_path: P
 
         await choose("Pause")
         await until(pilot, lambda: app.view.is_paused)
+        await choose("Pause")
+        await until(pilot, lambda: not app.view.is_paused)
         await choose("Journal")
         await until(pilot, lambda: app.page.NAME == "Journal")
         await choose("Hibernate")
