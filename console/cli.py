@@ -140,12 +140,7 @@ def console(
     ahead: Ahead | None = context.obj
     if ahead is not None and (past is not None or once or json or plain or web):
         ahead.close()  # what it reads is not what is asked
-    if once or json:
-        from console.commands import print_status
-
-        print_status(config, as_json=json, at=past)
-        return 0
-    from console.screen import Wish, open_console, serve_console
+    from console.screen import Wish, look_once, open_console, serve_console
 
     wish = Wish(
         no_collect=no_collect,
@@ -157,6 +152,9 @@ def console(
         plain_output=plain_output,
         is_plain=plain,
     )
+    if once or json:
+        look_once(config, wish, as_json=json)
+        return 0
     return serve_console(config, wish, port) if web else open_console(config, wish, ahead)
 
 

@@ -19,18 +19,21 @@ from console.service import Service
 from console.settings import Settings
 from store.clock import Clock, SystemClock
 from store.errors import ExitCode, SettingsError
-from store.fleet_view import TierSpec
+from store.fleet_view import Fleet, TierSpec
 from store.notify import Notifier
 from store.printable import json_text, printable
 from store.window import WINDOWS, Window, named_window
 from store.words import IGNORED, UNASSIGNED, Market
 
 
-def print_status(config: Path | None, *, as_json: bool, at: datetime | None = None) -> None:
-    """Every tier and the gate, once, on stdout: now, or as it was known at the past instant `at`."""
+def print_status(config: Path | None, *, as_json: bool) -> None:
+    """Every tier and the gate now, on stdout."""
     with opened(config) as (settings, database):
-        service = Service(database, settings, SystemClock())
-        fleet = service.fleet() if at is None else service.fleet_at(at)
+        print_fleet(Service(database, settings, SystemClock()).fleet(), as_json=as_json)
+
+
+def print_fleet(fleet: Fleet, *, as_json: bool) -> None:
+    """What has been read, on stdout."""
     print(dumped(status_body(fleet)) if as_json else status_text(fleet))
 
 

@@ -11,6 +11,7 @@ from types import FrameType
 from console.plain_lines import changes, everything, stamped
 from console.plain_talk import Talk
 from console.service import Service
+from console.signals import ENDING
 from store.errors import ExitCode, MtokError
 from store.printable import printable
 
@@ -24,13 +25,40 @@ class _Ended(Exception):
     """A signal."""
 
 
+class _ReaderGone(Exception):
+    """Nobody reads what is said."""
+
+
+class _FirstSignal:
+    """A handler: the first signal ends what is done; once that is over none does, or the end would be cut off."""
+
+    is_over = False
+
+    def __call__(self, signum: int, _frame: FrameType | None) -> None:
+        if not self.is_over:
+            self.is_over = True
+            raise _Ended(signum)
+
+
 def run_plain(service: Service, notes: "queue.SimpleQueue[str]") -> int:
     """Say what is, then what changes, until `quit`, the end of the input, or a signal.
 
     `notes`: what is to be said besides; lines that have been written stay, so the first one is waited for.
     """
-    for signum in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signum, _end)
+    first = _FirstSignal()
+    try:
+        for signum in ENDING:
+            signal.signal(signum, first)
+        code = _converse(service, notes)
+        first.is_over = True
+    except _Ended as ended:
+        code = 128 + int(ended.args[0])
+    for signum in ENDING:
+        signal.signal(signum, signal.SIG_IGN)  # as Python ends it takes its handlers away, but not this
+    return code
+
+
+def _converse(service: Service, notes: "queue.SimpleQueue[str]") -> int:
     talk = Talk(service, _FIRST_WINDOW)
     typed = bytearray()
     try:
@@ -43,10 +71,8 @@ def run_plain(service: Service, notes: "queue.SimpleQueue[str]") -> int:
             _look(service, talk)
             if not _hear(service, talk, typed):
                 break
-    except _Ended as ended:
-        return 128 + int(ended.args[0])
-    except KeyboardInterrupt:
-        return int(ExitCode.INTERRUPTED)
+    except _ReaderGone:
+        return 128 + signal.SIGPIPE
     return int(ExitCode.OK)
 
 
@@ -89,8 +115,4 @@ def _say(service: Service, *texts: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
-        raise _Ended(signal.SIGPIPE) from None
-
-
-def _end(signum: int, _frame: FrameType | None) -> None:
-    raise _Ended(signum)
+        raise _ReaderGone from None

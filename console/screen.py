@@ -58,6 +58,18 @@ def open_console(config: Path | None, wish: Wish, ahead: Ahead | None = None) ->
     return _screen(config, wish, ahead or Ahead())
 
 
+def look_once(config: Path | None, wish: Wish, *, as_json: bool) -> None:
+    """What the screen would show, on stdout: now, or at the past instant that is wished for.
+
+    Raises:
+        SettingsError, StoreError: the settings or the store cannot be used, or do not reach back that far.
+    """
+    from console.commands import print_fleet
+
+    with _opened(config, wish) as service:
+        print_fleet(service.fleet() if wish.at is None else service.fleet_at(wish.at), as_json=as_json)
+
+
 def serve_console(config: Path | None, wish: Wish, port: int) -> int:
     """The read-only screen, to a browser on loopback.
 
@@ -80,11 +92,9 @@ def serve_console(config: Path | None, wish: Wish, port: int) -> int:
 
 
 def _lines(config: Path | None, wish: Wish) -> int:
-    from console.opening import opened
     from console.plain import run_plain
 
-    with opened(config, read_only=wish.read_only) as (settings, database):
-        service = _service(database, database.is_read_only, settings, wish)
+    with _opened(config, wish) as service:
         notes: queue.SimpleQueue[str] = queue.SimpleQueue()
         chosen = _why_it_only_shows(service, wish)
         if chosen is not None:
@@ -101,7 +111,7 @@ def _screen(config: Path | None, wish: Wish, ahead: Ahead) -> int:
 
     settings = found_settings(config)
     specs, policy = settings.tier_specs, settings.gate_policy
-    ahead.ask(FirstLook(settings.store_url, wish.read_only, specs, policy, settings.trend_step))
+    ahead.ask(FirstLook(settings.store_url, _only_looks(settings, wish), specs, policy, settings.trend_step))
     look = _look(settings, wish)
     from console.tui.app import MtokApp
     from console.tui.messages import Said
@@ -171,12 +181,27 @@ def _store(settings: "Settings", wish: Wish, ahead: Ahead) -> "tuple[Database | 
     """The store, and whether it may only be read: one that could be read ahead is opened when it is asked first."""
     from console.opening import open_store
 
-    opens = partial(open_store, settings, read_only=wish.read_only)
+    opens = partial(open_store, settings, read_only=_only_looks(settings, wish))
     is_read_only = ahead.taken(_OPENED_WITHIN_S)
     if is_read_only is not None:
         return opens, is_read_only
     database = opens()
     return database, database.is_read_only
+
+
+@contextmanager
+def _opened(config: Path | None, wish: Wish) -> "Iterator[Service]":
+    """The engineer's side of the store, which is open already."""
+    from console.opening import found_settings, open_store
+
+    settings = found_settings(config)
+    with closing(open_store(settings, read_only=_only_looks(settings, wish))) as database:
+        yield _service(database, database.is_read_only, settings, wish)
+
+
+def _only_looks(settings: "Settings", wish: Wish) -> bool:
+    """Whether nothing may be written: no store is made or upgraded then, nor by who looks at the past."""
+    return settings.console.read_only or wish.read_only or wish.at is not None
 
 
 def _service(
@@ -185,8 +210,7 @@ def _service(
     from console.service import Service
     from store.clock import SystemClock
 
-    only_looks = settings.console.read_only or wish.read_only or is_read_only or wish.at is not None
-    return Service(database, settings, SystemClock(), is_read_only=only_looks)
+    return Service(database, settings, SystemClock(), is_read_only=is_read_only or _only_looks(settings, wish))
 
 
 def _chosen_theme(settings: "Settings", wish: Wish) -> str:

@@ -151,11 +151,13 @@ def _options(url: str) -> dict[str, Any]:
 
 def _prepare_sqlite(engine: Engine, *, is_read_only: bool) -> None:
     path = engine.url.database
-    if path and path != ":memory:" and not Path(path).parent.is_dir():
-        raise StoreUnreachable(shown_url(engine.url), f"there is no directory {Path(path).parent}")
-
-    if path and path != ":memory:" and not is_read_only:
-        make_private(Path(path), 0o660)
+    if path and path != ":memory:":
+        if not Path(path).parent.is_dir():
+            raise StoreUnreachable(shown_url(engine.url), f"there is no directory {Path(path).parent}")
+        if not is_read_only:
+            make_private(Path(path), 0o660)
+        elif not Path(path).exists():  # SQLite would make an empty one, open to everybody
+            raise StoreUnreachable(shown_url(engine.url), f"there is no {path} yet", "mtok collect makes it")
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection, _record) -> None:  # type: ignore[no-untyped-def]

@@ -31,7 +31,12 @@ class TerminalGone(Exception):
 
 
 class Pty:
-    """One program, from its start to its end. `sent`: everything that it has written, piece by piece."""
+    """One program, from its start to its end. `sent`: everything that it has written, piece by piece.
+
+    While `is_silent` it is answered nothing, until `answer`.
+    """
+
+    is_silent = False
 
     def __init__(
         self, command: Sequence[str], cols: int, rows: int, environ: Mapping[str, str] | None = None
@@ -70,11 +75,24 @@ class Pty:
         if not data:
             raise TerminalGone(self.text)
         self.sent.append(data)
+        if not self.is_silent:
+            self.answer(data)
+        self._stream.feed(_FOREIGN.sub(b"", data))
+        return data
+
+    def answer(self, data: bytes) -> None:
+        """Answer as a terminal does what it is asked in `data`."""
         for query, answer in _QUERIES:
             for _ in query.findall(data):
                 os.write(self._fd, answer)
-        self._stream.feed(_FOREIGN.sub(b"", data))
-        return data
+
+    def until_sent(self, piece: bytes, within_s: float = 20.0) -> None:
+        """Read until it has written this."""
+        end_s = time.monotonic() + within_s
+        while piece not in b"".join(self.sent):
+            if time.monotonic() > end_s:
+                raise AssertionError(f"has not sent {piece!r}")
+            self.read(0.05)
 
     def until(self, holds: Callable[[str], bool], within_s: float = 20.0) -> str:
         """Read until what is shown makes `holds` true; answers the screen."""
@@ -140,6 +158,11 @@ class Pty:
                 state[code] = which == b"h"
         on = {name for code, name in _LEFT_ON.items() if state.get(code)}
         return on | ({"hidden cursor"} if state.get("25") is False else set())
+
+    def is_raw(self) -> bool:
+        """Whether what is typed is not shown, or comes key by key."""
+        flags: int = termios.tcgetattr(self._fd)[3]
+        return flags & (termios.ECHO | termios.ICANON) != termios.ECHO | termios.ICANON
 
     def kill(self) -> None:
         """End it however it stands."""

@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from textual.app import App
 
+from console.signals import ENDING, let_through
+
 _WITHIN_S = 8.0  # longer than the store's busy timeout: what was being written is written, or was not
+_LOOKS_EVERY_S = 0.01
 
 if TYPE_CHECKING:
     _Base = App[None]
@@ -34,14 +37,16 @@ class Ends(_Base):
     _before: Mapping[int, Any] = MappingProxyType({})
 
     def end_on_signals(self) -> None:
-        """From now on; call it in the event loop, once the driver has its own handlers."""
+        """From now on, and on those that were held back; call it in the event loop, once the driver has its own
+        handlers.
+        """
         if self.is_headless:
             return
         self._events = asyncio.get_running_loop()
-        ends = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
         resume = signal.getsignal(signal.SIGCONT)
-        self._before = {signum: signal.signal(signum, self._end) for signum in ends}
+        self._before = {signum: signal.signal(signum, self._end) for signum in ENDING}
         signal.signal(signal.SIGCONT, partial(self._resume, resume))
+        let_through()
 
     def end_if_hung_up(self) -> None:
         """Where nobody sends SIGHUP (nohup, a session of its own): look."""
@@ -62,7 +67,14 @@ class Ends(_Base):
             self._last_resort = threading.Timer(_WITHIN_S, os._exit, (128 + signum,))
             self._last_resort.daemon = True
             self._last_resort.start()
-            self._events.call_soon_threadsafe(self.exit, None, 128 + signum)
+            self._events.call_soon_threadsafe(self._leave, 128 + signum)
+
+    def _leave(self, code: int) -> None:
+        """Once its screens stand: Textual fails where it has to take one down that is half made."""
+        if all(screen.is_mounted for screen in self.screen_stack):
+            self.exit(None, code)
+        else:
+            self._events.call_later(_LOOKS_EVERY_S, self._leave, code)
 
     def _resume(self, resume: Any, signum: int, frame: FrameType | None) -> None:
         if not self.is_hung_up and not terminal_is_gone() and callable(resume):

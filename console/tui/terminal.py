@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from console.screen_settings import ConsoleSection
+from console.signals import held_back
 from console.tui.look import Look
 from store.errors import MtokError
 
@@ -102,10 +103,14 @@ def _theme(terminal: Terminal, section: ConsoleSection) -> str:
 def background_is_light(fd_in: int, fd_out: int) -> bool | None:
     """Ask the terminal for its background (OSC 11), and for its attributes, which every terminal answers last.
 
+    A signal that would end us waits as long as we do: the terminal is put back first, and its answer is ours.
+
     Source: xterm's control sequences, OSC 11 and DA1.
     """
     try:
-        with _raw(fd_in):
+        with held_back(), _raw(fd_in):
+            if not select.select([], [fd_out], [], _ANSWERS_WITHIN_S)[1]:  # it has been stopped, by Ctrl-S
+                return None
             os.write(fd_out, b"\x1b]11;?\x1b\\\x1b[c")
             answer = _answer(fd_in)
     except (OSError, termios.error):

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -237,5 +238,30 @@ def test_whoever_reads_has_gone_and_it_ends_without_a_traceback(
         os.close(writing)
         assert process.wait(60) == 128 + signal.SIGPIPE
         assert process.stderr is not None
+        assert process.stderr.read() == b""
+    world.database.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "first"), [((), signal.SIGHUP), ((), signal.SIGINT), (("--no-collect",), signal.SIGHUP)]
+)
+def test_the_first_signal_ends_it_and_no_other_cuts_the_end_off(
+    tmp_path: Path, options: tuple[str, ...], first: signal.Signals
+) -> None:
+    world = live_world(tmp_path)
+    words = [*MTOK, "console", "--plain", "--config", str(world.settings.path), *options]
+    environ = {**os.environ, "CLOUD_KEY": "key", "S": "s" * 40}
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while b"tier a100" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(first)
+        while process.poll() is None:  # of two that wait the lower number comes first, which is `first`
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.002)
+        assert process.returncode == 128 + first
         assert process.stderr.read() == b""
     world.database.close()

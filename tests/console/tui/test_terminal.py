@@ -1,9 +1,20 @@
 """How each kind of terminal is drawn on."""
 
+import os
+import termios
+
 import pytest
 
 from console.screen_settings import ConsoleSection
-from console.tui.terminal import NoScreen, Terminal, asks_background, is_light, is_utf8, look_for
+from console.tui.terminal import (
+    NoScreen,
+    Terminal,
+    asks_background,
+    background_is_light,
+    is_light,
+    is_utf8,
+    look_for,
+)
 
 XTERM = Terminal("xterm-256color", is_tty=True, is_utf8=True, has_color=True)
 
@@ -66,3 +77,14 @@ def test_a_terminal_is_not_asked_where_the_answer_does_not_matter() -> None:
 )
 def test_a_locale_counts_by_its_name_installed_or_not(environ: dict[str, str], encoding: str, says: bool) -> None:
     assert is_utf8(environ, encoding) is says
+
+
+def test_a_terminal_that_is_stopped_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("console.tui.terminal._ANSWERS_WITHIN_S", 0.05)
+    ours, theirs = os.openpty()
+    try:
+        termios.tcflow(theirs, termios.TCOOFF)  # as Ctrl-S does
+        assert background_is_light(theirs, theirs) is None
+    finally:
+        os.close(ours)
+        os.close(theirs)
