@@ -143,13 +143,13 @@ def console(
     from console.screen import Wish, look_once, open_console, serve_console
 
     wish = Wish(
-        no_collect=no_collect,
-        read_only=read_only,
+        may_collect=not no_collect,
+        is_read_only=read_only,
         at=past,
         theme=theme,
         is_ascii=ascii_,
-        no_mouse=no_mouse,
-        plain_output=plain_output,
+        has_mouse=not no_mouse,
+        is_thin=not plain_output,
         is_plain=plain,
     )
     if once or json:

@@ -16,7 +16,7 @@ class FirstLook:
     """Which store, and what the settings say of its fleet."""
 
     url: str
-    read_only: bool
+    is_read_only: bool
     specs: "tuple[TierSpec, ...]"
     policy: "GatePolicy"
     trend_step: "timedelta"
@@ -37,6 +37,6 @@ def looked(first: FirstLook) -> Iterator[object]:
     from store.database import open_database
     from store.fleet_reader import FleetReader
 
-    database = open_database(first.url, read_only=first.read_only, may_upgrade=False)
+    database = open_database(first.url, read_only=first.is_read_only, may_upgrade=False)
     yield database.is_read_only
     yield FleetReader(database, first.specs, first.policy, first.trend_step).read(SystemClock().now())

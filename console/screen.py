@@ -30,13 +30,13 @@ _READ_WITHIN_S = 10.0
 class Wish:
     """What the command line asks of the screen. Empty and None: as the settings say."""
 
-    no_collect: bool = False
-    read_only: bool = False
+    may_collect: bool = True
+    is_read_only: bool = False
     at: datetime | None = None
     theme: str = ""
     is_ascii: bool = False
-    no_mouse: bool = False
-    plain_output: bool = False
+    has_mouse: bool = True
+    is_thin: bool = True
     is_plain: bool = False
     greeting: str = ""
 
@@ -87,7 +87,7 @@ def serve_console(config: Path | None, wish: Wish, port: int) -> int:
         path, theme = settings.path, _chosen_theme(settings, wish)
     options = ["--theme", "dark" if theme == "auto" else theme]
     options += ["--at", wish.at.isoformat()] if wish.at is not None else []
-    chosen = {"--ascii": wish.is_ascii, "--no-mouse": wish.no_mouse, "--plain-output": wish.plain_output}
+    chosen = {"--ascii": wish.is_ascii, "--no-mouse": not wish.has_mouse, "--plain-output": not wish.is_thin}
     return serve(path, port, [*options, *(name for name, is_chosen in chosen.items() if is_chosen)])
 
 
@@ -156,7 +156,7 @@ def _why_it_only_shows(service: "Service", wish: Wish) -> str | None:
     """Why this console is not meant to collect; None where it is."""
     if service.is_read_only:
         return "it can only look" if wish.at is None else "it shows the past"
-    return "it was started with --no-collect" if wish.no_collect else None
+    return None if wish.may_collect else "it was started with --no-collect"
 
 
 def _note(why_not: str | None) -> str:
@@ -201,7 +201,7 @@ def _opened(config: Path | None, wish: Wish) -> "Iterator[Service]":
 
 def _only_looks(settings: "Settings", wish: Wish) -> bool:
     """Whether nothing may be written: no store is made or upgraded then, nor by who looks at the past."""
-    return settings.console.read_only or wish.read_only or wish.at is not None
+    return settings.console.read_only or wish.is_read_only or wish.at is not None
 
 
 def _service(
@@ -229,8 +229,8 @@ def _look(settings: "Settings", wish: Wish) -> Any:
     section = settings.console
     asked: dict[str, Any] = {"theme": _chosen_theme(settings, wish)}
     asked |= {"ascii": True} if wish.is_ascii else {}
-    asked |= {"mouse": False} if wish.no_mouse else {}
-    asked |= {"plain_output": True} if wish.plain_output else {}
+    asked |= {} if wish.has_mouse else {"mouse": False}
+    asked |= {} if wish.is_thin else {"plain_output": True}
     section = section.model_copy(update=asked)
     terminal = this_terminal(os.environ)
     if asks_background(terminal, section):

@@ -180,7 +180,7 @@ def run_demo(
         greeting = greeting_of(world.state)
         from console.screen import Wish, open_console
 
-        return open_console(world.settings, Wish(no_collect=True, greeting=greeting))
+        return open_console(world.settings, Wish(may_collect=False, greeting=greeting))
 
 
 def greeting_of(state: Path) -> str:
