@@ -39,8 +39,8 @@ ACTORS = ("root", "ubuntu@203.0.113.254", "ubuntu@2001:db8:85a3:8d3:1319:8a2e:37
 @pytest.mark.parametrize("width", [60, 61, 72, 80, 120, 200])
 @pytest.mark.parametrize("actor", ACTORS)
 def test_every_mark_stands_whole_whoever_looks(actor: str, width: int) -> None:
-    for name, fleet, *held in product(PAGES, (None, REAL, SIMULATED), *[(False, True)] * 3):
-        at, is_read_only, is_paused = AT if held[0] else None, held[1], held[2]
+    yes_or_no, fleets = (False, True), (None, REAL, SIMULATED)
+    for name, fleet, at, is_read_only, is_paused in product(PAGES, fleets, (None, AT), yes_or_no, yes_or_no):
         view = View(actor, is_read_only=is_read_only, at=at, is_paused=is_paused, fleet=fleet)
         text = header(view, name, width)
         assert cell_len(text) == width
