@@ -19,6 +19,7 @@ from store.gate import (
     provider_scope,
 )
 from store.money import USD
+from store.sights import with_day_unseen
 from store.tables import Allowance, GateClosure, ProviderTick, Tick, VerdictRow
 from store.unknown import NOT_RECORDED
 from store.verdicts import by_scope
@@ -113,7 +114,7 @@ def _facts(session: Session, policy: GatePolicy, at: datetime) -> GateFacts:
     given = allowances_at(session, policy, at)
     complete = select(Tick.at).where(col(Tick.complete), Tick.at <= at).order_by(col(Tick.at).desc())
     newest = session.exec(complete.limit(2)).all()
-    return GateFacts(
+    facts = GateFacts(
         now=at,
         last_complete_at=newest[0] if newest else None,
         previous_complete_at=newest[1] if len(newest) > 1 else None,
@@ -124,6 +125,7 @@ def _facts(session: Session, policy: GatePolicy, at: datetime) -> GateFacts:
         closed_by=_closed_by(session, at),
         providers={name: _sight(session, name, at) for name in set(policy.provider_of.values())},
     )
+    return with_day_unseen(policy, facts)
 
 
 def _sight(session: Session, provider: str, at: datetime) -> Sight:
