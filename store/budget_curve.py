@@ -13,7 +13,7 @@ from store.gate import FLEET, GatePolicy, Reason
 from store.money import USD
 from store.sights import last_complete, unseen_since
 from store.spend import Debit, currencies_of, debits_of, unsettled, without_limit
-from store.tables import Allowance, BillSample, ProviderTick, Tick, VerdictRow
+from store.tables import Allowance, BillCounter, BillSample, ProviderTick, Tick, VerdictRow
 from store.unknown import NOT_RECORDED, UNOBSERVED, Unknown
 from store.verdicts import by_scope
 from store.window import day_end, day_name, day_start
@@ -176,7 +176,9 @@ def _unseen(
     early = [at for at in instants if (first is None or at < first) and (at > start or last is None)]
     if not early or first is None:  # a day that is seen needs no look through the samples
         return dict.fromkeys(early, why)
-    derived = select(func.min(BillSample.at)).where(BillSample.origin == "derived", BillSample.at <= early[-1])
+    of_each = col(BillSample.counter_id).in_(select(BillCounter.id))  # so that the key finds their few hours
+    derived = select(func.min(BillSample.at)).where(of_each, BillSample.origin == "derived")
+    derived = derived.where(BillSample.at <= early[-1])
     told = session.exec(derived if last is None else derived.where(BillSample.at > start)).one()
     return {at: why for at in early if told is None or at < told}
 
