@@ -142,7 +142,7 @@ class Queries:
         from store.budget_curve import verdict_changes
 
         with self.database.read() as session:
-            return verdict_changes(session, at or self.clock.now(), count)
+            return verdict_changes(session, self.settings.gate_policy, at or self.clock.now(), count)
 
     def sources(self, at: datetime | None = None) -> tuple["SourceHealth", ...]:
         """How every provider and every agent answers."""

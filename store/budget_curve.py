@@ -11,8 +11,9 @@ from sqlmodel import Session, col, func, select
 from store.counters import batched, debits_at
 from store.gate import FLEET, GatePolicy, Reason
 from store.money import USD
+from store.sights import last_complete, unseen_since
 from store.spend import Debit, currencies_of, debits_of, unsettled, without_limit
-from store.tables import Allowance, BillSample, ProviderTick, Tick, VerdictRow
+from store.tables import Allowance, BillCounter, BillSample, ProviderTick, Tick, VerdictRow
 from store.unknown import NOT_RECORDED, UNOBSERVED, Unknown
 from store.verdicts import by_scope
 from store.window import day_end, day_name, day_start
@@ -87,19 +88,15 @@ def budget_curve(
     borders = [start + (end - start) * step / count for step in range(count)]
     instants = [*(border for border in borders if border < at), at]
     spent = debits_since(session, start, instants, scope, policy.currency_limits_nusd)
-    known_from = _known_from(session, policy, start)
+    unseen = _unseen(session, policy, start, instants)
     points = (
-        CurvePoint(
-            when,
-            nusd if known_from is not None and when >= known_from else UNOBSERVED,
-            _raised(limit_nusd, given, scope, when),
-        )
+        CurvePoint(when, unseen.get(when, nusd), _raised(limit_nusd, given, scope, when))
         for when, nusd in zip(instants, spent, strict=True)
     )
     return BudgetCurve(day_name(at, policy.zone), start, end, at, scope, limit_nusd, given, tuple(points))
 
 
-def verdict_changes(session: Session, at: datetime, count: int) -> tuple[VerdictChange, ...]:
+def verdict_changes(session: Session, policy: GatePolicy, at: datetime, count: int) -> tuple[VerdictChange, ...]:
     """The last `count` verdicts up to `at`, newest first."""
     query = select(VerdictRow).where(VerdictRow.at <= at).order_by(col(VerdictRow.id).desc())
     found: list[VerdictChange] = []
@@ -107,12 +104,20 @@ def verdict_changes(session: Session, at: datetime, count: int) -> tuple[Verdict
         assert row.id is not None
         scopes = by_scope(row)
         reasons = scopes.pop(FLEET, ())
-        spent: int | Unknown = NOT_RECORDED if row.debits_today_nusd is None else row.debits_today_nusd
-        if Reason.UNOBSERVED in reasons:
-            spent = UNOBSERVED
+        spent = UNOBSERVED if Reason.UNOBSERVED in reasons else _kept(session, policy, row)
         until = found[-1].since_at if found else None
         found.append(VerdictChange(row.id, row.at, until, row.is_open, reasons, scopes, spent, row.limit_nusd))
     return tuple(found)
+
+
+def _kept(session: Session, policy: GatePolicy, row: VerdictRow) -> int | Unknown:
+    """The debits of a verdict; a zero was kept, too, of days that had not been seen yet."""
+    if row.debits_today_nusd is None:
+        return NOT_RECORDED
+    if row.debits_today_nusd:
+        return row.debits_today_nusd
+    unseen = unseen_since(last_complete(session, policy, row.at), day_start(row.at, policy.zone))
+    return row.debits_today_nusd if unseen is None else unseen
 
 
 def allowances_at(session: Session, policy: GatePolicy, at: datetime) -> tuple[AllowanceView, ...]:
@@ -158,22 +163,37 @@ def debits_since(
     return found
 
 
-def _known_from(session: Session, policy: GatePolicy, start: datetime) -> datetime | None:
-    """From when on debits are known: the first complete tick, or on its day what a provider told of before."""
-    first = _first_complete(session, policy)
-    if first is None or first <= start:  # later days need no look through the samples
-        return first
-    told = session.exec(select(func.min(BillSample.at)).where(BillSample.origin == "derived")).one()
-    return first if told is None else min(first, told)
+def _unseen(
+    session: Session, policy: GatePolicy, start: datetime, instants: Sequence[datetime]
+) -> dict[datetime, Unknown]:
+    """Those of `instants`, from the day's `start` on, at which nothing of the day was known, and why not.
+
+    It is from the day's first complete tick on, or from what a provider told of before; at `start` it is nothing.
+    """
+    last, first = last_complete(session, policy, start), _first_complete(session, policy, start, instants[-1])
+    why = UNOBSERVED if last is None else unseen_since(last, start)
+    assert why is not None
+    early = [at for at in instants if (first is None or at < first) and (at > start or last is None)]
+    if not early or first is None:  # a day that is seen needs no look through the samples
+        return dict.fromkeys(early, why)
+    of_each = col(BillSample.counter_id).in_(select(BillCounter.id))  # so that the key finds their few hours
+    derived = select(func.min(BillSample.at)).where(of_each, BillSample.origin == "derived")
+    derived = derived.where(BillSample.at <= early[-1])
+    told = session.exec(derived if last is None else derived.where(BillSample.at > start)).one()
+    return {at: why for at in early if told is None or at < told}
 
 
-def _first_complete(session: Session, policy: GatePolicy) -> datetime | None:
-    """The first complete billing tick; where each provider has a sight of its own, that of the last of them."""
+def _first_complete(session: Session, policy: GatePolicy, after: datetime, until: datetime) -> datetime | None:
+    """The first complete tick in between; where each provider has a sight of its own, that of the last of them."""
     providers = set(policy.provider_of.values())
     if not providers:
-        return session.exec(select(Tick.at).where(col(Tick.complete)).order_by(col(Tick.at)).limit(1)).first()
+        of_all = select(func.min(Tick.at)).where(col(Tick.complete), Tick.at > after, Tick.at <= until)
+        return session.exec(of_all).one()
     of_each = select(func.min(ProviderTick.at)).where(
-        col(ProviderTick.complete), col(ProviderTick.provider).in_(providers)
+        col(ProviderTick.complete),
+        col(ProviderTick.provider).in_(providers),
+        ProviderTick.at > after,
+        ProviderTick.at <= until,
     )
     found = session.exec(of_each.group_by(col(ProviderTick.provider))).all()
     return max(found) if len(found) == len(providers) else None

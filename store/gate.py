@@ -80,6 +80,7 @@ class ScopeFacts:
     """The money of one scope today. `ticks_below`: complete ticks since its bound is below the limit.
 
     `undecided_nusd`: the part of the headroom that is billed already, in bills that have fallen a moment ago.
+    `assumed_nusd`: debits that the gate goes on by until a day's first complete tick, while they are not known.
     """
 
     debits_nusd: int | Unknown = 0
@@ -87,15 +88,20 @@ class ScopeFacts:
     allowances_nusd: int = 0
     ticks_below: int = 0
     undecided_nusd: int = 0
+    assumed_nusd: int | None = None
+
+    @property
+    def counted_nusd(self) -> int | Unknown:
+        """Debits as the gate decides by them; what is shown are `debits_nusd`."""
+        return self.debits_nusd if self.assumed_nusd is None else self.assumed_nusd
 
     @property
     def bound_nusd(self) -> int | Unknown:
         """The upper bound of today: debits and headroom."""
-        if isinstance(self.debits_nusd, Unknown):
-            return self.debits_nusd
-        if isinstance(self.headroom_nusd, Unknown):
-            return self.headroom_nusd
-        return self.debits_nusd + self.headroom_nusd
+        counted = self.counted_nusd
+        if isinstance(counted, Unknown) or isinstance(self.headroom_nusd, Unknown):
+            return counted if isinstance(counted, Unknown) else self.headroom_nusd
+        return counted + self.headroom_nusd
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +165,9 @@ class GateFacts:
     def seen(self, scope: ScopeFacts) -> ScopeFacts:
         """A scope's money as far as it has been seen: what nobody has looked at is not known to be zero."""
         unseen = self.unseen
-        return scope if unseen is None else replace(scope, debits_nusd=unseen, headroom_nusd=unseen)
+        if unseen is None:
+            return scope
+        return replace(scope, debits_nusd=unseen, headroom_nusd=unseen, assumed_nusd=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +183,7 @@ class ScopeVerdict:
     @property
     def is_spent(self) -> bool:
         """Whether its limit is spent, or is unless a bill's fall of a moment ago was jitter."""
-        debits = self.facts.debits_nusd
+        debits = self.facts.counted_nusd
         is_billed = isinstance(debits, int) and debits + self.facts.undecided_nusd >= self.limit_nusd
         return Reason.EXHAUSTED in self.reasons or is_billed
 
@@ -333,7 +341,7 @@ def _money(
     limit_nusd: int, facts: ScopeFacts, was: Sequence[Reason], is_new_day: bool, currency: str
 ) -> ScopeVerdict:
     limit_nusd += facts.allowances_nusd
-    debits, bound = facts.debits_nusd, facts.bound_nusd
+    debits, bound = facts.counted_nusd, facts.bound_nusd
     is_below = isinstance(bound, int) and bound < limit_nusd
     reasons: tuple[Reason, ...] = ()
     if isinstance(debits, Unknown):
@@ -370,11 +378,14 @@ def _of_sight(reason: Reason, sight: Sight, now: datetime) -> str:
 
 def _of_money(reason: Reason, scope: ScopeVerdict, head: str = "") -> str:
     facts, limit = scope.facts, display(scope.limit_nusd, scope.currency)
-    if isinstance(facts.debits_nusd, Unknown):
+    debits, is_assumed = facts.debits_nusd, facts.assumed_nusd is not None
+    if isinstance(debits, Unknown) and not is_assumed:
         if reason is Reason.EXHAUSTED:  # decided by what there was, whatever else there may be
             return f"{head}the limit of {limit} has been reached; opens tomorrow, or by a reset"
-        return f"{head}spend today is not known ({facts.debits_nusd.reason}); opens when it is"
-    spent = display(facts.debits_nusd, scope.currency)
+        return f"{head}spend today is not known ({debits.reason}); opens when it is"
+    spent = f"— ({debits.reason})" if isinstance(debits, Unknown) else display(debits, scope.currency)
+    if reason is Reason.EXHAUSTED and is_assumed:
+        return f"{head}the limit was reached before today, which has had no complete tick; opens at the first"
     if reason is Reason.EXHAUSTED:
         return f"{head}{spent} of {limit} spent today; opens tomorrow, or by a reset"
     if isinstance(facts.headroom_nusd, Unknown):

@@ -19,7 +19,8 @@ from store.gate import (
     provider_scope,
 )
 from store.money import USD
-from store.tables import GateClosure, ProviderTick, Tick, VerdictRow
+from store.sights import with_day_unseen
+from store.tables import Allowance, GateClosure, ProviderTick, Tick, VerdictRow
 from store.unknown import NOT_RECORDED
 from store.verdicts import by_scope
 from store.window import day_start
@@ -42,12 +43,10 @@ def verdict_at(session: Session, policy: GatePolicy, at: datetime, tick: Tick) -
     `dark` is added where the last complete tick was older than `dark_after`: a dead collector keeps no verdict, and
     every agent had closed by then. Of a tier's own limit only the reasons were recorded: it is that of `policy`.
     """
-    decided_by = max(at, tick.at + timedelta(milliseconds=tick.duration_ms) + _STORED_WITHIN)
-    query = select(VerdictRow).where(VerdictRow.at <= decided_by).order_by(col(VerdictRow.id).desc())
-    row = session.exec(query.limit(1)).first()
+    row = _kept_at(session, at, tick)
     scopes = by_scope(row) if row is not None else {FLEET: (Reason.UNOBSERVED,)}
     facts = _facts(session, policy, at)
-    own, since = scopes.pop(FLEET, ()), row.at if row is not None else None
+    own, since = scopes.pop(FLEET, ()), min(row.at, at) if row is not None else None
     last = facts.last_complete_at
     if last is not None and at - last > policy.dark_after and Reason.DARK not in own:
         since = last + policy.dark_after if not own else since
@@ -68,6 +67,27 @@ def verdict_at(session: Session, policy: GatePolicy, at: datetime, tick: Tick) -
         provider_of=policy.provider_of,
     )
     return Past(verdict, since if reasons else None)
+
+
+def _kept_at(session: Session, at: datetime, tick: Tick) -> VerdictRow | None:
+    """The verdict in force `at`: the newest kept by then, or, as if kept with its tick, the tick's own.
+
+    That is the first one after the tick; once a person has acted after `at` it is no longer the tick's alone.
+    """
+    newest = select(VerdictRow).where(VerdictRow.at <= at).order_by(col(VerdictRow.id).desc()).limit(1)
+    row = session.exec(newest).first()
+    if row is not None and row.at >= tick.at:
+        return row
+    stored_by = tick.at + timedelta(milliseconds=tick.duration_ms) + _STORED_WITHIN
+    later = select(VerdictRow).where(VerdictRow.at > at, VerdictRow.at <= stored_by).order_by(col(VerdictRow.id))
+    own = session.exec(later.limit(1)).first()
+    return row if own is None or _has_anybody_acted(session, at, own.at) else own
+
+
+def _has_anybody_acted(session: Session, after: datetime, until: datetime) -> bool:
+    """Whether a person closed, opened or reset the gate in between."""
+    acts = (col(GateClosure.at), col(GateClosure.opened_at), col(Allowance.at))
+    return any(session.exec(select(act).where(act > after, act <= until).limit(1)).first() for act in acts)
 
 
 def _scopes(
@@ -94,7 +114,7 @@ def _facts(session: Session, policy: GatePolicy, at: datetime) -> GateFacts:
     given = allowances_at(session, policy, at)
     complete = select(Tick.at).where(col(Tick.complete), Tick.at <= at).order_by(col(Tick.at).desc())
     newest = session.exec(complete.limit(2)).all()
-    return GateFacts(
+    facts = GateFacts(
         now=at,
         last_complete_at=newest[0] if newest else None,
         previous_complete_at=newest[1] if len(newest) > 1 else None,
@@ -105,6 +125,7 @@ def _facts(session: Session, policy: GatePolicy, at: datetime) -> GateFacts:
         closed_by=_closed_by(session, at),
         providers={name: _sight(session, name, at) for name in set(policy.provider_of.values())},
     )
+    return with_day_unseen(policy, facts)
 
 
 def _sight(session: Session, provider: str, at: datetime) -> Sight:

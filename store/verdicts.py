@@ -24,7 +24,7 @@ from store.headroom import Metered, Term, headroom, is_frozen, promised, total
 from store.journal import note
 from store.metered import metered_counters
 from store.money import USD, format_nusd
-from store.sights import best_sight, complete_ticks_since, sight_of, sight_of_all
+from store.sights import best_sight, complete_ticks_since, sight_of, sight_of_all, with_day_unseen
 from store.spend import Debit, currencies_of, debits_by_tier, debits_of, without_limit
 from store.tables import Allowance, GateClosure, GateMemory, VerdictRow
 from store.unknown import Unknown
@@ -79,7 +79,7 @@ def facts_of(inputs: GateInputs, policy: GatePolicy, now: datetime) -> GateFacts
     money = _Money(inputs.debits, terms, inputs.allowances, inputs.below)
     sight, last = inputs.sight, inputs.sight.last_complete_at
     limits = policy.tier_limits_nusd
-    return GateFacts(
+    facts = GateFacts(
         now=now,
         last_complete_at=last,
         previous_complete_at=sight.previous_complete_at,
@@ -92,6 +92,7 @@ def facts_of(inputs: GateInputs, policy: GatePolicy, now: datetime) -> GateFacts
         terms=terms,
         providers=inputs.providers,
     )
+    return with_day_unseen(policy, facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ def record_verdict(session: Session, verdict: Verdict) -> bool:
     last = last_verdict(session)
     if last is not None and by_scope(last) == _compact(verdict.by_scope):
         return False
-    debits = verdict.facts.debits_today_nusd
+    debits = verdict.fleet.facts.counted_nusd
     tiers = {name: list(reasons) for name, reasons in verdict.by_scope.items() if reasons and name != FLEET}
     session.add(
         VerdictRow(

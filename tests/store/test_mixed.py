@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.alarms import conditions
+from store.budget_curve import budget_curve
 from store.clock import SetClock
 from store.database import Database
 from store.figures import Spend
@@ -183,6 +184,25 @@ def test_what_a_dark_provider_may_bill_stays_in_the_bound_of_the_others(mixed: M
     assert isinstance(before, int)
     assert isinstance(after, int)
     assert after - before >= 29 * UNIT // 60
+
+
+def test_what_is_spent_today_is_not_known_while_one_provider_has_not_been_read_today(mixed: Mixed) -> None:
+    policy = replace(APART, tier_limits_nusd=dict.fromkeys(("cloud-tier", "files-tier"), 50 * UNIT))
+    mixed.clock.advance(16 * 3600 - 90)
+    mixed.tick()
+    mixed.tick()
+    mixed.tick("files")
+    verdict = mixed.verdict(policy)
+    unseen = Unknown("no complete tick since 2026-11-24T23:59:30Z")
+    assert open_tiers(verdict) == set(TIERS)
+    assert verdict.tiers["cloud-tier"].facts.debits_nusd == UNIT // 60
+    assert verdict.tiers["files-tier"].facts.debits_nusd == unseen
+    assert verdict.facts.debits_today_nusd == verdict.currencies["EUR"].facts.debits_nusd == unseen
+    with mixed.database.read() as session:
+        assert budget_curve(session, policy, mixed.clock.now(), 1440).points[-1].debits_nusd == unseen
+        assert isinstance(budget_curve(session, ACCOUNT, mixed.clock.now(), 1440).points[-1].debits_nusd, Unknown)
+    mixed.tick()
+    assert mixed.verdict(policy).facts.debits_today_nusd == 4 * (UNIT // 60)
 
 
 def test_a_provider_that_was_never_read_has_no_bound_and_closes_everything(mixed: Mixed) -> None:

@@ -1,6 +1,6 @@
 """A past minute is shown as it was known then; what was not recorded says so, and is never today's value."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -15,6 +15,7 @@ from store.errors import NothingRecorded
 from store.fleet_reader import FleetReader
 from store.fleet_view import Fleet, TierSpec, TierView
 from store.gate import GatePolicy, Reason
+from store.leader import acquire
 from store.operations import current, enter, finish
 from store.phases import OperationKind, OperationOutcome, Phase
 from store.replay import read_fleet_at
@@ -23,6 +24,7 @@ from store.samples import record_tick
 from store.states import SERVING
 from store.tables import BillCounter, ResourceRow, TierTick
 from store.unknown import NOT_RECORDED, Unknown
+from store.verdicts import record_verdict, verdict_now
 from store.words import Market, State
 from tests.console.fleet_world import START, FleetWorld, fleet_world
 from tests.databases import emptied, empty_sqlite, opened
@@ -140,6 +142,55 @@ def test_a_reset_later_that_day_is_not_known_before(tmp_path: Path) -> None:
     world.database.close()
     assert (before.verdict.limit_nusd, before.verdict.is_open) == (50_000_000, False)
     assert (after.verdict.limit_nusd, after.verdict.facts.fleet.allowances_nusd) == (1_050_000_000, 10**9)
+
+
+def decided(world: FleetWorld) -> None:
+    with world.database.write() as session:
+        record_verdict(session, verdict_now(session, world.settings.gate_policy, world.clock.now()))
+
+
+def test_what_a_person_did_a_moment_later_is_not_shown_before(tmp_path: Path) -> None:
+    world = fleet_world(tmp_path, limit="0.05", minutes=4)
+    acts: tuple[Callable[[], None], ...] = (
+        lambda: world.service.close_gate("leak"),
+        lambda: world.service.open_gate("mended"),
+        lambda: world.service.reset_gate(10**9, "launch day"),
+    )
+    for act in acts:
+        world.tick()
+        world.clock.advance(-57)  # three seconds after the tick, which changed nothing
+        act()
+        decided(world)
+        now = world.clock.now()
+        before, *past, after = (world.service.fleet_at(now - timedelta(seconds=s)) for s in (4, 3, 1, 0))
+        assert before.verdict.reasons != after.verdict.reasons
+        for fleet in past:
+            assert fleet.verdict.reasons == before.verdict.reasons
+            assert fleet.verdict.facts.closed_by == before.verdict.facts.closed_by
+            assert fleet.closed_since == before.closed_since
+        world.clock.advance(57)
+    world.database.close()
+
+
+@pytest.mark.parametrize("is_closed_meanwhile", [False, True])
+def test_a_ticks_own_verdict_holds_from_the_tick_on_though_it_was_kept_later(
+    world: FleetWorld, is_closed_meanwhile: bool
+) -> None:
+    world.tick()
+    world.tick()
+    world.clock.advance(600)  # a pause after which the first tick is dark still
+    at = world.clock.now()
+    fence = acquire(world.database, "vm:1:test", 3600)
+    assert fence is not None
+    record_tick(world.database, world.readings(None), fence)
+    world.clock.advance(2)
+    if is_closed_meanwhile:
+        world.service.close_gate("leak")
+    decided(world)
+    shown = world.service.fleet_at(at)
+    assert shown.verdict.reasons == (() if is_closed_meanwhile else (Reason.DARK,))
+    assert shown.closed_since == (None if is_closed_meanwhile else at)
+    assert Reason.DARK in world.service.fleet_at(world.clock.now()).verdict.reasons
 
 
 def test_a_time_without_a_collector_is_dark_and_led_by_nobody(world: FleetWorld) -> None:

@@ -84,7 +84,7 @@ def test_before_a_complete_tick_no_money_of_today_is_known_and_none_is_kept(hist
         history.tick(history.bill(0), problem="HTTP 500")
     with history.database.read() as session:
         assert set(overspend(policy, found, overspend_terms(session, policy, START)).values()) == {UNOBSERVED}
-        assert {one.debits_nusd for one in verdict_changes(session, history.clock.now(), 9)} == {UNOBSERVED}
+        assert {one.debits_nusd for one in verdict_changes(session, policy, history.clock.now(), 9)} == {UNOBSERVED}
         tick, _ = session.exec(select(Tick)).all()
         assert verdict_at(session, policy, tick.at, tick).verdict.fleet.facts.bound_nusd == UNOBSERVED
 

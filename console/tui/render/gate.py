@@ -174,7 +174,7 @@ def _sight_facts(answer: GateAnswer) -> list[Fact]:
         if facts.unseen is not None:
             dark = f"{whose}; {facts.unseen.reason}"
     counted = f"{facts.complete_in_row}{' or more' if facts.complete_in_row >= _COUNTED else ''}"
-    debits = facts.fleet.debits_nusd
+    debits = facts.fleet.counted_nusd
     is_unsettled = isinstance(debits, Unknown)
     below = answer.verdict.fleet.facts.ticks_below
     in_row, hysteresis = counted, f"{below} of {TICKS_TO_OPEN}"

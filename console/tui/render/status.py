@@ -16,10 +16,33 @@ from store.printable import printable
 from store.unknown import Unknown
 
 _MOST_WHY = 3  # lines, beside the first one
+_LEAST_WHO = 12  # cells: less of who looks tells nobody apart
 
 
 def header(view: View, name: str, width: int) -> str:
-    """The first line: which screen, what must not be overlooked, who looks, and of when the figures are."""
+    """The first line: which screen, what must not be overlooked, who looks, and of when the figures are.
+
+    The marks stand whole in 60 cells. First who looks gives way, then the screen's name, then the words around the
+    instant.
+    """
+    marks = _marks(view)
+    brief = marks.replace("SIMULATED PROVIDER", "SIMULATED")
+    head, instant = f" mtok {name.upper()}", _instant(view)
+    bare = instant.removeprefix("tick ").removesuffix(" UTC")
+    who = _cut(view.actor, width - cell_len(f"{head}{brief}    {instant} "))
+    forms = (
+        (f"{head}{marks}", f"  {view.actor}  {instant} "),
+        (f"{head}{brief}", f"  {view.actor}  {instant} "),
+        (f"{head}{brief}", f"  {who}  {instant} " if who else f"  {instant} "),
+        (f" mtok{brief}", f"  {instant} "),
+        (f" mtok{brief}", f"  {bare} "),
+        (brief[1:], f"  {bare} "),
+    )
+    fits = (form for form in forms if cell_len("".join(form)) <= width)
+    return between(*next(fits, (brief[1:] or head, "")), width)
+
+
+def _marks(view: View) -> str:
     fleet = view.fleet
     simulated = fleet is not None and any(tier.spec.is_simulated for tier in fleet.tiers)
     flags = (
@@ -28,11 +51,17 @@ def header(view: View, name: str, width: int) -> str:
         ("READ-ONLY", view.is_read_only),
         ("PAUSED", view.is_paused),
     )
-    left = "  ".join([f" mtok {name.upper()}", *(text for text, holds in flags if holds)])
-    right = f"  {view.actor}  {_instant(view)} "
-    if cell_len(left) + cell_len(right) > width:
-        left = left.replace("SIMULATED PROVIDER", "SIMULATED")
-    return between(left, right, width)
+    return "".join(f"  {text}" for text, holds in flags if holds)
+
+
+def _cut(actor: str, width: int) -> str:
+    """Who looks, without the middle where it is too long: whose name, and the address's end, tell most."""
+    if width < _LEAST_WHO:
+        return ""
+    tail = actor
+    while cell_len(tail) > width // 2:
+        tail = tail[1:]
+    return actor if cell_len(actor) <= width else f"{fitted(actor, width - cell_len(tail))}{tail}"
 
 
 def _instant(view: View) -> str:

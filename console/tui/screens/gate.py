@@ -18,6 +18,7 @@ from console.tui.widgets.lines import Lines
 from store.gate import BLIND, Verdict
 from store.headroom import Term
 from store.unknown import NOT_RECORDED, Unknown
+from store.window import day_start
 
 if TYPE_CHECKING:
     from console.service import Service
@@ -52,11 +53,12 @@ class GatePage(Page):
         self.show()
 
     def question(self) -> Question:
-        """The inputs, the curve and the history: read again when a tick, a reset or a verdict changed them."""
-        key, at, remembered = _key(self.view), self.view.at, self._remembered
+        """The inputs, the curve and the history: read again when a tick, a reset, a verdict or a day is new."""
+        key, fleet, at, remembered = _key(self.view), self.view.fleet, self.view.at, self._remembered
 
         def ask(service: "Service") -> GateAnswer:
-            return remembered.get(key, lambda: _read(service, at))
+            day = None if fleet is None else day_start(fleet.at, service.settings.gate_policy.zone)
+            return remembered.get((day, key), lambda: _read(service, at))
 
         return ask
 

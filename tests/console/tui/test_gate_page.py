@@ -144,3 +144,21 @@ async def test_a_past_minute_says_what_was_not_recorded(tmp_path: Path) -> None:
         for what in ("not billed yet", "beyond the limit", "HEADROOM:"):
             assert any(what in one and "not recorded" in one for one in text.splitlines())
         assert "complete in a row     not recorded" in text
+
+
+async def test_at_midnight_a_new_day_is_shown_though_no_tick_has_come(tmp_path: Path) -> None:
+    world = fleet_world(tmp_path)
+    world.clock.advance(15 * 3600 + 55 * 60)
+    ticks(world, 5)
+    world.clock.advance(-10)
+    async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
+        app = await gate_page(pilot)
+        assert "SPENT 2026-11-24" in text_of(app, "gate-text")
+        world.clock.advance(20)
+        app.read()
+        await until(pilot, lambda: "SPENT 2026-11-25" in text_of(app, "gate-text"))
+        for text in (text_of(app, "gate-text").partition("INPUTS")[0], text_of(app, "gate")):
+            assert "no complete tick since 2026-11-24T23:59:00Z" in text
+            assert "$0.0000" not in text
+        assert app.page.view.fleet is not None
+        assert app.page.view.fleet.verdict.is_open
