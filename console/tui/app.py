@@ -342,7 +342,7 @@ class MtokApp(ThinOutput, Acts, Ends, App[None]):
     def _silent(self, problem: str) -> None:
         self.view.problem = problem
         if self.screen_stack:
-            self.page.show_frame()
+            self.page.show()
 
     def _copy(self, text: str) -> None:
         text = printable(text)  # a line end in what is pasted into a shell would run it

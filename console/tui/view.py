@@ -1,7 +1,7 @@
 """What all screens share: which window, which tier, whether time stands still, and what has been read last."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from store.fleet_view import Fleet, TierView
 from store.process import this_process
@@ -39,6 +39,12 @@ class View:
         if self.fleet is None or not self.fleet.tiers:
             return None
         return (self.fleet.tier(self.tier) if self.tier else None) or self.fleet.tiers[0]
+
+    def aged(self, now_s: float) -> Fleet | None:
+        """The latest fleet, as of now: what was read grows old, too, while the store does not answer."""
+        if self.latest is None or self.read_s is None or self.problem is None or self.at is not None:
+            return self.latest
+        return replace(self.latest, at=self.latest.at + timedelta(seconds=now_s - self.read_s))
 
     @property
     def leads(self) -> bool:

@@ -80,7 +80,7 @@ def gate_rows(fleet: Fleet, width: int) -> list[Row]:
     if verdict.is_open:
         return [_open_row(verdict, width)]
     head = f" GATE CLOSED  {', '.join(verdict.reasons).upper()}  "
-    since = f"since {fleet.closed_since:%H:%M:%S}: " if fleet.closed_since else ""
+    since = f"since {_moment(fleet.closed_since, fleet.at)}: " if fleet.closed_since else ""
     why = wrapped(since + verdict.sentence, width - 3)
     if len(why) > _MOST_WHY:  # the screen of the gate has all of it
         why = [*why[: _MOST_WHY - 1], fitted(" ".join(why[_MOST_WHY - 1 :]), width - 3)]
@@ -187,7 +187,7 @@ def _wrong(view: View, now_s: float) -> list[str]:
             "nothing has been read yet" if view.read_s is None else f"figures are {age(now_s - view.read_s)} old"
         )
         found.append(f"STALE: {shown}. {view.problem}")
-    fleet = view.fleet
+    fleet = view.aged(now_s)
     if fleet is None or view.at is not None:
         return found
     if fleet.led_by is None:
@@ -202,9 +202,14 @@ def _last_tick(fleet: Fleet) -> str:
     """Since when nobody has read them."""
     if fleet.tick_at is None:
         return "no tick yet"
-    at, now = fleet.tick_at.astimezone(UTC), fleet.at.astimezone(UTC)
-    when = f"{at:%H:%M:%S}" if at.date() == now.date() else f"{at:%m-%d %H:%M:%S}"
-    return f"last tick {age((now - at).total_seconds())} ago, at {when}"
+    ago = age((fleet.at - fleet.tick_at).total_seconds())
+    return f"last tick {ago} ago, at {_moment(fleet.tick_at, fleet.at)}"
+
+
+def _moment(at: datetime, now: datetime) -> str:
+    """An instant in UTC; where it is of another day than `now`, with its date."""
+    at, now = at.astimezone(UTC), now.astimezone(UTC)
+    return f"{at:%H:%M:%S}" if at.date() == now.date() else f"{at:%m-%d %H:%M:%S}"
 
 
 def _burn(fleet: Fleet) -> str:

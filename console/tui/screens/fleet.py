@@ -1,5 +1,6 @@
 """The first screen: a row a tier, and all about the tier under the cursor."""
 
+import time
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -55,7 +56,8 @@ class FleetPage(TiersPage):
         """The table and what belongs to it."""
         fleet = self.view.fleet
         assert fleet is not None
-        self.query_one("#health", Lines).show([health_row(self.view, fleet, self.app.size.width)])
+        latest = self.view.aged(time.monotonic()) or fleet
+        self.query_one("#health", Lines).show([health_row(self.view, latest, self.app.size.width)])
         super().show_body()
         self.show_detail()
 

@@ -1,16 +1,19 @@
 """The first line of every screen: the marks stand whole, whoever looks and however narrow it is."""
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import pytest
 from rich.cells import cell_len
 
+from console.tui.cells import Row, text_of
 from console.tui.keys import PAGES
-from console.tui.render.status import header
+from console.tui.render.status import banners, gate_rows, header
 from console.tui.view import View
 from store.fleet_view import Fleet, TierSpec, TierView
-from store.gate import GateFacts, ScopeFacts, ScopeVerdict, Verdict
+from store.gate import GateFacts, Reason, ScopeFacts, ScopeVerdict, Verdict
 from store.unknown import NOT_RECORDED
 from store.words import Market
 
@@ -76,3 +79,22 @@ def test_who_looks_gives_way_then_the_screen_then_the_words_around_the_instant(w
 def test_of_a_long_name_and_address_the_ends_are_left() -> None:
     text = header(View("ubuntu@2001:db8:85a3:8d3:1319:8a2e:370:7348", at=AT), "Fleet", 80)
     assert text == " mtok FLEET  REPLAY  ubuntu@2001:db8:…19:8a2e:370:7348  2026-11-20 03:10:00 UTC "
+
+
+def told(rows: Sequence[Row]) -> str:
+    return "\n".join(map(text_of, rows))
+
+
+def test_ages_grow_while_the_store_does_not_answer() -> None:
+    view = View("ada", latest=replace(REAL, at=AT + timedelta(seconds=9)), read_s=100.0)
+    assert "last tick 9 s ago, at 03:10:00" in told(banners(view, 140.0, 120))
+    view.problem = "no answer"
+    assert "figures are 40 s old" in told(banners(view, 140.0, 120))
+    assert "last tick 49 s ago, at 03:10:00" in told(banners(view, 140.0, 120))
+
+
+def test_a_gate_that_closed_on_another_day_says_on_which() -> None:
+    closed = replace(VERDICT, is_open=False, reasons=(Reason.MANUAL,))
+    fleet = replace(REAL, verdict=closed, closed_since=AT - timedelta(hours=1))
+    assert "since 02:10:00: " in told(gate_rows(fleet, 120))
+    assert "since 11-19 03:10:00: " in told(gate_rows(replace(fleet, closed_since=AT - timedelta(days=1)), 120))
