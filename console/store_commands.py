@@ -9,6 +9,7 @@ from typing import Any
 
 from console.collector.build import build_account
 from console.commands import dumped, window_of
+from console.export.status import not_in_usd
 from console.export.text import PlainTable, plain_table, rendered
 from console.instants import YEARS
 from console.opening import opened
@@ -141,11 +142,7 @@ def _organisation(one: Reconciled) -> str | dict[str, str]:
     if not isinstance(one.organisation_nusd, int):
         return {"unknown": one.organisation_nusd or "an invoice names none"}
     others = sorted({line.currency for line in one.lines} - {USD})
-    return _elsewhere(", ".join(others)) if others else format_nusd(one.organisation_nusd)
-
-
-def _elsewhere(currency: str) -> dict[str, str]:
-    return {"unknown": f"it bills in {currency}, and not in USD"}
+    return not_in_usd(", ".join(others) or USD) or format_nusd(one.organisation_nusd)
 
 
 def check_store(config: Path | None, *, as_json: bool) -> int:
@@ -220,7 +217,7 @@ def _line_body(line: Line) -> dict[str, Any]:
         "edge": format_nusd(line.edges_nusd),
         "remaining": format_nusd(line.remaining_nusd),
     }
-    elsewhere = None if line.currency == USD else _elsewhere(line.currency)
+    elsewhere = not_in_usd(line.currency)
     return {
         "resource_type": line.resource[0],
         "resource_id": line.resource[1],

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from console.export.status import amount, dollars
-from console.export.text import plain_table, rendered
+from console.export.text import known, plain_table, rendered
 from store.clock import rfc3339
 from store.gate import GatePolicy, ScopeVerdict, Verdict
 from store.headroom import Term
@@ -74,18 +74,18 @@ def gate_text(body: dict[str, Any]) -> str:
     """The gate for a person's terminal."""
     fleet, bound = body["fleet"], body["overspend_bound"]
     lines = [f"gate {body['state'].upper()}: {body['message']}"]
-    lines.append(f"spent today {_known(fleet['debits_usd'])} of {fleet['limit_usd']}")
-    room, upper = _known(fleet["headroom_usd"]), _known(fleet["bound_usd"])
+    lines.append(f"spent today {known(fleet['debits_usd'])} of {fleet['limit_usd']}")
+    room, upper = known(fleet["headroom_usd"]), known(fleet["bound_usd"])
     lines.append(f"not billed yet, at most {room}; upper bound of today {upper}")
     lines += [
         f"{name}: {', '.join(scope['reasons']) or 'open'}, "
-        f"{_known(scope['debits'])} of {scope['limit']} {scope['currency']}"
+        f"{known(scope['debits'])} of {scope['limit']} {scope['currency']}"
         for name, scope in {**body["currencies"], **body["tiers"]}.items()
     ]
     lines += [f"{name}: {', '.join(reasons) or 'seen'}" for name, reasons in body["providers"].items()]
     lines.append(f"last complete tick {body['inputs']['last_complete_tick'] or 'never'}")
-    lines.append(f"beyond the limit, at most {_known(bound['usd'])}")
-    lines += [f"beyond the limit in {name}, at most {_known(one)}" for name, one in bound["currencies"].items()]
+    lines.append(f"beyond the limit, at most {known(bound['usd'])}")
+    lines += [f"beyond the limit in {name}, at most {known(one)}" for name, one in bound["currencies"].items()]
     if not body["headroom"]:
         return "\n".join(map(printable, lines))
     table = plain_table()
@@ -93,8 +93,8 @@ def gate_text(body: dict[str, Any]) -> str:
         is_text = heading in ("counter", "tier", "bills", "")
         table.add_column(heading, justify="left" if is_text else "right", overflow="fold")
     for term in body["headroom"]:
-        cells = (term["counter"], term["tier"], term["course"], term["currency"], _known(term["per_hour"]))
-        table.add_row(*cells, f"{term['duration_s']:.0f}", _known(term["amount"]))
+        cells = (term["counter"], term["tier"], term["course"], term["currency"], known(term["per_hour"]))
+        table.add_row(*cells, f"{term['duration_s']:.0f}", known(term["amount"]))
     return "\n".join([*map(printable, lines), "", rendered(table)])
 
 
@@ -133,7 +133,3 @@ def _term(term: Term) -> dict[str, Any]:
         **amounts,
         **(dict(zip(in_usd, amounts.values(), strict=True)) if term.currency == USD else {}),
     }
-
-
-def _known(value: str | dict[str, str]) -> str:
-    return value if isinstance(value, str) else f"— ({value['unknown']})"

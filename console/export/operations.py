@@ -1,17 +1,17 @@
 """Operations as tables, lines and JSON: past wakes with every phase, the one under way as it goes."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from rich.table import Table
 
-from console.export.status import amount
+from console.export.status import amount, instant, not_in_usd
 from console.export.text import PlainTable
 from store.anatomy import Anatomy, spread, whole
 from store.clock import rfc3339
 from store.fleet_view import Fleet
-from store.money import USD, display
+from store.money import display
 from store.phases import PHASES, OperationKind, Phase, Reached
 from store.unknown import Unknown
 
@@ -43,7 +43,7 @@ def operation_body(one: Anatomy) -> dict[str, Any]:
         "actor": one.actor,
         "reason": one.reason,
         "requested_at": rfc3339(one.requested_at),
-        "finished_at": _instant(one.finished_at),
+        "finished_at": instant(one.finished_at),
         "phase": one.phase,
         "outcome": one.outcome,
         "detail": one.detail,
@@ -122,9 +122,7 @@ def _cost(one: Anatomy) -> str:
 def _usd(one: Anatomy) -> str | dict[str, str]:
     if isinstance(one.cost, Unknown):
         return amount(one.cost)
-    if one.cost.currency != USD:
-        return {"unknown": f"it bills in {one.cost.currency}, and not in USD"}
-    return amount(one.cost.nusd)
+    return not_in_usd(one.cost.currency) or amount(one.cost.nusd)
 
 
 def _took(time: timedelta | None) -> str:
@@ -144,7 +142,3 @@ def _phase_body(reached: Reached) -> dict[str, Any]:
 
 def _seconds(time: timedelta) -> float:
     return round(time.total_seconds(), 3)
-
-
-def _instant(at: datetime | None) -> str | None:
-    return None if at is None else rfc3339(at)

@@ -29,7 +29,7 @@ def status_body(fleet: Fleet) -> dict[str, Any]:
             "state": "open" if verdict.is_open else "closed",
             "reasons": [str(reason) for reason in verdict.reasons],
             "message": verdict.sentence,
-            "closed_since": _instant(fleet.closed_since),
+            "closed_since": instant(fleet.closed_since),
             "upper_bound_usd": amount(verdict.fleet.facts.bound_nusd),
             "spend_today_usd": amount(verdict.facts.debits_today_nusd),
             "limit_usd": format_nusd(verdict.limit_nusd),
@@ -37,7 +37,7 @@ def status_body(fleet: Fleet) -> dict[str, Any]:
             "providers": {name: [str(reason) for reason in reasons] for name, reasons in verdict.blind.items()},
         },
         "billing": {
-            "last_complete_tick": _instant(verdict.facts.last_complete_at),
+            "last_complete_tick": instant(verdict.facts.last_complete_at),
             "age_s": age_s(fleet.at, verdict.facts.last_complete_at),
             "providers": [_health(fleet.at, health) for health in fleet.health],
         },
@@ -61,6 +61,16 @@ def unknown(value: Unknown) -> dict[str, str]:
     return {"unknown": value.reason}
 
 
+def not_in_usd(currency: str) -> dict[str, str] | None:
+    """What stands in the place of dollars where there is another currency; None where there are dollars."""
+    return None if currency == USD else {"unknown": f"it bills in {currency}, and not in USD"}
+
+
+def instant(at: datetime | None) -> str | None:
+    """An instant by RFC 3339, where there is one."""
+    return None if at is None else rfc3339(at)
+
+
 def age_s(now: datetime, at: datetime | None) -> float | None:
     """Seconds since `at`, to the millisecond."""
     return None if at is None else round((now - at).total_seconds(), 3)
@@ -72,7 +82,7 @@ def figures_body(figures: Figures) -> dict[str, Any]:
     currency = figures.currency
     output, total = amount(figures.output_nusd_per_mtok), amount(figures.total_nusd_per_mtok)
     billed = amount(spend if isinstance(spend, Unknown) else spend.nusd)
-    elsewhere = None if currency in (None, USD) else {"unknown": f"it bills in {currency}, and not in USD"}
+    elsewhere = None if currency is None else not_in_usd(currency)
     return {
         "start": None if isinstance(edges, Unknown) else rfc3339(edges.start_at),
         "end": None if isinstance(edges, Unknown) else rfc3339(edges.end_at),
@@ -104,7 +114,7 @@ def _count(usage: Usage | Unknown, field: str) -> int | dict[str, str]:
 
 def _tier(tier: TierView, reasons: tuple[Reason, ...]) -> dict[str, Any]:
     operation = tier.operation
-    elsewhere = None if tier.currency == USD else {"unknown": f"it bills in {tier.currency}, and not in USD"}
+    elsewhere = not_in_usd(tier.currency)
     rate, implied = amount(tier.rate_nusd_per_hour), amount(tier.implied_nusd_per_mtok)
     return {
         "tier": tier.spec.name,
@@ -148,12 +158,8 @@ def _budget(scope: ScopeVerdict) -> dict[str, Any]:
 def _health(now: datetime, health: ProviderHealth) -> dict[str, Any]:
     return {
         "provider": health.provider,
-        "last_complete_tick": _instant(health.last_complete_at),
+        "last_complete_tick": instant(health.last_complete_at),
         "age_s": age_s(now, health.last_complete_at),
         "latency_ms": health.latency_ms,
         "problem": health.problem,
     }
-
-
-def _instant(at: datetime | None) -> str | None:
-    return None if at is None else rfc3339(at)

@@ -76,9 +76,9 @@ def explanation_text(body: dict[str, Any]) -> str:
     per = "$/Mtok" if currency == USD else f"{currency}/Mtok"
     opening, lines = lines, [f"spend {body['spend']['amount']} {body['spend']['currency']}"]
     lines.append(f"prompt {usage['prompt_tokens']}, completion {usage['completion_tokens']} tokens")
-    lines.append(f"{per} output {_known(figures['per_mtok_output'])}")
-    lines.append(f"{per} total {_known(figures['per_mtok_total'])}")
-    lines.append(f"load {_known(figures['load'])}")
+    lines.append(f"{per} output {known(figures['per_mtok_output'])}")
+    lines.append(f"{per} total {known(figures['per_mtok_total'])}")
+    lines.append(f"load {known(figures['load'])}")
     return "\n".join([*map(printable, opening), rendered(table), *map(printable, lines)])
 
 
@@ -106,7 +106,8 @@ def _per_mtok(value: int | Unknown, currency: str | None) -> str:
     return display(value, currency or USD, 4)
 
 
-def _known(value: str | dict[str, str]) -> str:
+def known(value: str | dict[str, str]) -> str:
+    """A figure of a body, or why there is none."""
     return value if isinstance(value, str) else f"— ({value['unknown']})"
 
 
