@@ -24,6 +24,7 @@ from console.wording import (
     hibernate_consequence,
     open_consequence,
     reset_consequence,
+    reset_title,
     reset_understood,
     wake_consequence,
 )
@@ -151,6 +152,7 @@ class Talk:
         if self.fleet is not None:
             scope, zone = scope_to_reset(self.fleet.verdict), self._service.settings.gate_policy.zone
             limit = day_limit(self.fleet.verdict, scope, self.fleet.at, zone)
+            yield f"{reset_title(self.fleet, scope)}."
             yield from reset_consequence(self.fleet, scope).splitlines()
             yield f"It {reset_understood(limit, nusd)}."
             act = partial(act, currency=limit.currency, seen=limit)

@@ -81,11 +81,16 @@ def reset_title(fleet: Fleet, scope: str) -> str:
 
 
 def reset_consequence(fleet: Fleet, scope: str) -> str:
-    """What a reset allows."""
-    return (
-        f"Spent today: {_spent(fleet, scope, 'not known')}.\n"
-        "The amount is added to today's limit alone. It is journaled with your name."
+    """What a reset allows, and from which limit on the gate opens."""
+    money = fleet.verdict.money_of(scope)
+    bound, others = money.facts.bound_nusd, [one for one in fleet.verdict.reasons if one not in money.reasons]
+    opens = (
+        f"From which limit on it opens is not known: {bound.reason}."
+        if isinstance(bound, Unknown)
+        else (f"With what is not billed yet, a limit above {display(bound, money.currency)} opens it.")
     )
+    rest = f"\nIt stays closed all the same: {', '.join(others)}." if others else ""
+    return f"{opens}{rest}\nThe amount is added to today's limit alone. It is journaled with your name."
 
 
 def reset_understood(limit: DayLimit, amount_nusd: int, width: int = _WIDE) -> str:

@@ -139,7 +139,7 @@ def test_euros_are_added_where_euros_alone_are_spent(tmp_path: Path) -> None:
     world = fleet_world(tmp_path, more='daily = { EUR = "0.05" }', minutes=5, in_euro=euros)
     world.clock.advance(-58)
     talk = talk_of(world)
-    assert talk.feed("gate reset 50 launch")[0] == "Spent today: €0.13 of €0.05."
+    assert talk.feed("gate reset 50 launch")[0] == "Reset the gate: €0.13 of €0.05 spent today."
     talk.feed("yes")
     with world.database.read() as session:
         assert [row.scope for row in session.exec(select(Allowance)).all()] == ["EUR"]

@@ -8,9 +8,10 @@ import pytest
 from sqlmodel import select
 
 from console.service import GateRefused
+from console.wording import reset_consequence
 from store.database import Database
 from store.gate import FLEET
-from store.money import NUSD, typed_nusd
+from store.money import NUSD, display_usd, typed_nusd
 from store.resets import DayLimit, day_limit
 from store.tables import Allowance
 from store.verdicts import hold_allowances
@@ -97,3 +98,17 @@ def test_two_who_add_at_once_come_in_turn(database: Database) -> None:
         assert not entered.wait(0.3)
     other.join(10)
     assert entered.is_set()
+
+
+def test_the_dialog_names_the_limit_from_which_on_the_gate_opens(tmp_path: Path) -> None:
+    world = spent_world(tmp_path)
+    verdict = world.service.fleet().verdict
+    bound = verdict.fleet.facts.bound_nusd
+    assert isinstance(bound, int)
+    assert verdict.limit_nusd < bound
+    opens = f"With what is not billed yet, a limit above {display_usd(bound)} opens it."
+    alone = "The amount is added to today's limit alone. It is journaled with your name."
+    assert reset_consequence(world.service.fleet(), FLEET) == f"{opens}\n{alone}"
+    world.service.close_gate("leak")
+    told = reset_consequence(world.service.fleet(), FLEET).splitlines()
+    assert told[1:] == ["It stays closed all the same: manual.", alone]
