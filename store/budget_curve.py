@@ -30,7 +30,7 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class AllowanceView:
-    """Money that somebody added to the day's limit; `scope` is a tier's name, or empty for the whole account."""
+    """Money that somebody added to the day's limit; `scope` as of `store.tables.Allowance`."""
 
     at: datetime
     amount_nusd: int
@@ -62,7 +62,7 @@ class VerdictChange:
     until_at: datetime | None
     is_open: bool
     reasons: tuple[Reason, ...]
-    tier_reasons: Mapping[str, tuple[Reason, ...]]
+    scope_reasons: Mapping[str, tuple[Reason, ...]]
     debits_nusd: int | Unknown
     limit_nusd: int
 

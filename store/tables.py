@@ -231,7 +231,7 @@ class AgentRow(Stored, table=True):
 class VerdictRow(Stored, table=True):
     """The gate's verdicts: a row whenever one differs from the one before.
 
-    `reasons` is a JSON list, of the whole fleet; `tier_reasons` a JSON object of lists, of tiers with own limits.
+    `reasons` is a JSON list, of the whole fleet; `tier_reasons` a JSON object of lists, of all other scopes.
     """
 
     __tablename__: ClassVar[str] = "verdicts"
@@ -288,7 +288,7 @@ class AlarmRow(Stored, table=True):
 class Allowance(Stored, table=True):
     """Money added to one day's limit by a reset of the gate. `day` is a date in the budget's zone.
 
-    `scope` is empty for the whole account's limit, else the tier whose own limit it is.
+    `scope` is empty for the account's dollars, else the tier, or the currency, whose limit in its own units it is.
     """
 
     __tablename__: ClassVar[str] = "allowances"

@@ -173,7 +173,7 @@ def record_verdict(session: Session, verdict: Verdict) -> bool:
     if last is not None and by_scope(last) == _compact(verdict.by_scope):
         return False
     debits = verdict.fleet.facts.counted_nusd
-    tiers = {name: list(reasons) for name, reasons in verdict.by_scope.items() if reasons and name != FLEET}
+    others = {name: list(reasons) for name, reasons in verdict.by_scope.items() if reasons and name != FLEET}
     session.add(
         VerdictRow(
             at=verdict.facts.now,
@@ -181,7 +181,7 @@ def record_verdict(session: Session, verdict: Verdict) -> bool:
             reasons=json.dumps(list(verdict.own)),
             debits_today_nusd=None if isinstance(debits, Unknown) else debits,
             limit_nusd=verdict.limit_nusd,
-            tier_reasons=json.dumps(tiers),
+            tier_reasons=json.dumps(others),
         )
     )
     _journal(session, verdict, by_scope(last) if last else {FLEET: (Reason.UNOBSERVED,)})
@@ -243,11 +243,11 @@ def reasons_of(row: VerdictRow) -> tuple[Reason, ...]:
 
 
 def by_scope(row: VerdictRow) -> dict[str, tuple[Reason, ...]]:
-    """The reasons that a kept verdict names, by scope; a tier without any is left out."""
-    tiers = json.loads(row.tier_reasons)
+    """The reasons that a kept verdict names, by scope; one without any is left out, but for the fleet."""
+    others = json.loads(row.tier_reasons)
     return {
         FLEET: reasons_of(row),
-        **{tier: tuple(Reason(code) for code in codes) for tier, codes in tiers.items()},
+        **{scope: tuple(Reason(code) for code in codes) for scope, codes in others.items()},
     }
 
 

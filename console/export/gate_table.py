@@ -103,7 +103,7 @@ def _curve(curve: BudgetCurve) -> Iterator[list[str]]:
 
 
 def _verdict(change: VerdictChange) -> Iterator[list[str]]:
-    scopes = {FLEET: change.reasons, **change.tier_reasons}
+    scopes = {FLEET: change.reasons, **change.scope_reasons}
     for scope, reasons in scopes.items():
         note = f"limit {format_nusd(change.limit_nusd)}" if scope == FLEET else ""
         yield _row(

@@ -124,7 +124,7 @@ def change_rows(changes: Sequence[VerdictChange], width: int) -> list[Row]:
                 "limit": display_usd(one.limit_nusd),
                 "verdict": printable(verdict_text(one)),
             },
-            role=Role.PLAIN if one.is_open and not one.tier_reasons else Role.WARN,
+            role=Role.PLAIN if one.is_open and not one.scope_reasons else Role.WARN,
         )
         for one in changes
     ]
@@ -137,7 +137,7 @@ def verdict_text(change: VerdictChange) -> str:
     """`open`, or why it was not; tiers' own limits after the fleet's."""
     fleet = "open" if change.is_open else f"CLOSED {_all(change.reasons)}"
     return "; ".join(
-        [fleet, *(f"{tier} {_all(reasons)}" for tier, reasons in change.tier_reasons.items() if reasons)]
+        [fleet, *(f"{scope} {_all(reasons)}" for scope, reasons in change.scope_reasons.items() if reasons)]
     )
 
 
