@@ -21,7 +21,7 @@ from store.states import state_by_gate, tier_state
 from store.tables import AgentRow, BillCounter, ProviderTick, ResourceRow, Tick, VerdictRow
 from store.unknown import Unknown
 from store.verdicts import last_verdict
-from store.window import WINDOWS, named_window
+from store.window import WINDOWS, day_start, named_window
 from store.words import IGNORED, UNASSIGNED, Market, State
 
 TREND_POINTS = 16
@@ -45,7 +45,7 @@ def fleet_in(
     tiers = [*specs, *extra_tiers(session)]
     tick_at = session.exec(select(func.max(Tick.at))).one()
     known = {}
-    if before is not None and before.tick_at == tick_at and now - before.figures_at < FIGURES_HOLD:
+    if before is not None and before.tick_at == tick_at and _hold(before.figures_at, now, policy):
         known = {tier.spec.name: (tier.figures, tier.trend) for tier in before.tiers}
     fresh = [spec.name for spec in tiers if spec.name not in known]
     known = {**known, **figured(session, fresh, policy, now, trend_step)}
@@ -71,6 +71,12 @@ def fleet_in(
         health=tuple(health(session, name) for name in sorted({spec.provider for spec in specs})),
         led_by=led_by,
     )
+
+
+def _hold(figures_at: datetime, now: datetime, policy: GatePolicy) -> bool:
+    """Whether figures that no tick has changed since are still right: those of today are the day's."""
+    is_same_day = day_start(figures_at, policy.zone) == day_start(now, policy.zone)
+    return is_same_day and now - figures_at < FIGURES_HOLD
 
 
 def extra_tiers(session: Session, until: datetime | None = None) -> Sequence[TierSpec]:

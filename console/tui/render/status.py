@@ -154,7 +154,7 @@ def health_row(view: View, fleet: Fleet, width: int) -> Row:
     led = "; this console leads" if view.leads else "; collector leads" if fleet.led_by else ""
     if len(text) + len(led) > width and len(parts) > 1:
         text = f" BILLING  {len(well)} of {len(fleet.health)} providers {_together(well, fleet)}"
-    return line(text + led, Role.MUTED)
+    return line(text + led if cell_len(text + led) <= width else text, Role.MUTED)
 
 
 def _together(well: Sequence[ProviderHealth], fleet: Fleet) -> str:
