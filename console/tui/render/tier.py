@@ -99,7 +99,9 @@ def _edges(edges: Edges | Unknown, now: datetime, patience: timedelta) -> str:
     start, end, today = (at.astimezone(UTC) for at in (edges.start_at, edges.end_at, now))
     day = "" if start.date() == today.date() else "%m-%d "
     if edges.end_at >= now - patience:
-        return f"since {start:{day}%H:%M}" if edges.since else f"{start:{day}{'%H:%M' if day else '%H:%M:%S'}}"
+        if edges.since:
+            return f"since {start:{day.strip() or '%H:%M'}}"
+        return f"{start:{day}{'%H:%M' if day else '%H:%M:%S'}}"
     if end.date() == today.date():
         return f"{start:{day}%H:%M}-{end:%H:%M}"
     return f"{start:{'%H:%M-' if start.date() == end.date() else '%m-%d…'}}{end:%m-%d %H:%M}"
