@@ -37,9 +37,7 @@ class Ends(_Base):
     _before: Mapping[int, Any] = MappingProxyType({})
 
     def end_on_signals(self) -> None:
-        """From now on, and on those that were held back; call it in the event loop, once the driver has its own
-        handlers.
-        """
+        """From now on, and by what was held back; called in the event loop, once the driver has its handlers."""
         if self.is_headless:
             return
         self._events = asyncio.get_running_loop()

@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from store.figures import NO_TOKENS, Figures
-from store.money import USD, display
+from store.money import USD, display, display_exact
 from store.unknown import Unknown
 
 UNKNOWN = "—"
@@ -28,7 +28,7 @@ def axis_money(nusd: int, currency: str = USD) -> str:
     """A round amount beside an axis, in no more decimals than it has."""
     if nusd % 10**9 == 0 and nusd:
         return display(nusd, currency, 0)
-    return display(nusd, currency, next((n for n in range(2, 9) if nusd % 10 ** (9 - n) == 0), 9))
+    return display_exact(nusd, currency)
 
 
 def mtok_in(currency: str) -> str:
