@@ -1,7 +1,7 @@
 """Dialogs whose question has become another one: none of them acts, and each says why."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +33,21 @@ def hint_of(app: MtokApp) -> str:
     return " ".join(app.screen.query_one("#hint", Lines).text.split())
 
 
+async def asked(pilot: Pilot[None], key: str, kind: type[Dialog], **given: str) -> MtokApp:
+    """The app with the dialog that `key` opens, its fields filled in."""
+    app = await ready(pilot)
+    await pilot.press(key)
+    await until(pilot, lambda: isinstance(app.screen, kind))
+    for field, text in given.items():
+        app.screen.query_one(f"#{field}", Input).value = text
+    return app
+
+
+def operations(world: FleetWorld) -> Sequence[OperationRow]:
+    with world.database.read() as session:
+        return session.exec(select(OperationRow)).all()
+
+
 async def refused(pilot: Pilot[None], app: MtokApp, says: str) -> None:
     """The dialog says why, and its button does nothing."""
     await until(pilot, lambda: says in hint_of(app))
@@ -48,13 +63,10 @@ async def test_a_tier_that_serves_meanwhile_is_not_hibernated_without_its_name(
 ) -> None:
     world.service.close_gate("leak")
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
-        app = await ready(pilot)
-        await pilot.press("h")
-        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        app = await asked(pilot, "h", ConfirmDialog)
         world.service.open_gate("mended")
         await refused(pilot, app, "h100 is serving now, no longer running: close this")
-    with world.database.read() as session:
-        assert session.exec(select(OperationRow)).all() == []
+    assert operations(world) == []
 
 
 def test_a_hibernate_is_about_whether_the_tier_serves_either_way(world: FleetWorld) -> None:
@@ -72,10 +84,7 @@ async def test_who_was_told_that_the_gate_stays_closed_does_not_open_it(tmp_path
     world.clock.advance(-58)
     world.service.close_gate("leak")
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
-        app = await ready(pilot)
-        await pilot.press("o")
-        await until(pilot, lambda: isinstance(app.screen, ReasonDialog))
-        app.screen.query_one("#reason", Input).value = "mended"
+        app = await asked(pilot, "o", ReasonDialog, reason="mended")
         world.service.reset_gate(50 * 10**9, "somebody else")
         await refused(pilot, app, "nothing else closes it now: close this")
     with world.database.read() as session:
@@ -93,13 +102,10 @@ async def test_a_gate_that_closes_under_the_preflight_wakes_nothing(world: Fleet
     world.asleep = frozenset({"h100"})
     world.tick()
     async with app_of(world, tmp_path).run_test(size=(80, 24)) as pilot:
-        app = await ready(pilot)
-        await pilot.press("w")
-        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        app = await asked(pilot, "w", ConfirmDialog)
         world.service.close_gate("leak")
         await refused(pilot, app, "the gate has closed meanwhile: close this")
-    with world.database.read() as session:
-        assert session.exec(select(OperationRow)).all() == []
+    assert operations(world) == []
 
 
 def test_a_wake_is_about_the_gate_as_its_preflight_found_it(world: FleetWorld) -> None:
@@ -148,11 +154,7 @@ async def test_a_reset_is_of_the_limit_that_was_seen(
     reserved: FleetWorld, tmp_path: Path, happens: Callable[[FleetWorld], object], says: str, reasons: list[str]
 ) -> None:
     async with app_of(reserved, tmp_path).run_test(size=(80, 24)) as pilot:
-        app = await ready(pilot)
-        await pilot.press("r")
-        await until(pilot, lambda: isinstance(app.screen, ResetDialog))
-        app.screen.query_one("#amount", Input).value = "50"
-        app.screen.query_one("#reason", Input).value = "launch"
+        app = await asked(pilot, "r", ResetDialog, amount="50", reason="launch")
         happens(reserved)
         await refused(pilot, app, says)
     assert added(reserved) == reasons
@@ -173,11 +175,7 @@ async def test_a_reset_that_comes_before_the_next_reading_is_refused_by_the_serv
 ) -> None:
     monkeypatch.setattr("console.tui.app._READ_EVERY_S", 3600.0)
     async with app_of(reserved, tmp_path).run_test(size=(80, 24)) as pilot:
-        app = await ready(pilot)
-        await pilot.press("r")
-        await until(pilot, lambda: isinstance(app.screen, ResetDialog))
-        app.screen.query_one("#amount", Input).value = "50"
-        app.screen.query_one("#reason", Input).value = "launch"
+        app = await asked(pilot, "r", ResetDialog, amount="50", reason="launch")
         app.screen.query_one("#reason", Input).focus()
         reserved.service.reset_gate(50 * 10**9, "another's")
         await asyncio.sleep(0.35)
@@ -209,9 +207,7 @@ async def test_what_was_understood_is_shown_before_enter(
     reserved: FleetWorld, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     async with app_of(reserved, tmp_path).run_test(size=size) as pilot:
-        app = await ready(pilot)
-        await pilot.press("r")
-        await until(pilot, lambda: isinstance(app.screen, ResetDialog))
+        app = await asked(pilot, "r", ResetDialog)
         amount, reason = (app.screen.query_one(name, Input) for name in ("#amount", "#reason"))
         reason.value = "launch"
         amount.focus()
@@ -258,10 +254,7 @@ async def test_what_has_been_done_is_told_as_done_though_the_store_has_gone_sinc
 ) -> None:
     app = MtokApp(Cut(world.database, world.settings, world.clock, actor="ada"), View("ada"), tmp_path)
     async with app.run_test(size=(120, 24)) as pilot:
-        await ready(pilot)
-        await pilot.press("c")
-        await until(pilot, lambda: isinstance(app.screen, ReasonDialog))
-        app.screen.query_one("#reason", Input).value = "leak"
+        await asked(pilot, "c", ReasonDialog, reason="leak")
         app.screen.query_one("#reason", Input).focus()
         await asyncio.sleep(0.35)
         await pilot.press("enter")
