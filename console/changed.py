@@ -29,8 +29,7 @@ def tier_changed(tier: TierView) -> WhyChanged:
             return f"{name} is no longer there"
         if now.operation is not None and tier.operation is None:
             return f"a {now.operation.kind} of {name} has been asked for meanwhile"
-        serves_alike = (now.state == "serving") == (tier.state == "serving")
-        if now.seen == tier.seen and serves_alike:
+        if (now.seen, now.is_serving) == (tier.seen, tier.is_serving):
             return None
         return f"{name} is {now.state} now, no longer {tier.state}"
 
@@ -78,16 +77,12 @@ def closing_changed(seen: Fleet) -> WhyChanged:
 
 def opening_changed(seen: Fleet) -> WhyChanged:
     """An opening is about the closing by hand, and about what closes the gate all the same."""
-    before, of_closing = _others(seen), closing_changed(seen)
+    before, of_closing = seen.verdict.reasons_besides(Reason.MANUAL), closing_changed(seen)
 
     def why_changed(fleet: Fleet) -> str | None:
-        others = _others(fleet)
+        others = fleet.verdict.reasons_besides(Reason.MANUAL)
         if others == before:
             return of_closing(fleet)
         return f"it would stay closed now, {', '.join(others)}" if others else "nothing else closes it now"
 
     return why_changed
-
-
-def _others(fleet: Fleet) -> list[str]:
-    return [str(reason) for reason in fleet.verdict.reasons if reason is not Reason.MANUAL]

@@ -130,7 +130,7 @@ class Talk:
             return
         text, why_changed = self._consequence(kind, tier)
         yield from text.splitlines()
-        word = name if kind is OperationKind.HIBERNATE and tier.state == "serving" else "yes"
+        word = name if kind is OperationKind.HIBERNATE and tier.is_serving else "yes"
         act = partial(self._service.ask, kind, name, seen=tier.seen)
         self._asked = _Asked(f"{kind} {name}", word, act, why_changed)
         yield f"type {word} to go on; anything else cancels"

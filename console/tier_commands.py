@@ -29,6 +29,7 @@ from store.fleet_view import TierView
 from store.operations import OperationRefused
 from store.phases import OperationKind, OperationOutcome
 from store.printable import printable, printable_lines
+from store.words import State
 
 _LOOKS_EVERY_S = 0.5
 _UNLED_FOR_S = 60.0  # twice what replacing a dead leader takes
@@ -125,7 +126,8 @@ def _under_way(service: Service, kind: OperationKind, tier: str) -> int | None:
 
 def _is_there(kind: OperationKind, tier: TierView) -> bool:
     """Whether the tier is as wished for already: what a gateway that asks for a wake wants to hear."""
-    return tier.operation is None and tier.state == ("serving" if kind is OperationKind.WAKE else "asleep")
+    is_there = tier.is_serving if kind is OperationKind.WAKE else tier.state == State.ASLEEP
+    return tier.operation is None and is_there
 
 
 def _confirm(service: Service, kind: OperationKind, tier: TierView, *, yes: bool) -> None:

@@ -83,7 +83,7 @@ def reset_title(fleet: Fleet, scope: str) -> str:
 def reset_consequence(fleet: Fleet, scope: str) -> str:
     """What a reset allows, and from which limit on the gate opens."""
     money = fleet.verdict.money_of(scope)
-    bound, others = money.facts.bound_nusd, [one for one in fleet.verdict.reasons if one not in money.reasons]
+    bound, others = money.facts.bound_nusd, fleet.verdict.reasons_besides(*money.reasons)
     opens = (
         f"From which limit on it opens is not known: {bound.reason}."
         if isinstance(bound, Unknown)
@@ -116,14 +116,14 @@ def close_consequence(fleet: Fleet) -> str:
 
 def open_title(fleet: Fleet) -> str:
     """The act, and whether it lets anybody serve."""
-    others = [str(reason) for reason in fleet.verdict.reasons if reason is not Reason.MANUAL]
+    others = fleet.verdict.reasons_besides(Reason.MANUAL)
     rest = f"it stays closed, {', '.join(others)}" if others else "requests are served again"
     return f"Open the gate: {rest}"
 
 
 def open_consequence(fleet: Fleet) -> str:
     """What opening allows, and what it does not."""
-    others = [str(reason) for reason in fleet.verdict.reasons if reason is not Reason.MANUAL]
+    others = fleet.verdict.reasons_besides(Reason.MANUAL)
     closed_by = fleet.verdict.facts.closed_by
     rest = f"It stays closed all the same: {', '.join(others)}." if others else "Agents get their leases at once."
     who = f"Closed by {closed_by}." if closed_by else "Nobody had closed it by hand when it was last read."
@@ -144,7 +144,7 @@ def _in_flight(tier: TierView) -> str:
 
 
 def _serving(fleet: Fleet) -> str:
-    serving = sum(tier.state == "serving" for tier in fleet.tiers)
+    serving = sum(tier.is_serving for tier in fleet.tiers)
     return f"{serving} serving tier{'' if serving == 1 else 's'}"
 
 

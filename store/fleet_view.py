@@ -15,7 +15,7 @@ from store.machines import NO_AGENT, CapacityView, GpuView
 from store.money import USD
 from store.phases import Reached
 from store.unknown import Unknown
-from store.words import Market
+from store.words import SERVING, Market
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,11 @@ class TierView:
     gpu: tuple[GpuView, ...] = ()
     no_gpu: Mapping[str, str] = field(default_factory=dict)
     currency: str = USD
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether it answers requests: to hibernate it then asks for its name."""
+        return self.state == SERVING
 
     @property
     def implied_nusd_per_mtok(self) -> int | Unknown:

@@ -230,6 +230,10 @@ class Verdict:
             *((tier, reason, _of_money(reason, one)) for tier, one in self.tiers.items() for reason in one.reasons),
         ]
 
+    def reasons_besides(self, *reasons: Reason) -> tuple[Reason, ...]:
+        """What keeps the gate closed all the same once these are gone."""
+        return tuple(reason for reason in self.reasons if reason not in reasons)
+
     def reasons_for(self, tier: str) -> tuple[Reason, ...]:
         """Why `tier` may not serve: the fleet's reasons, its provider's, and its own."""
         own = self.tiers[tier].reasons if tier in self.tiers else ()

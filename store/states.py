@@ -8,9 +8,8 @@ from sqlmodel import Session, col, select
 from store.gate import Reason
 from store.operations import instances
 from store.tables import AgentRow, ResourceRow, TierTick
-from store.words import ResourceKind, State
+from store.words import SERVING, ResourceKind, State
 
-SERVING = "serving"
 _LOUDEST_FIRST = (
     State.RUNNING,
     State.WAKING,

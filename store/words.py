@@ -9,6 +9,10 @@ IGNORED = "ignored"
 """The tier of resources that the settings take out, each with a reason: shown, in no total and not in the gate."""
 
 
+SERVING = "serving"
+"""A tier's state beyond those of its instances: an agent answers, with an open lease."""
+
+
 class ResourceKind(StrEnum):
     """What a provider bills."""
 

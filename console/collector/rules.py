@@ -17,11 +17,11 @@ from store.idle import is_idle
 from store.leader import check_fence
 from store.operations import OperationRefused, calls_of, current, instances, last_of, request, seen_state, why_not
 from store.phases import WAKE_FAILED, WAKE_TIMEOUT, OperationKind, OperationOutcome
-from store.states import SERVING, is_up_since, state_at
+from store.states import is_up_since, state_at
 from store.stops import must_sleep
 from store.tables import OperationRow
 from store.verdicts import was_open_since
-from store.words import State
+from store.words import SERVING, State
 
 log = structlog.get_logger()
 GATE, REWAKE, FALLBACK, IDLE = "gate", "rewake", "fallback", "idle"

@@ -17,9 +17,9 @@ from sqlmodel import Session, col, func, select
 from store.gate import Verdict
 from store.operations import instances, under_way
 from store.phases import OperationKind, OperationOutcome
-from store.states import SERVING, state_by_gate, tier_state
+from store.states import state_by_gate, tier_state
 from store.tables import AgentRow, AlarmRow, OperationRow
-from store.words import State
+from store.words import SERVING, State
 
 _STATES = (SERVING, *State)
 _BUCKETS_S = (30, 60, 120, 180, 240, 300, 420, 480, 600, 900)  # warned at 480, failed at 600 by default

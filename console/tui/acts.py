@@ -77,7 +77,7 @@ class Acts(_Base):
         """Ask whether to hibernate the tier that is looked at."""
         tier = self._askable("hibernate")
         if tier is not None:
-            name = tier.spec.name if tier.state == "serving" else None
+            name = tier.spec.name if tier.is_serving else None
             text = self._unled(hibernate_consequence(tier))
             dialog = ConfirmDialog(hibernate_title(tier), text, name, tier_changed(tier))
             self._ask(OperationKind.HIBERNATE, tier, dialog)

@@ -21,11 +21,10 @@ from store.phases import OperationKind, OperationOutcome, Phase
 from store.replay import read_fleet_at
 from store.retention import Retention, thin
 from store.samples import record_tick
-from store.states import SERVING
 from store.tables import BillCounter, ResourceRow, TierTick
 from store.unknown import NOT_RECORDED, Unknown
 from store.verdicts import record_verdict, verdict_now
-from store.words import Market, State
+from store.words import SERVING, Market, State
 from tests.console.fleet_world import START, FleetWorld, fleet_world
 from tests.databases import emptied, empty_sqlite, opened
 from tests.store.worlds import TIERS, World, worlds
